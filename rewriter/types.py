@@ -1,0 +1,297 @@
+"""The values that the rooms hand to each other: frozen, picklable, without behaviour of their own.
+
+Lines are 1-based. Columns are 0-based offsets in UTF-8 bytes, as :mod:`ast` counts them; only
+:mod:`rewriter.report` and :mod:`rewriter.formats` turn them into what a person or a viewer counts.
+Paths are absolute strings; :mod:`rewriter.report` makes them relative to where the user stands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+CACHE_DIR = "cache_dir"
+LOCAL_FILES_ONLY = "local_files_only"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a piece of source stands: ``ast``'s numbers (end exclusive)."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What stands for a keyword: a Python literal, or an expression that only running would tell.
+
+    ``literal`` is True when ``value`` is what ``ast.literal_eval`` gives; else ``value`` is None.
+    ``text`` is the source as written (one line, shortened to 200 characters).
+    """
+
+    literal: bool
+    value: object
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword:
+    """One keyword of a component, with the span of its value expression."""
+
+    key: str
+    value: Value
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A later statement that sets (or may set, or removes) a key of a component: ``vae["k"] = v``, ``.update(k=v)``.
+
+    ``key`` is None where the key itself is not a literal. ``certain`` is False under an ``if``, a loop or a ``try``.
+    """
+
+    key: str | None
+    value: Value | None
+    line: int
+    certain: bool
+
+
+Form = Literal["call", "literal", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A config dict that builds a module, at one place where it is written.
+
+    One name can be written in several places (both branches of an ``if``): each is a component of its own.
+
+    ``keys``: the path from the top-level name, ``("model", "vae")``.
+    ``span``: of the expression that an edit would change: ``dict(...)`` (form "call"), ``{...}`` ("literal"), or
+    whatever else stands there ("other": a call, an attribute, a string; nothing can be edited).
+    ``statement``: span of the top-level statement (module body) that holds ``span``.
+    ``written``: what is written in this very dict, in order; the keys that an edit can replace or remove.
+    ``values``: what a build would see: defaults from ``**common`` or a positional base that could be read, then
+    ``written``, then certain later overrides. Order of first appearance.
+    ``ways``: how it is written, any of "alias", "conditional", "spread", "positional", "annotated", "nested".
+    ``unsure``: why keys may be there that nobody can see without running the file, or None.
+    ``overrides``: later statements that change keys of it.
+    ``replaced_by``: line of the later unconditional assignment that replaces it whole, or None.
+    ``shared_with``: other top-level names that hold the same dict object by alias (``vae = common``).
+    ``delete``: ``_delete_=True`` stands in it (mmengine does not merge the base's dict).
+    """
+
+    keys: tuple[str, ...]
+    span: Span
+    statement: Span
+    form: Form
+    text: str
+    written: tuple[Keyword, ...] = ()
+    values: tuple[tuple[str, Value], ...] = ()
+    ways: tuple[str, ...] = ()
+    unsure: str | None = None
+    overrides: tuple[Override, ...] = ()
+    replaced_by: int | None = None
+    shared_with: tuple[str, ...] = ()
+    delete: bool = False
+
+    @property
+    def name(self) -> str:
+        """The last key: what ``--component`` selects."""
+        return self.keys[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a file could not be read: what was found and what to do about it."""
+
+    line: int
+    column: int
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """A comment ``# opensora-rewriter: ignore[OSR001]``; ``codes`` empty means every code."""
+
+    line: int
+    codes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """What a config file says, read without running it.
+
+    ``bases``: ``_base_`` targets as absolute paths. ``bases_unknown``: why some cannot be told, or None.
+    ``assigned``: top-level names that the file binds at all (also to None or a string).
+    ``problem``: the file could not be read; everything else is then empty.
+    """
+
+    path: str
+    components: tuple[Component, ...] = ()
+    bases: tuple[str, ...] = ()
+    bases_unknown: str | None = None
+    assigned: frozenset[str] = frozenset()
+    ignores: tuple[Ignore, ...] = ()
+    problem: Problem | None = None
+
+
+# --- loaders -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the way from a registered name to a hub call: a function, and the line in it that leads on."""
+
+    function: str  # "OpenSoraVAE_V1_2", "T5Encoder.__init__"
+    path: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class HubCall:
+    """A call that reads through the Hugging Face cache, for one set of keyword values.
+
+    ``callee``: as written, ``"AutoTokenizer.from_pretrained"``; ``library``: the package that the class or function
+    comes from ("transformers", "diffusers", "huggingface_hub", or "opensora" for a checkout's own PreTrainedModel);
+    ``class_name``: "AutoTokenizer", or "" for a function.
+    ``repo_id``: the first argument where it is a string that could be followed, else None; may be a local path.
+    ``repo_text``: what stands there, for messages. ``hard_coded``: the loader's source names it, no config does.
+    ``subfolder``, ``revision``, ``filename``: strings, or None where absent or unknown.
+    ``reached``: keys of the loader's own keywords ("cache_dir", "local_files_only") that arrive at this call.
+    ``certain``: False where a condition on the way could not be decided.
+    """
+
+    callee: str
+    kind: Literal["from_pretrained", "hf_hub_download", "snapshot_download"]
+    library: str
+    class_name: str
+    path: str
+    line: int
+    column: int
+    repo_id: str | None
+    repo_text: str
+    hard_coded: bool = False
+    subfolder: str | None = None
+    revision: str | None = None
+    filename: str | None = None
+    reached: frozenset[str] = frozenset()
+    certain: bool = True
+    chain: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A TypeError that building would raise: ``function`` has no parameter ``key``."""
+
+    key: str
+    function: str
+    path: str
+    line: int
+    chain: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An assertion of a loader that is false for these values (v1.1 ``t5`` takes one repo id and nothing else)."""
+
+    text: str
+    path: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What building ``type`` with given keyword values would do, as far as the sources tell without running them.
+
+    ``found``: the type is registered in the sources (or in the built-in table: ``builtin``).
+    ``accepts``: keys among "cache_dir" and "local_files_only" that the loader's signature takes (by name or by
+    ``**kwargs``). ``path``/``line``: the loader's definition.
+    ``unknown``: what could not be followed, in plain words, one each.
+    """
+
+    type: str
+    found: bool
+    builtin: bool = False
+    path: str = ""
+    line: int = 0
+    accepts: frozenset[str] = frozenset()
+    calls: tuple[HubCall, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+# --- findings, edits ---------------------------------------------------------------------------
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One diagnosis. ``component`` is dotted ("model.vae") or empty; ``remedy`` can be pasted or followed as it is."""
+
+    code: str
+    path: str
+    line: int
+    column: int
+    component: str
+    message: str
+    remedy: str = ""
+    severity: Severity = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class _Remove:
+    """The one value of :data:`REMOVE`."""
+
+    def __repr__(self) -> str:
+        return "REMOVE"
+
+
+REMOVE = _Remove()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChange:
+    """Give ``key`` of the dict at ``component.span`` a new literal ``value``, or take it away (:data:`REMOVE`)."""
+
+    component: Component
+    key: str
+    value: object
+
+
+SourceTarget = Literal["parameter", "call", "dict"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceChange:
+    """One edit of a loader's source.
+
+    ``target`` "parameter": the function definition at ``span`` gets the parameter ``key`` (named ``name``), default
+    None. "call": the call at ``span`` gets the keyword ``key=name``. "dict": the ``dict(...)`` or ``{...}`` at
+    ``span`` gets it. ``name`` is the local variable that holds the value in the function around.
+    """
+
+    path: str
+    target: SourceTarget
+    span: Span
+    key: str
+    name: str
+
+
+Kind = Literal["source", "config"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileEdit:
+    """New bytes for one file. ``old`` is what was read; a file that no longer holds it is not overwritten."""
+
+    path: str
+    old: bytes
+    new: bytes
+    kind: Kind = "config"
+    changes: tuple[ConfigChange, ...] = field(default=())
