@@ -1,0 +1,47 @@
+"""Tell a Hub repo id from a local path, as DESIGN.md's third decision does: one place, one list."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Literal
+
+Locality = Literal["repo", "local", "missing"]
+
+# First segments that upstream's own configs and guides use for folders of weights; a repo id never starts with one.
+LOCAL_FIRST_SEGMENTS = frozenset(
+    {"pretrained_models", "pretrained", "outputs", "output", "checkpoints", "checkpoint", "ckpts", "ckpt", "samples",
+     "weights", "models", "logs", "runs", "tmp", "data"}
+)  # fmt: skip
+
+_WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+
+
+def looks_local(text: str) -> bool:
+    """True for what can only be meant as a path: absolute, led by ``.`` or ``~``, or under a well-known folder."""
+    if text.startswith(("/", ".", "~", "\\")) or _WINDOWS_DRIVE.match(text):
+        return True
+    return "/" in text and text.split("/", 1)[0] in LOCAL_FIRST_SEGMENTS
+
+
+def locality(text: str, root: str | None) -> Locality:
+    """Say what a ``from_pretrained`` string names.
+
+    Args:
+        text: the string of the config or of a loader's source.
+        root: the checkout root, absolute; relative paths are looked up under it. None: no root is known.
+
+    Returns:
+        "local": a path that exists. "missing": meant as a path, but nothing is there. "repo": a Hub repo id.
+    """
+    expanded = os.path.expanduser(text)
+    absolute = os.path.isabs(expanded)
+    if absolute or root is not None:
+        place = expanded if absolute else os.path.join(root or "", expanded)
+        try:
+            exists = bool(text) and os.path.exists(place)
+        except ValueError:  # a NUL byte
+            exists = False
+        if exists:
+            return "local"
+    return "missing" if looks_local(text) else "repo"
