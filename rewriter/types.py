@@ -163,6 +163,8 @@ class HubCall:
     ``subfolder``, ``revision``, ``filename``: strings, or None where absent or unknown.
     ``reached``: keys of the loader's own keywords ("cache_dir", "local_files_only") that arrive at this call.
     ``certain``: False where a condition on the way could not be decided.
+    ``via``: where the call is made for a component dict nested in the config's own values, the keys that lead to it
+    (``("vae_2d",)``): that nested component answers for it.
     """
 
     callee: str
@@ -181,6 +183,7 @@ class HubCall:
     reached: frozenset[str] = frozenset()
     certain: bool = True
     chain: tuple[Step, ...] = ()
+    via: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,7 @@ class Rejection:
     path: str
     line: int
     chain: tuple[Step, ...] = ()
+    via: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
