@@ -1,0 +1,112 @@
+"""Find the files of a package and the names that they register with ``MODELS``, by their bytes."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+REGISTRY = "MODELS"
+
+_USE = re.compile(r"^(?P<lead>[^\n#]*?)(?P<registry>[\w.]*)\.register_module\b(?P<rest>[^\n]*)", re.MULTILINE)
+_PLAIN = re.compile(r"""\(\s*(?:(?:name\s*=\s*)?(?P<quote>["'])(?P<name>[^"'\\]+)(?P=quote)\s*)?(?:,?\s*force\s*=\s*\w+\s*)?,?\s*\)\s*(?:\#.*)?$""")
+_NEXT = re.compile(r"^(?:async\s+def|def|class)\s+(\w+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """``name`` is registered for the top-level definition ``definition`` of the file at ``path``."""
+
+    name: str
+    path: str
+    definition: str
+
+
+def python_files(folder: str) -> Iterator[str]:
+    """Absolute paths of the ``*.py`` files below ``folder``, sorted; links to folders are not followed."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name != "__pycache__" and not entry.name.startswith("."):
+                yield from python_files(entry.path)
+        elif entry.name.endswith(".py"):
+            yield entry.path
+
+
+def registered(text: str) -> tuple[list[tuple[str, str]], bool]:
+    """``[(registered name, definition)]`` of a source text by regular expressions, and whether a form is odd.
+
+    A text with an odd form must be read by :func:`registered_in` instead.
+    """
+    found: list[tuple[str, str]] = []
+    aliases = _aliases(text)
+    for use in _USE.finditer(text):
+        if use["registry"].rpartition(".")[2] not in aliases:
+            if use["registry"]:
+                continue
+            return [], True
+        plain = _PLAIN.match(use["rest"])
+        target = _NEXT.search(text, use.end())
+        if use["lead"] != "@" or plain is None or target is None:
+            return [], True
+        found.append((plain["name"] or target[1], target[1]))
+    return found, False
+
+
+def _aliases(text: str) -> set[str]:
+    """Names that stand for ``MODELS`` in a text."""
+    renamed = re.findall(rf"\b{REGISTRY}\s+as\s+(\w+)", text)
+    assigned = re.findall(rf"^(\w+)\s*=\s*(?:[\w.]+\.)?{REGISTRY}\s*$", text, re.MULTILINE)
+    return {REGISTRY, *renamed, *assigned}
+
+
+def registered_in(tree: list[ast.stmt], text: str) -> list[tuple[str, str]]:
+    """The same as :func:`registered`, from the parsed file: decorators and calls in any form."""
+    aliases = _aliases(text)
+    found: list[tuple[str, str]] = []
+    for node in ast.walk(ast.Module(body=tree, type_ignores=[])):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            for decorator in node.decorator_list:
+                if (names := _names(decorator, aliases)) is not None:
+                    found += [(name, node.name) for name in names or [node.name]]
+        elif isinstance(node, ast.Call):
+            found += _called(node, aliases)
+    return found
+
+
+def _called(node: ast.Call, aliases: set[str]) -> list[tuple[str, str]]:
+    """``MODELS.register_module(name="x", module=Cls)`` and ``MODELS.register_module("x")(Cls)``."""
+    names = _names(node, aliases)
+    target = next((each.value for each in node.keywords if each.arg == "module"), None)
+    if names is None and isinstance(node.func, ast.Call):
+        names = _names(node.func, aliases)
+        target = node.args[0] if node.args else None
+    if names is None or not isinstance(target, ast.Name):
+        return []
+    return [(name, target.id) for name in names or [target.id]]
+
+
+def _names(node: ast.expr, aliases: set[str]) -> list[str] | None:
+    """The names that ``<MODELS>.register_module(...)`` is given; empty: none given; None: no such call."""
+    if isinstance(node, ast.Attribute) and node.attr == "register_module":
+        return [] if ast.unparse(node.value).rpartition(".")[2] in aliases else None
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return None
+    if _names(node.func, aliases) is None:
+        return None
+    given = next((each.value for each in node.keywords if each.arg == "name"), node.args[0] if node.args else None)
+    given_all = given.elts if isinstance(given, (ast.List, ast.Tuple)) else [given]
+    return [each.value for each in given_all if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+
+
+def read_bytes(path: str, overlay: Mapping[str, bytes]) -> bytes:
+    """The bytes of a file, or those that stand for it. Raises OSError."""
+    if path in overlay:
+        return overlay[path]
+    with open(path, "rb", buffering=0) as file:
+        return file.read()

@@ -1,0 +1,272 @@
+"""What the evaluation knows of Python and of libraries: string and path functions, comparisons, hub keywords."""
+
+from __future__ import annotations
+
+import ast
+import os
+
+from rewriter.loaders.values import Choice, Class, Const, Dict, External, Function, Instance, Module, Sequence, Unknown, Val
+from rewriter.locality import locality
+
+BUILTINS = frozenset(
+    {"dict", "list", "tuple", "set", "str", "int", "float", "bool", "len", "isinstance", "getattr", "hasattr", "print",
+     "super", "type", "range", "enumerate", "zip", "sorted", "max", "min", "sum", "any", "all", "vars", "callable"}
+)  # fmt: skip
+
+DOWNLOADS = frozenset({"hf_hub_download", "snapshot_download"})
+
+# The parameter that names the repo: transformers, diffusers; huggingface_hub.
+HUB_FIRST = {
+    "from_pretrained": ("pretrained_model_name_or_path", "pretrained_model_or_path"),
+    "hf_hub_download": ("repo_id",),
+    "snapshot_download": ("repo_id",),
+}
+
+# Keywords that ``from_pretrained`` keeps to itself (transformers 4.x, diffusers): they never become config attributes.
+HUB_KEYWORDS = frozenset(
+    {"cache_dir", "force_download", "resume_download", "proxies", "local_files_only", "token", "use_auth_token",
+     "revision", "subfolder", "torch_dtype", "device_map", "low_cpu_mem_usage", "use_safetensors", "variant",
+     "trust_remote_code", "output_loading_info", "ignore_mismatched_sizes", "from_tf", "from_flax"}
+)  # fmt: skip
+
+# Libraries whose classes have no ``from_pretrained`` to inherit.
+NO_HUB = frozenset({"torch", "builtins", "abc", "typing", "typing_extensions", "enum", "collections", "dataclasses"})
+
+# Methods of a module that give the module itself back.
+SAME_OBJECT = frozenset({"to", "eval", "half", "float", "cuda", "cpu", "train", "requires_grad_", "apply", "bfloat16"})
+
+_STRING_METHODS = frozenset(
+    {"split", "rsplit", "join", "startswith", "endswith", "strip", "lstrip", "rstrip", "lower", "upper", "replace",
+     "partition", "rpartition", "removeprefix", "removesuffix", "title", "splitlines", "format"}
+)  # fmt: skip
+_ON_DISK = {
+    "os.path.exists": os.path.exists,
+    "os.path.lexists": os.path.lexists,
+    "os.path.isdir": os.path.isdir,
+    "os.path.isfile": os.path.isfile,
+}
+_PATH_FUNCTIONS = {
+    "os.path.join": os.path.join,
+    "os.path.basename": os.path.basename,
+    "os.path.dirname": os.path.dirname,
+    "os.path.normpath": os.path.normpath,
+    "os.path.expanduser": os.path.expanduser,
+    "builtins.str": str,
+}
+# Functions that give the same path back, in another spelling: a cache_dir stays a cache_dir.
+_SAME_PATH = frozenset(
+    {"os.path.expanduser", "os.path.expandvars", "os.path.abspath", "os.path.realpath", "os.path.normpath",
+     "os.fspath", "builtins.str", "pathlib.Path", "builtins.bool"}
+)  # fmt: skip
+_MAX_TEXT = 4096
+
+
+def to_val(value: object, given: bool) -> Val:
+    """A Python object that was computed from known ones."""
+    if isinstance(value, (list, tuple)):
+        return Sequence([to_val(each, given) for each in value])
+    if isinstance(value, str) and len(value) > _MAX_TEXT:
+        return Unknown()
+    return Const(value, given)
+
+
+def _plain(values: list[Val]) -> list[object] | None:
+    """The Python objects behind known values; None if one is not known."""
+    found: list[object] = []
+    for value in values:
+        if isinstance(value, Const):
+            found.append(value.value)
+        elif isinstance(value, Sequence) and (inner := _plain(value.items)) is not None:
+            found.append(inner)
+        else:
+            return None
+    return found
+
+
+def given(values: list[Val]) -> bool:
+    """True if the config has a part in these values."""
+    return any(
+        (isinstance(value, (Const, Dict)) and value.given) or (isinstance(value, Sequence) and given(value.items))
+        for value in values
+    )
+
+
+def method(receiver: Val, name: str, positional: list[Val]) -> Val:
+    """``receiver.name(...)`` of a known string."""
+    if isinstance(receiver, Const) and isinstance(receiver.value, str) and name in _STRING_METHODS:
+        plain = _plain(positional)
+        if plain is not None:
+            try:
+                return to_val(getattr(receiver.value, name)(*plain), given([receiver, *positional]))
+            except (TypeError, ValueError, IndexError, KeyError, AttributeError):
+                return Unknown()
+    return Unknown()
+
+
+def function(name: str, positional: list[Val], root: str) -> Val:
+    """A function from outside the checkout, called with these values."""
+    if name.startswith("posixpath."):
+        name = "os.path." + name.partition(".")[2]
+    if name in _ON_DISK and positional:
+        return _on_disk(name, positional[0], root)
+    if name in _SAME_PATH and len(positional) == 1 and positional[0].key is not None:
+        return positional[0]
+    if name in ("copy.deepcopy", "copy.copy") and positional:
+        return positional[0]
+    if name == "builtins.isinstance" and len(positional) == 2:
+        return _is_instance(positional[0], positional[1])
+    if name == "builtins.len" and positional and isinstance(positional[0], Sequence):
+        return Const(len(positional[0].items))
+    if name == "builtins.len" and positional and isinstance(positional[0], Const) and isinstance(positional[0].value, str):
+        return Const(len(positional[0].value), positional[0].given)
+    if name == "builtins.bool" and positional and isinstance(positional[0], Const):
+        return Const(bool(positional[0].value), positional[0].given)
+    if name in ("builtins.list", "builtins.tuple", "builtins.set") and positional and isinstance(positional[0], Sequence):
+        return Sequence(list(positional[0].items))
+    folded = _PATH_FUNCTIONS.get(name)
+    plain = _plain(positional)
+    if folded is not None and positional and plain is not None and all(isinstance(each, str) for each in plain):
+        return to_val(folded(*plain), given(positional))  # type: ignore[operator]
+    if name == "pathlib.Path" and len(positional) == 1 and isinstance(positional[0], Const):
+        return positional[0]
+    return Unknown()
+
+
+def path_join(parts: list[Val]) -> Val:
+    """``Path(a) / b``, a path being held as its string."""
+    return function("os.path.join", parts, "")
+
+
+def _on_disk(name: str, value: Val, root: str) -> Val:
+    """``os.path.exists`` and its kin, relative paths taken from the checkout root."""
+    if isinstance(value, Choice):
+        answers = [_on_disk(name, option, root) for option in value.options]
+        known = {answer.value for answer in answers if isinstance(answer, Const)}
+        return answers[0] if len(known) == 1 and all(isinstance(each, Const) for each in answers) else Unknown()
+    if not isinstance(value, Const) or not isinstance(value.value, str):
+        return Unknown()
+    if locality(value.value, root) != "local":
+        return Const(False)
+    return Const(_ON_DISK[name](os.path.join(root, os.path.expanduser(value.value))))
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "builtins.str": str,
+    "builtins.int": int,
+    "builtins.float": float,
+    "builtins.bool": bool,
+}
+
+
+def _is_instance(value: Val, kinds: Val) -> Val:
+    results = [_is_one(value, kind) for kind in (kinds.items if isinstance(kinds, Sequence) else [kinds])]
+    if True in results:
+        return Const(True)
+    return Unknown() if None in results else Const(False)
+
+
+def _is_one(value: Val, kind: Val) -> bool | None:
+    name = kind.name if isinstance(kind, External) else None
+    if isinstance(value, Dict):
+        return True if name == "builtins.dict" else False if name in _KINDS else None
+    if isinstance(value, Const):
+        if name in _KINDS:
+            return isinstance(value.value, _KINDS[name])
+        return False if value.value is None or name is not None else None
+    if isinstance(value, Sequence):
+        return None if name in ("builtins.list", "builtins.tuple", "builtins.set") else False if name else None
+    return None
+
+
+def add(left: Val, right: Val) -> Val:
+    """``left + right``."""
+    if isinstance(left, Sequence) and isinstance(right, Sequence):
+        return Sequence([*left.items, *right.items])
+    return concatenate([left, right])
+
+
+def concatenate(parts: list[Val]) -> Val:
+    """Known strings (and numbers inside an f-string) put together."""
+    plain = _plain(parts)
+    if plain is None or any(isinstance(each, list) for each in plain):
+        return Unknown()
+    return to_val("".join(str(each) for each in plain), given(parts))
+
+
+def item(value: Val, index: Val) -> Val:
+    """``value[index]``."""
+    if not isinstance(index, Const):
+        return Unknown()
+    if isinstance(value, Dict):
+        return value.items.get(index.value, Unknown())
+    if isinstance(value, Sequence) and isinstance(index.value, int) and -len(value.items) <= index.value < len(value.items):
+        return value.items[index.value]
+    return Unknown()
+
+
+def cut(value: Val, bounds: list[Val]) -> Val:
+    """``value[a:b:c]``."""
+    plain = _plain(bounds)
+    if plain is None or not all(each is None or isinstance(each, int) for each in plain):
+        return Unknown()
+    part = slice(*plain)
+    try:
+        if isinstance(value, Sequence):
+            return Sequence(value.items[part])
+        if isinstance(value, Const) and isinstance(value.value, str):
+            return Const(value.value[part], value.given)
+    except ValueError:  # a step of 0
+        pass
+    return Unknown()
+
+
+def compare(operator: ast.cmpop, left: Val, right: Val) -> bool | None:
+    """A comparison; None: undecided."""
+    if isinstance(left, Choice) or isinstance(right, Choice):
+        lefts = left.options if isinstance(left, Choice) else [left]
+        rights = right.options if isinstance(right, Choice) else [right]
+        answers = {compare(operator, one, two) for one in lefts for two in rights}
+        return answers.pop() if len(answers) == 1 else None
+    if isinstance(operator, (ast.Is, ast.IsNot, ast.Eq, ast.NotEq)):
+        answer = _equal(left, right)
+        positive = isinstance(operator, (ast.Is, ast.Eq))
+        return None if answer is None else answer == positive
+    if isinstance(operator, (ast.In, ast.NotIn)):
+        answer = _contains(right, left)
+        return None if answer is None else answer == isinstance(operator, ast.In)
+    return _order(operator, left, right)
+
+
+def _equal(left: Val, right: Val) -> bool | None:
+    if isinstance(left, Const) and isinstance(right, Const):
+        return left.value == right.value and (left.value is None) == (right.value is None)
+    for one, two in ((left, right), (right, left)):
+        if isinstance(one, Const) and isinstance(two, (Dict, Sequence, Instance, Class, Function, Module)):
+            return False
+    return True if left is right and isinstance(left, (Class, Function, Instance)) else None
+
+
+def _contains(container: Val, value: Val) -> bool | None:
+    if isinstance(container, Sequence):
+        answers = [_equal(each, value) for each in container.items]
+        return True if True in answers else None if None in answers else False
+    if isinstance(container, Dict) and isinstance(value, Const):
+        found = value.value in container.items
+        return True if found else None if container.open else False
+    if isinstance(container, Const) and isinstance(value, Const):
+        if isinstance(container.value, str) and isinstance(value.value, str):
+            return value.value in container.value
+    return None
+
+
+def _order(operator: ast.cmpop, left: Val, right: Val) -> bool | None:
+    if not (isinstance(left, Const) and isinstance(right, Const)):
+        return None
+    one, two = left.value, right.value
+    if not (isinstance(one, (int, float)) and isinstance(two, (int, float))):
+        return None
+    if isinstance(operator, ast.Lt):
+        return one < two
+    if isinstance(operator, ast.LtE):
+        return one <= two
+    return one > two if isinstance(operator, ast.Gt) else one >= two

@@ -1,0 +1,158 @@
+"""The sources of one checkout: which file registers a type, and what building it would do."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+from rewriter.loaders.evaluate import Evaluation, Virtual
+from rewriter.loaders.index import Registration, python_files, read_bytes, registered, registered_in
+from rewriter.loaders.unit import Unit, Unreadable, decode
+from rewriter.types import Trace, Value
+
+# A definition without any of these, and without a name that leads to one, loads nothing from the Hub.
+_LEADS_ON = re.compile(r"\.\s*from_pretrained\b|[\"']from_pretrained[\"']\s*\)|\b(?:hf_hub_download|snapshot_download|build_module)\b|\.build\(")
+_WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+class Sources:
+    """The loaders of a checkout. Nothing is read before it is asked for, and nothing is ever executed.
+
+    Args:
+        root: the checkout root that holds the package, absolute.
+        package: the name of the package with the loaders.
+        overlay: absolute path -> bytes that stand for the file on disk (to read edited sources before they are written).
+    """
+
+    def __init__(self, root: str, package: str = "opensora", overlay: Mapping[str, bytes] | None = None) -> None:
+        self.root = root
+        self.package = package
+        self.overlay: Mapping[str, bytes] = overlay or {}
+        self.problems: list[tuple[str, int, str]] = []
+        self._data: dict[str, bytes] | None = None
+        self._index: dict[str, Registration] | None = None
+        self._units: dict[str, Unit] = {}
+        self._modules: dict[str, Unit | None] = {}
+        self._leads: dict[tuple[str, str], bool] = {}
+        self._traces: dict[object, Trace] = {}
+
+    def known_types(self) -> list[str]:
+        """Every name registered with ``MODELS``, sorted."""
+        return sorted(self.index())
+
+    def trace(self, type_name: str, values: Mapping[str, Value]) -> Trace:
+        """What building ``type_name`` with these keyword values (without ``type``) would do; see :class:`Trace`."""
+        memo = (type_name, *((name, *_identity(values[name])) for name in values))
+        trace = self._traces.get(memo)
+        if trace is None:
+            trace = self._traces[memo] = self.evaluate(type_name, values).trace()
+        return trace
+
+    def evaluate(self, type_name: str, values: Mapping[str, Value], virtual: Virtual | None = None) -> Evaluation:
+        """The evaluation behind :meth:`trace`, with the links that :mod:`rewriter.thread` needs.
+
+        ``virtual``: edits to be taken as if they were made.
+        """
+        evaluation = Evaluation(self, virtual or Virtual())
+        evaluation.run(type_name, values)
+        return evaluation
+
+    # --- files
+
+    def files(self) -> dict[str, bytes]:
+        """Every source file of the package that can be read, ``{path: bytes}``."""
+        if self._data is None:
+            self._data = {}
+            for path in python_files(os.path.join(self.root, self.package)):
+                try:
+                    self._data[path] = read_bytes(path, self.overlay)
+                except OSError as error:
+                    self._problem(path, 1, f"it cannot be read: {error.strerror or error}")
+        return self._data
+
+    def index(self) -> dict[str, Registration]:
+        """``{registered name: where}``; the first registration of a name counts."""
+        if self._index is None:
+            self._index = {}
+            for path, data in self.files().items():
+                if b"register_module" in data:
+                    for name, definition in self._registrations(path, data):
+                        self._index.setdefault(name, Registration(name, path, definition))
+        return self._index
+
+    def unit(self, path: str) -> Unit | None:
+        """The file at ``path``, ready to be asked; None if it is not in the package."""
+        unit = self._units.get(path)
+        if unit is None and path in self.files():
+            relative = os.path.relpath(path, self.root)[: -len(".py")].replace(os.sep, ".")
+            is_package = relative.endswith(".__init__")
+            module = relative[: -len(".__init__")] if is_package else relative
+            unit = self._units[path] = Unit(path, module, is_package, self.files()[path], self._problem)
+        return unit
+
+    def module(self, name: str) -> Unit | None:
+        """The file of a dotted module of the package; None: it is not there."""
+        if name not in self._modules:
+            path = os.path.join(self.root, *name.split("."))
+            self._modules[name] = self.unit(path + ".py") or self.unit(os.path.join(path, "__init__.py"))
+        return self._modules[name]
+
+    def inside(self, module: str) -> bool:
+        """True if a dotted module name belongs to the package."""
+        return module == self.package or module.startswith(self.package + ".")
+
+    def leads_on(self, unit: Unit, name: str) -> bool:
+        """False if the definition ``name`` certainly reaches no hub call: neither its text nor what it names does."""
+        place = (unit.path, name)
+        if place not in self._leads:
+            self._leads[place] = False  # a cycle adds nothing
+            self._leads[place] = self._looks_on(unit, name)
+        return self._leads[place]
+
+    def _looks_on(self, unit: Unit, name: str) -> bool:
+        text = unit.text_of(name)
+        if _LEADS_ON.search(text):
+            return True
+        imports = unit.imports()
+        for word in sorted(set(_WORD.findall(text)) & unit.names()):
+            if word in imports:
+                module, original = imports[word]
+                if self.inside(module) and (target := self.module(module)) is not None:
+                    if original is None or self.module(f"{module}.{original}"):
+                        continue  # a module's attribute: followed when it is called
+                    if self._leads_through(target, original):
+                        return True
+            elif word != name and self.leads_on(unit, word):
+                return True
+        return any(self.inside(star) for star in unit.stars())
+
+    def _leads_through(self, unit: Unit, name: str) -> bool:
+        """:meth:`leads_on` for a name that ``unit`` may itself import."""
+        if name in unit.imports():
+            module, original = unit.imports()[name]
+            target = self.module(module) if self.inside(module) else None
+            return target is not None and original is not None and self._leads_through(target, original)
+        return self.leads_on(unit, name)
+
+    def _registrations(self, path: str, data: bytes) -> list[tuple[str, str]]:
+        try:
+            text = decode(data)
+        except Unreadable as problem:
+            self._problem(path, problem.line, problem.message)
+            return []
+        found, odd = registered(text)
+        if odd and (unit := self.unit(path)) is not None:
+            return registered_in(unit.tree(), text)
+        return found
+
+    def _problem(self, path: str, line: int, message: str) -> None:
+        if all(path != known for known, _, _ in self.problems):
+            self.problems.append((path, line, message))
+
+
+def _identity(value: object) -> tuple[object, object]:
+    """What tells two keyword values apart in the memory of traces."""
+    if isinstance(value, Value):
+        return (value.literal, repr(value.value) if value.literal else value.text)
+    return (None, repr(value))

@@ -1,0 +1,290 @@
+"""Read one source file of a checkout piece by piece: only the top-level statements that are asked for are parsed."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+
+Report = Callable[[str, int, str], None]
+
+_START = re.compile(r"^[^\s#)\]}].*", re.MULTILINE)
+_DEFINITION = re.compile(r"(?:async\s+def|def|class)\s+(\w+)")
+_ASSIGNMENT = re.compile(r"(\w+)\s*(?::[^=\n]*)?=(?!=)")
+_CONTINUES = re.compile(r"(?:else|elif|except|finally)\b")
+_COMPOUND = re.compile(r"(?:if|try|with|for|while|async)\b")
+_COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+
+Import = tuple[str, str | None]
+"""Where an imported name comes from: the absolute module, and the name in it (None: the module itself)."""
+
+
+class Unreadable(Exception):
+    """The bytes of a file are no Python source: line (1-based) and what is wrong."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+        self.message = message
+
+
+def decode(data: bytes) -> str:
+    """Bytes of a Python file to text as the interpreter would read it, with ``\\n`` line ends and no BOM.
+
+    Raises:
+        Unreadable: a NUL byte, an unknown coding cookie (PEP 263), or bytes that are not in that encoding.
+    """
+    if b"\0" in data:
+        raise Unreadable(data.count(b"\n", 0, data.index(b"\0")) + 1, "it holds a NUL byte")
+    encoding = "utf-8"
+    if data.startswith(b"\xef\xbb\xbf"):
+        data = data[3:]
+    else:
+        for line in data.split(b"\n", 2)[:2]:
+            if found := _COOKIE.match(line):
+                encoding = found[1].decode("ascii", "replace")
+                break
+            if line.strip() and not line.lstrip().startswith(b"#"):
+                break
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise Unreadable(data.count(b"\n", 0, error.start) + 1, f"it is not valid {encoding}") from error
+    except LookupError as error:
+        raise Unreadable(1, f"its coding cookie names no known encoding: {encoding}") from error
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text
+
+
+class _Block:
+    """One top-level statement (with decorators, ``else`` branches and so on), parsed when it is asked for."""
+
+    __slots__ = ("end", "head", "nodes", "start")
+
+    def __init__(self, start: int, end: int, head: str) -> None:
+        self.start = start
+        self.end = end
+        self.head = head
+        self.nodes: list[ast.stmt] | None = None
+
+
+class Unit:
+    """A source file: its top-level names, each parsed at first use. Never raises for what the file holds."""
+
+    def __init__(self, path: str, module: str, is_package: bool, data: bytes, report: Report) -> None:
+        self.path = path
+        self.module = module
+        self.package = module if is_package else module.rpartition(".")[0]
+        self.report = report
+        self.broken = False
+        try:
+            self.text = decode(data)
+        except Unreadable as problem:
+            self.text = ""
+            self._break(problem.line, problem.message)
+        self._whole = False
+        self._blocks: list[_Block] | None = None
+        self._names: dict[str, list[_Block]] = {}
+        self._imports: dict[str, Import] | None = None
+        self._stars: list[str] = []
+        self._rest: list[_Block] = []
+
+    # --- what the file defines
+
+    def names(self) -> set[str]:
+        """Every name that the file binds at its top level, as far as it is told without running it."""
+        self._split()
+        return {*self._names, *self.imports()}
+
+    def find(self, name: str) -> list[ast.stmt]:
+        """The top-level statements that bind ``name`` by a definition or an assignment, in order."""
+        self._split()
+        whole = self._whole
+        blocks = list(self._names.get(name, ()))
+        if self._rest:
+            word = re.compile(rf"\b{re.escape(name)}\b")
+            blocks += [block for block in self._rest if word.search(self.text, block.start, block.end)]
+        found = [node for block in blocks for node in self._parse(block) if name in bound(node)]
+        return found if self._whole == whole else self.find(name)
+
+    def text_of(self, name: str) -> str:
+        """The source of the statements that bind ``name`` (empty: none)."""
+        self._split()
+        return "\n".join(self.text[block.start : block.end] for block in self._names.get(name, ()))
+
+    def imports(self) -> dict[str, Import]:
+        """Imported names, ``{local name: (module, name in it or None)}``; also those under a top-level ``try``/``if``."""
+        if self._imports is None:
+            self._split()
+            whole = self._whole
+            self._imports = {}
+            for block in self._rest:
+                if "import" in self.text[block.start : block.end]:
+                    for node in self._parse(block):
+                        self._note_imports(node)
+            if self._whole != whole:
+                self._imports = None
+                return self.imports()
+        return self._imports
+
+    def stars(self) -> list[str]:
+        """Modules of ``from module import *``."""
+        self.imports()
+        return self._stars
+
+    def tree(self) -> list[ast.stmt]:
+        """Every top-level statement (parses the whole file)."""
+        self._read_whole()
+        return [node for block in self._blocks or () for node in block.nodes or ()]
+
+    # --- how it is read
+
+    def _break(self, line: int, message: str) -> None:
+        if not self.broken:
+            self.broken = True
+            self.report(self.path, line, message)
+
+    def _note_imports(self, node: ast.stmt) -> None:
+        table = self._imports
+        if table is None:
+            return
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            for local, target in imported(node, self.package):
+                if local == "*":
+                    self._stars.append(target[0])
+                else:
+                    table[local] = target
+        elif isinstance(node, (ast.If, ast.Try)):
+            for inner in _inner(node):
+                self._note_imports(inner)
+
+    def _split(self) -> None:
+        """Cut the text at lines that start a top-level statement, by their first characters alone.
+
+        A cut inside a string or a bracket gives a piece that does not parse; the whole file is parsed then.
+        """
+        if self._blocks is not None:
+            return
+        self._blocks = []
+        decorated = False
+        for match in _START.finditer(self.text):
+            head = match[0]
+            last = self._blocks[-1] if self._blocks else None
+            if last is not None:
+                if decorated or _CONTINUES.match(head):
+                    decorated = head.startswith("@")
+                    if not _CONTINUES.match(head):
+                        last.head = head
+                    continue
+                last.end = match.start()
+            decorated = head.startswith("@")
+            self._blocks.append(_Block(match.start(), len(self.text), head))
+        for block in self._blocks:
+            head = block.head
+            if found := _DEFINITION.match(head):
+                self._names.setdefault(found[1], []).append(block)
+            elif (found := _ASSIGNMENT.match(head)) and not _COMPOUND.match(head):
+                self._names.setdefault(found[1], []).append(block)
+            elif head[0] not in "\"'":
+                self._rest.append(block)
+
+    def _parse(self, block: _Block) -> list[ast.stmt]:
+        if block.nodes is not None:
+            return block.nodes
+        if self._inside_string(block.start):
+            self._read_whole()
+            return block.nodes or []
+        before = self.text.count("\n", 0, block.start)
+        try:
+            block.nodes = parse("\n" * before + self.text[block.start : block.end])
+        except Unreadable:
+            self._read_whole()
+        return block.nodes or []
+
+    def _inside_string(self, place: int) -> bool:
+        text = self.text
+        return bool(text.count('"""', 0, place) % 2 or text.count("'''", 0, place) % 2)
+
+    def _read_whole(self) -> None:
+        """Parse the whole file; its statements replace the pieces."""
+        if self._whole:
+            return
+        self._whole = True
+        try:
+            nodes = parse(self.text)
+        except Unreadable as problem:
+            self._break(problem.line, problem.message)
+            nodes = []
+        self._split()
+        self._blocks, self._names, self._rest = [], {}, []
+        offsets = _line_offsets(self.text)
+        for node in nodes:
+            first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
+            block = _Block(offsets[first - 1], offsets[min(node.end_lineno or first, len(offsets) - 1)], "")
+            block.nodes = [node]
+            self._blocks.append(block)
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)):
+                for name in bound(node):
+                    self._names.setdefault(name, []).append(block)
+            else:
+                self._rest.append(block)
+
+
+def parse(text: str) -> list[ast.stmt]:
+    """:func:`ast.parse`, with every way in which it gives up turned into :class:`Unreadable`."""
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in upstream's strings
+            return ast.parse(text).body
+    except SyntaxError as error:
+        raise Unreadable(error.lineno or 1, f"it does not parse: {error.msg}") from error
+    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+        raise Unreadable(1, f"it does not parse: {error}") from error
+
+
+def bound(node: ast.stmt) -> set[str]:
+    """The names that a statement binds by a definition or an assignment (not by an import)."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {node.name}
+    if isinstance(node, ast.Assign):
+        return {each.id for target in node.targets for each in ast.walk(target) if isinstance(each, ast.Name)}
+    if isinstance(node, (ast.AnnAssign, ast.AugAssign)):
+        return {node.target.id} if isinstance(node.target, ast.Name) else set()
+    found: set[str] = set()
+    for inner in _inner(node):
+        found |= bound(inner)
+    return found
+
+
+def imported(node: ast.Import | ast.ImportFrom, package: str) -> list[tuple[str, Import]]:
+    """``(local name, (module, name))`` for each name of an import; relative modules made absolute by ``package``."""
+    if isinstance(node, ast.Import):
+        tops = ((each.asname, each.name) if each.asname else (each.name.partition(".")[0],) * 2 for each in node.names)
+        return [(local, (module, None)) for local, module in tops]
+    module = node.module or ""
+    if node.level:
+        parts = package.split(".")
+        parts = parts[: len(parts) - (node.level - 1)]
+        module = ".".join([*parts, *([module] if module else [])])
+    return [(each.asname or each.name, (module, each.name)) for each in node.names]
+
+
+def _inner(node: ast.stmt) -> list[ast.stmt]:
+    """The statements inside a compound statement."""
+    inner: list[ast.stmt] = []
+    for field in ("body", "orelse", "finalbody"):
+        inner += getattr(node, field, ())
+    for handler in getattr(node, "handlers", ()):
+        inner += handler.body
+    return inner
+
+
+def _line_offsets(text: str) -> list[int]:
+    offsets = [0]
+    for line in text.split("\n"):
+        offsets.append(offsets[-1] + len(line) + 1)
+    offsets[-1] = len(text)
+    return offsets

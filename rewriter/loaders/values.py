@@ -1,0 +1,264 @@
+"""The abstract values of the evaluation: what is known about an object without running anything.
+
+``key`` of a value: the tracked keyword ("cache_dir", ...) of the registered loader that this value is, or None.
+``given`` of a constant or dict: it comes from the config, not from the loader's source.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rewriter.loaders.evaluate import Frame
+    from rewriter.loaders.unit import Unit
+
+
+class Val:
+    """Any abstract value."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: str | None = None) -> None:
+        self.key = key
+
+
+class Unknown(Val):
+    """Something that only running would tell; ``text`` is how the config writes it, where it comes from there."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str = "", key: str | None = None) -> None:
+        self.key = key
+        self.text = text
+
+
+class Const(Val):
+    """A known string, number, bool or None."""
+
+    __slots__ = ("given", "value")
+
+    def __init__(self, value: object, given: bool = False, key: str | None = None) -> None:
+        self.key = key
+        self.value = value
+        self.given = given
+
+
+class Sequence(Val):
+    """A list, tuple or set whose elements are known one by one."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: list[Val]) -> None:
+        self.key = None
+        self.items = items
+
+
+class Dict(Val):
+    """A dict. ``open``: it may hold more keys than ``items``. ``node``/``frame``: where the source builds it."""
+
+    __slots__ = ("frame", "given", "items", "node", "open")
+
+    def __init__(
+        self,
+        items: dict[Any, Val],
+        is_open: bool = False,
+        node: ast.expr | None = None,
+        frame: Frame | None = None,
+        given: bool = False,
+    ) -> None:
+        self.key = None
+        self.items = items
+        self.open = is_open
+        self.node = node
+        self.frame = frame
+        self.given = given
+
+
+class External(Val):
+    """A name from outside the checkout: ``transformers.AutoTokenizer``, ``builtins.len``."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.key = None
+        self.name = name
+
+
+class Module(Val):
+    """A module of the checkout."""
+
+    __slots__ = ("unit",)
+
+    def __init__(self, unit: Unit) -> None:
+        self.key = None
+        self.unit = unit
+
+
+class Class(Val):
+    """A class of the checkout."""
+
+    __slots__ = ("bases", "frame", "members", "node", "unit")
+
+    def __init__(self, unit: Unit, node: ast.ClassDef, frame: Frame | None) -> None:
+        self.key = None
+        self.unit = unit
+        self.node = node
+        self.frame = frame
+        self.bases: list[Val] | None = None
+        self.members: dict[str, ast.stmt] | None = None
+
+
+class Function(Val):
+    """A function of the checkout; ``owner``: the class that it is defined in; ``bound``: its first argument."""
+
+    __slots__ = ("bound", "frame", "node", "owner", "unit")
+
+    def __init__(
+        self,
+        unit: Unit,
+        node: ast.FunctionDef | ast.AsyncFunctionDef,
+        frame: Frame | None,
+        owner: Class | None = None,
+        bound: Val | None = None,
+    ) -> None:
+        self.key = None
+        self.unit = unit
+        self.node = node
+        self.frame = frame
+        self.owner = owner
+        self.bound = bound
+
+    @property
+    def name(self) -> str:
+        """``Class.method``, or the function's name."""
+        return f"{self.owner.node.name}.{self.node.name}" if self.owner else self.node.name
+
+
+class Instance(Val):
+    """An object of a checkout class."""
+
+    __slots__ = ("attributes", "kind")
+
+    def __init__(self, kind: Class) -> None:
+        self.key = None
+        self.kind = kind
+        self.attributes: dict[Any, Val] = {}
+
+
+class Method(Val):
+    """``receiver.name`` where ``receiver`` is no object of the checkout: a method of a string, a dict, a library."""
+
+    __slots__ = ("name", "receiver")
+
+    def __init__(self, receiver: Val, name: str) -> None:
+        self.key = None
+        self.receiver = receiver
+        self.name = name
+
+
+class Super(Val):
+    """``super()`` in a method of ``owner``."""
+
+    __slots__ = ("owner", "self_")
+
+    def __init__(self, owner: Class, self_: Val) -> None:
+        self.key = None
+        self.owner = owner
+        self.self_ = self_
+
+
+class Lazy(Val):
+    """The result of a call that reaches no hub call: evaluated only if somebody asks for it."""
+
+    __slots__ = ("result", "thunk")
+
+    def __init__(self, thunk: Callable[[], Val]) -> None:
+        self.key = None
+        self.thunk: Callable[[], Val] | None = thunk
+        self.result: Val | None = None
+
+
+class Choice(Val):
+    """One of a few values: an undecided condition stands before it."""
+
+    __slots__ = ("options",)
+
+    def __init__(self, options: list[Val]) -> None:
+        self.key = None
+        self.options = options
+
+
+NONE = Const(None)
+MAX_OPTIONS = 4
+
+
+def key_of(value: Val) -> str | None:
+    """The tracked keyword that ``value`` is; of a choice: only if every option is it."""
+    if isinstance(value, Choice):
+        keys = {key_of(option) for option in value.options}
+        return keys.pop() if len(keys) == 1 else None
+    return value.key
+
+
+def options(value: Val) -> list[Val]:
+    """What ``value`` may be."""
+    return value.options if isinstance(value, Choice) else [value]
+
+
+def same(left: Val, right: Val) -> bool:
+    """True if both are certainly the same object or the same constant from the same source."""
+    if left is right:
+        return True
+    if isinstance(left, Const) and isinstance(right, Const):
+        return type(left.value) is type(right.value) and left.value == right.value and left.key == right.key
+    return False
+
+
+def join(left: Val, right: Val) -> Val:
+    """What is known when it is not known which of two values stands."""
+    merged: list[Val] = []
+    for option in (*options(left), *options(right)):
+        if isinstance(option, Unknown) and any(isinstance(other, Unknown) and other.key == option.key for other in merged):
+            continue
+        if not any(same(option, other) for other in merged):
+            merged.append(option)
+    if len(merged) == 1:
+        return merged[0]
+    return Choice(merged) if len(merged) <= MAX_OPTIONS else Unknown()
+
+
+def from_literal(value: object, key: str | None = None) -> Val:
+    """A literal of the config."""
+    from rewriter.types import Value
+
+    if isinstance(value, Value):
+        return from_literal(value.value, key) if value.literal else Unknown(value.text, key)
+    if isinstance(value, dict):
+        return Dict({name: from_literal(each, tracked(name)) for name, each in value.items()}, given=True)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return Sequence([from_literal(each) for each in value])
+    return Const(value, True, key)
+
+
+TRACKED = ("cache_dir", "local_files_only")
+
+
+def tracked(name: object) -> str | None:
+    """``name`` if it is a keyword whose way is followed."""
+    return name if isinstance(name, str) and name in TRACKED else None
+
+
+def truth(value: Val) -> bool | None:
+    """Truth value; None: undecided."""
+    if isinstance(value, Const):
+        return bool(value.value)
+    if isinstance(value, Choice):
+        truths = {truth(option) for option in value.options}
+        return truths.pop() if len(truths) == 1 else None
+    if isinstance(value, Dict):
+        return True if value.items else (None if value.open else False)
+    if isinstance(value, Sequence):
+        return bool(value.items)
+    return True if isinstance(value, (Class, Function, Module, External)) else None
