@@ -81,6 +81,7 @@ class Component:
     ``replaced_by``: line of the later unconditional assignment that replaces it whole, or None.
     ``shared_with``: other top-level names that hold the same dict object by alias (``vae = common``).
     ``delete``: ``_delete_=True`` stands in it (mmengine does not merge the base's dict).
+    ``origin``: path of the ``_base_`` file that writes it, where this file only inherits it (way "inherited").
     """
 
     keys: tuple[str, ...]
@@ -96,6 +97,7 @@ class Component:
     replaced_by: int | None = None
     shared_with: tuple[str, ...] = ()
     delete: bool = False
+    origin: str | None = None
 
     @property
     def name(self) -> str:
@@ -126,6 +128,7 @@ class ConfigFile:
     """What a config file says, read without running it.
 
     ``bases``: ``_base_`` targets as absolute paths. ``bases_unknown``: why some cannot be told, or None.
+    ``base_span``: of the ``_base_`` assignment.
     ``assigned``: top-level names that the file binds at all (also to None or a string).
     ``problem``: the file could not be read; everything else is then empty.
     """
@@ -137,6 +140,7 @@ class ConfigFile:
     assigned: frozenset[str] = frozenset()
     ignores: tuple[Ignore, ...] = ()
     problem: Problem | None = None
+    base_span: Span | None = None
 
 
 # --- loaders -----------------------------------------------------------------------------------
