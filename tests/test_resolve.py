@@ -1,0 +1,349 @@
+"""mmengine in its child process: what it resolves, what it must not see, and what a hostile config cannot do."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from rewriter import resolve as module
+from rewriter.resolve import MISSING, Interpreter, Job, Resolved, ResolveError, differences, find_interpreter, resolve
+
+OURS = Interpreter(sys.executable, "this one")
+posix = pytest.mark.skipif(os.name == "nt", reason="POSIX processes")
+
+
+@pytest.fixture(autouse=True)
+def _mmengine() -> None:
+    pytest.importorskip("mmengine")
+
+
+def put(root: Path, name: str, text: str) -> str:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+    return str(path)
+
+
+def load(root: Path, *texts: str, overlay: Mapping[str, bytes] | None = None, timeout: float = 60.0) -> list[Resolved]:
+    jobs = [Job(put(root, f"configs/c{index}.py", text), str(root)) for index, text in enumerate(texts)]
+    return resolve(OURS, jobs, overlay=overlay, timeout=timeout)
+
+
+# --- what is resolved ----------------------------------------------------------------------------
+
+
+def test_the_file_on_disk_and_the_new_bytes_are_both_loaded(tmp_path: Path) -> None:
+    path = put(tmp_path, "configs/a.py", "vae = dict(type='V', from_pretrained='o/n')\n")
+    new = b"vae = dict(type='V', from_pretrained='o/n', cache_dir='/m')\r\n"
+    old, resolved = resolve(OURS, [Job(path, str(tmp_path)), Job(path, str(tmp_path), new)], overlay={path: new})
+    assert old == Resolved(True, {"vae": {"type": "V", "from_pretrained": "o/n"}})
+    assert differences(old.value, resolved.value) == [(("vae", "cache_dir"), MISSING, "/m")]
+    assert Path(path).read_bytes().startswith(b"vae = dict(type='V', from_pretrained='o/n')")
+
+
+def test_an_edited_base_reaches_the_configs_built_on_it(tmp_path: Path) -> None:
+    base = put(tmp_path, "configs/base/vae.py", "vae = dict(type='V')\n")
+    path = put(tmp_path, "configs/train/a.py", "_base_ = ['../base/vae.py']\nmodel = dict(type='M')\n")
+    new_base = b"vae = dict(type='V', cache_dir='/m')\n"
+    same = Path(path).read_bytes()
+    old, new = resolve(OURS, [Job(path, str(tmp_path)), Job(path, str(tmp_path), same)], overlay={base: new_base})
+    assert differences(old.value, new.value) == [(("vae", "cache_dir"), MISSING, "/m")]
+
+
+def test_bytes_of_a_file_that_does_not_exist_are_loaded_beside_their_base(tmp_path: Path) -> None:
+    put(tmp_path, "configs/base.py", "a = 1\n")
+    job = Job(str(tmp_path / "configs/new.py"), str(tmp_path), b"_base_ = './base.py'\nb = 2\n")
+    assert resolve(OURS, [job]) == [Resolved(True, {"a": 1, "b": 2})]
+
+
+def test_relative_files_are_looked_up_in_the_checkout_root(tmp_path: Path) -> None:
+    put(tmp_path, "prompts.txt", "a cat")
+    assert load(tmp_path, "prompt = open('prompts.txt').read()\n") == [Resolved(True, {"prompt": "a cat"})]
+
+
+def test_two_checkouts_of_one_run_do_not_share_packages(tmp_path: Path) -> None:
+    jobs = []
+    for name in ("one", "two"):
+        put(tmp_path, f"{name}/opensora/__init__.py", f"NAME = {name!r}\n")
+        path = put(tmp_path, f"{name}/configs/a.py", "from opensora import NAME as name\n")
+        jobs.append(Job(path, str(tmp_path / name)))
+    assert [answer.value for answer in resolve(OURS, jobs)] == [{"name": "one"}, {"name": "two"}]
+
+
+def test_a_config_that_imports_the_library_loads(tmp_path: Path) -> None:
+    (answer,) = load(tmp_path, "import os\nfrom pathlib import Path\nx = os.path.join('a', 'b')\np = Path('a')\n")
+    assert answer.ok
+    assert isinstance(answer.value, dict)
+    assert answer.value["x"] == os.path.join("a", "b")
+
+
+def test_custom_imports_are_not_followed(tmp_path: Path) -> None:
+    assert load(tmp_path, "custom_imports = dict(imports=['no_such_package'])\n")[0].ok
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("(1, 2)", "[1, 2]"),
+        ("1", "True"),
+        ("1", "1.0"),
+        ("{1: 2}", "{'1': 2}"),
+        ("{1, 2}", "[1, 2]"),
+        ("b'a'", "'a'"),
+        ("float('nan')", "'nan'"),
+        ("float('inf')", "float('-inf')"),
+        ("10 ** 5000", "10 ** 5000 + 1"),
+        ("int", "float"),
+        ("dict(f=len)", "dict(f=max)"),
+        ("dict(a={'$tuple': [1]})", "dict(a=(1,))"),
+        ("None", "'None'"),
+    ],
+)
+def test_values_of_other_types_are_told_apart_and_equal_ones_are_not(tmp_path: Path, one: str, other: str) -> None:
+    first, again, second = load(tmp_path, f"x = {one}\n", f"x = {one}\n", f"x = {other}\n")
+    assert first.ok, first.error
+    assert second.ok, second.error
+    assert differences(first.value, again.value) == []
+    assert differences(first.value, second.value) != []
+
+
+def test_an_object_is_the_same_in_two_loads(tmp_path: Path) -> None:
+    text = (
+        "class A:\n    pass\nx = [A(), A, lambda: 1]\n"
+        "class B:\n    def __repr__(self): raise ValueError\ny = dict(b=B())\n"
+    )
+    one, two = load(tmp_path, text, text)
+    assert one.ok, one.error
+    assert differences(one.value, two.value) == []
+
+
+def test_random_values_are_the_same_in_two_loads(tmp_path: Path) -> None:
+    one, two = load(tmp_path, *["import random\nx = random.random()\n"] * 2)
+    assert one.value == two.value
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "line"),
+    [
+        ("a = 1\nb = c\n", "NameError: name 'c' is not defined", 2),
+        ("a = 1\n\nb = (\n", "SyntaxError: '(' was never closed", 3),
+        ("x = dict(\n    a=1,\n    a=2,\n)\n", "SyntaxError: keyword argument repeated: a", 3),
+        ("import sys\nsys.exit(3)\n", "the config ended the program (exit code 3)", 2),
+        ("import os\nx = os.environ['NO_SUCH_NAME']\n", "KeyError: 'NO_SUCH_NAME'", 2),
+        ("raise ValueError('a\\nb\\x1b[31m')\n", "ValueError: a b?[31m", 1),
+    ],
+)
+def test_a_config_that_fails_is_told_with_its_line(tmp_path: Path, text: str, error: str, line: int) -> None:
+    (answer,) = load(tmp_path, text)
+    assert (answer.ok, answer.error, answer.line) == (False, error, line) or (
+        sys.version_info[:2] != (3, 11) and answer.error.startswith("SyntaxError")
+    )
+
+
+def test_an_error_in_a_base_names_the_base(tmp_path: Path) -> None:
+    base = put(tmp_path, "configs/base.py", "x = 1\ny = z\n")
+    (answer,) = load(tmp_path, "_base_ = 'base.py'\n")
+    assert answer.error == f"NameError: name 'z' is not defined ({base}, line 2)"
+    assert answer.line is None
+
+
+def test_bytes_that_are_not_utf8_are_one_configs_error(tmp_path: Path) -> None:
+    path = put(tmp_path, "configs/a.py", "x = 1\n")
+    bad, good = resolve(OURS, [Job(path, str(tmp_path), b"x = '\xff'\n"), Job(path, str(tmp_path), b"x = 2\n")])
+    assert (bad.ok, good.value) == (False, {"x": 2})
+
+
+@posix
+def test_a_config_that_kills_the_process_costs_itself_only(tmp_path: Path) -> None:
+    answers = load(
+        tmp_path, "x = 0\n", "import os\nos._exit(7)\n", "x = 2\n", "import os\nos.kill(os.getpid(), 9)\n", "x = 4\n"
+    )
+    assert [answer.value for answer in answers] == [{"x": 0}, None, {"x": 2}, None, {"x": 4}]
+    assert answers[1].error == "the config ended the process that loads it (exit code 7)"
+    assert answers[3].error == "the config ended the process that loads it (signal 9)"
+
+
+def test_a_config_that_never_ends_is_stopped_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONFIG_SECONDS", 1.0)
+    answers = load(tmp_path, "while True: pass\n", "x = 1\n")
+    assert answers[0].error == "the config took too long and was stopped"
+    assert answers[1].value == {"x": 1}
+
+
+def test_the_run_ends_at_its_time_limit(tmp_path: Path) -> None:
+    start = time.monotonic()
+    answers = load(tmp_path, "x = 1\n", "import time\ntime.sleep(60)\n", "x = 3\n", timeout=4.0)
+    assert time.monotonic() - start < 10
+    assert [answer.ok for answer in answers] == [True, False, False]
+    assert "the time limit of 4 s" in answers[2].error
+
+
+@posix
+def test_what_a_config_started_ends_with_the_run(tmp_path: Path) -> None:
+    late = tmp_path / "late"
+    text = f"import subprocess\nsubprocess.Popen(['sh', '-c', 'sleep 1; touch {late}'])\n"
+    assert load(tmp_path, text)[0].ok
+    time.sleep(1.5)
+    assert not late.exists()
+
+
+@posix
+def test_a_grandchild_that_holds_the_pipe_does_not_hold_the_run(tmp_path: Path) -> None:
+    text = "import os, time\nif os.fork():\n    os._exit(1)\nos.setsid()\ntime.sleep(8)\nos._exit(0)\n"
+    start = time.monotonic()
+    answers = load(tmp_path, text, "x = 1\n")
+    assert [answer.ok for answer in answers] == [False, True]
+    assert time.monotonic() - start < 7
+
+
+def test_what_a_config_prints_is_no_answer(tmp_path: Path) -> None:
+    forged = (
+        "import os, sys\n"
+        "for fd in range(0, 3):\n"
+        '    try: os.write(fd, b\'{"index": 0, "value": {}}\\n\' * 1000)\n'
+        "    except OSError: pass\n"
+        "print('{\"end\": true}'); sys.stdout.flush()\nx = 1\n"
+    )
+    assert [answer.value for answer in load(tmp_path, forged, "x = 2\n")] == [{"fd": 2, "x": 1}, {"x": 2}]
+
+
+def test_lines_without_the_secret_word_are_passed_over(tmp_path: Path) -> None:
+    write = "    try: os.write(d, b'{\"end\": true}\\n')\n    except OSError: pass\n"
+    text = f"import os\nfor d in range(3, 64):\n{write}x = 1\n"
+    (answer,) = load(tmp_path, text)
+    assert answer.ok, answer.error
+
+
+def test_secrets_of_the_environment_do_not_reach_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "MY_DATA"):
+        monkeypatch.setenv(name, "secret")
+    seen, asked = load(tmp_path, "import os\nx = dict(os.environ)\n", "import os\nx = os.environ['MY_DATA']\n")
+    assert isinstance(seen.value, dict)
+    assert "secret" not in seen.value["x"].values()
+    assert seen.value["x"]["HF_HUB_OFFLINE"] == "1"
+    assert asked.error == "KeyError: 'MY_DATA' (an environment variable that is not handed to configs here)"
+
+
+def test_one_config_does_not_change_the_world_of_the_next(tmp_path: Path) -> None:
+    first = "import os, sys\nos.environ['HF_HUB_OFFLINE'] = '0'\nos.chdir('/')\nsys.path.clear()\n"
+    second = "import os, colorsys\nx = (os.environ['HF_HUB_OFFLINE'], os.getcwd())\n"
+    assert load(tmp_path, first, second)[1].value == {"x": {"$tuple": ["1", os.path.realpath(tmp_path)]}}
+
+
+def test_modules_of_the_checkout_do_not_hide_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("json", "random", "types", "mmengine"):
+        put(tmp_path, f"{name}.py", "raise RuntimeError('hidden')\n")
+    monkeypatch.chdir(tmp_path)
+    assert load(tmp_path, "x = 1\n")[0].value == {"x": 1}
+
+
+def test_loading_leaves_no_trace_in_the_checkout(tmp_path: Path) -> None:
+    put(tmp_path, "opensora/__init__.py", "x = 1\n")
+    path = put(tmp_path, "configs/a.py", "from opensora import x\n")
+    before = sorted(tmp_path.rglob("*"))
+    assert resolve(OURS, [Job(path, str(tmp_path)), Job(path, str(tmp_path), b"y = 1\n")])[0].ok
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_no_configs_start_no_process() -> None:
+    assert resolve(Interpreter("/no/such/python", "--python"), []) == []
+
+
+# --- the interpreter -----------------------------------------------------------------------------
+
+
+def fake_python(path: Path, script: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n" + script)
+    path.chmod(0o755)
+    return str(path)
+
+
+@posix
+def test_the_active_environment_comes_before_our_own_and_only_with_mmengine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_it = fake_python(tmp_path / "with/bin/python", "exit 0\n")
+    fake_python(tmp_path / "without/bin/python", "exit 3\n")
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "without"))
+    monkeypatch.setenv("CONDA_PREFIX", str(tmp_path / "with"))
+    assert find_interpreter() == Interpreter(with_it, "conda environment")
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "with"))
+    assert find_interpreter() == Interpreter(with_it, "active virtual environment")
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "gone"))
+    monkeypatch.delenv("CONDA_PREFIX")
+    assert find_interpreter() == OURS
+
+
+@posix
+def test_an_interpreter_asked_for_must_have_mmengine(tmp_path: Path) -> None:
+    assert find_interpreter(sys.executable) == Interpreter(sys.executable, "--python")
+    with pytest.raises(ResolveError, match="mmengine is not installed there; install it"):
+        find_interpreter(fake_python(tmp_path / "bare", "exit 3\n"))
+    with pytest.raises(ResolveError, match="does not run as a Python"):
+        find_interpreter(fake_python(tmp_path / "other", "exit 1\n"))
+    with pytest.raises(ResolveError, match="no such program"):
+        find_interpreter(str(tmp_path / "missing"))
+
+
+@posix
+def test_none_has_mmengine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    monkeypatch.delenv("CONDA_PREFIX", raising=False)
+    monkeypatch.setattr(sys, "executable", "")
+    assert find_interpreter() is None
+
+
+@posix
+@pytest.mark.parametrize("script", ["exit 1\n", "cat >/dev/null; echo nonsense\n"])
+def test_an_interpreter_that_does_not_load_mmengine_is_named(tmp_path: Path, script: str) -> None:
+    executable = fake_python(tmp_path / "python", script)
+    with pytest.raises(ResolveError, match="could not load mmengine"):
+        resolve(Interpreter(executable, "--python"), [Job("/x.py", None)])
+
+
+def test_a_broken_mmengine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "broken/mmengine/__init__.py", "raise ImportError('libGL.so.1')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+    with pytest.raises(ResolveError, match=r"ImportError: libGL\.so\.1"):
+        load(tmp_path, "x = 1\n")
+
+
+def test_an_mmengine_that_reads_by_other_means_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = "import os\nclass Config(dict):\n    @classmethod\n    def fromfile(cls, *a, **k): return cls(x=1)\n"
+    put(tmp_path, "other/mmengine/__init__.py", "")
+    put(tmp_path, "other/mmengine/config.py", other)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "other"))
+    path = put(tmp_path, "configs/a.py", "x = 1\n")
+    (answer,) = resolve(OURS, [Job(path, str(tmp_path), b"x = 1\n")])
+    assert "nothing is proven" in answer.error
+
+
+# --- comparing -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ({"a": [1, {"b": 2}]}, {"a": [1, {"b": 3}]}, [(("a", 1, "b"), 2, 3)]),
+        ({"a": {"$tuple": [1, 2]}}, {"a": {"$tuple": [1, 3]}}, [(("a", 1), 2, 3)]),
+        ({"a": {"$tuple": [1]}}, {"a": [1]}, [(("a",), {"$tuple": [1]}, [1])]),
+        ({"a": [1]}, {"a": [1, 2]}, [(("a",), [1], [1, 2])]),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, []),
+        ({"a": None}, {}, [(("a",), None, MISSING)]),
+        ({"a": 1}, {"a": True}, [(("a",), 1, True)]),
+        (1, 1.0, [((), 1, 1.0)]),
+    ],
+)
+def test_differences_name_the_path_and_both_values(old: object, new: object, expected: object) -> None:
+    assert differences(old, new) == expected
