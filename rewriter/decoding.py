@@ -32,7 +32,7 @@ class Decoded:
     bom: bool
 
     def encode(self, utf8: bytes) -> bytes:
-        """Turn edited ``utf8`` into bytes for the file. Raises UnicodeEncodeError where its encoding has no such letter."""
+        """Turn edited ``utf8`` into bytes for the file. Raises UnicodeEncodeError where its encoding lacks a letter."""
         if self.encoding != "utf-8":
             return utf8.decode("utf-8").encode(self.encoding)
         return codecs.BOM_UTF8 + utf8 if self.bom else utf8
@@ -45,7 +45,9 @@ def decode(data: bytes) -> Decoded | Problem:
     """
     if len(data) > MAX_BYTES:
         size = len(data) // 1_000_000
-        return Problem(1, 0, f"the file holds {size} MB", f"leave it out of the run; no more than {MAX_BYTES // 10**6} MB")
+        return Problem(
+            1, 0, f"the file holds {size} MB", f"leave it out of the run; no more than {MAX_BYTES // 10**6} MB"
+        )
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return Problem(1, 0, "the file is UTF-16, which Python does not read", "save it as UTF-8")
     if b"\0" in data:
@@ -69,7 +71,9 @@ def decode(data: bytes) -> Decoded | Problem:
     except UnicodeEncodeError:
         return Problem(1, 0, f"what {name} decodes to is not text", "save the file as UTF-8")
     except (LookupError, ValueError):
-        return Problem(1, 0, f"the encoding {name!r} is unknown", "correct the coding cookie, or save the file as UTF-8")
+        return Problem(
+            1, 0, f"the encoding {name!r} is unknown", "correct the coding cookie, or save the file as UTF-8"
+        )
     return Decoded(data, encoding, bom)
 
 
@@ -82,7 +86,9 @@ def parse(source: Decoded) -> ast.Module | Problem:
             return ast.parse(source.utf8 if source.encoding == "utf-8" else source.utf8.decode("utf-8"))
     except SyntaxError as error:
         line, column = error.lineno or 1, max((error.offset or 1) - 1, 0)
-        return Problem(line, column, f"the file is not Python: {error.msg}", "correct the syntax, or leave the file out")
+        return Problem(
+            line, column, f"the file is not Python: {error.msg}", "correct the syntax, or leave the file out"
+        )
     except (RecursionError, MemoryError):
         return Problem(1, 0, "the file nests brackets or operators too deeply to be read", "leave the file out")
     except ValueError as error:
