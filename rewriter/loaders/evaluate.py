@@ -1,8 +1,9 @@
-"""A small abstract interpretation of a loader: which hub calls remain for given keyword values, and what reaches them."""
+"""A small abstract interpretation of a loader: which hub calls remain for given keyword values, and what they get."""
 
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -127,7 +128,7 @@ _MISSING = Unknown("<missing>")
 _Write = tuple[dict[Any, Val], Any, Val]
 
 
-class _TooMuch(Exception):
+class _TooMuchError(Exception):
     """The evaluation went on for too long."""
 
 
@@ -164,7 +165,7 @@ class Evaluation:
             given.pop(name, None)
         try:
             self._build(type_name, Arguments([], given), None)
-        except _TooMuch:
+        except _TooMuchError:
             self._note("the evaluation of this loader was given up: it is too long")
         except RecursionError:
             self._note("the evaluation of this loader was given up: it is nested too deeply")
@@ -201,7 +202,12 @@ class Evaluation:
         if link is None:
             self._describe(value, registration.path)
         if not isinstance(value, (Class, Function)):
-            self._note(f"the definition of {registration.definition} could not be read in {self._short(registration.path)}")
+            self._note(
+                f"the definition of {registration.definition} could not be read in {self._short(registration.path)}"
+            )
+            return Unknown()
+        if link is not None and not self.sources.leads_on(value.unit, value.node.name):
+            self._check(value, arguments)
             return Unknown()
         return self._enter_build(value, arguments, link)
 
@@ -265,10 +271,10 @@ class Evaluation:
     def _constant(self, unit: Unit, nodes: list[ast.stmt]) -> Val:
         """A variable of a module that is assigned once, by a plain assignment."""
         node = nodes[-1]
-        if len(nodes) == 1 and isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
-            if isinstance(node, ast.AnnAssign) or isinstance(node.targets[0], ast.Name):
-                return self.eval(node.value, self._top(unit))
-        return Unknown()
+        if len(nodes) > 1 or not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
+            return Unknown()
+        plain = isinstance(node, ast.AnnAssign) or isinstance(node.targets[0], ast.Name)
+        return self.eval(node.value, self._top(unit)) if plain else Unknown()
 
     def _top(self, unit: Unit) -> Frame:
         if unit.path not in self._frames:
@@ -318,10 +324,15 @@ class Evaluation:
         """Dotted names of the bases from outside the checkout that a class leads to."""
         return [base.name for each in self._lineage(cls) for base in self._bases(each) if isinstance(base, External)]
 
-    def _members(self, cls: Class) -> dict[str, ast.stmt]:
+    def _member(self, cls: Class, name: str) -> ast.stmt | None:
         if cls.members is None:
-            cls.members = {name: node for node in cls.node.body for name in bound(node)}
-        return cls.members
+            cls.members = {each: node for node in cls.node.body for each in bound(node)}
+        if name not in cls.members and not cls.whole and f"def {name}" in cls.unit.text_of(cls.node.name):
+            cls.whole = True
+            for node in cls.unit.complete(cls.node).body:
+                for each in bound(node):
+                    cls.members.setdefault(each, node)
+        return cls.members.get(name)
 
     def _find_method(self, cls: Class, name: str, after: Class | None = None) -> Val | None:
         """A member of a class or its bases in the checkout; ``after``: only of those behind that class."""
@@ -329,7 +340,7 @@ class Evaluation:
         if after is not None:
             lineage = lineage[lineage.index(after) + 1 :] if after in lineage else []
         for owner in lineage:
-            node = self._members(owner).get(name)
+            node = self._member(owner, name)
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 return Function(owner.unit, node, owner.frame, owner)
             if isinstance(node, (ast.Assign, ast.AnnAssign)):
@@ -345,7 +356,11 @@ class Evaluation:
         names: list[str] = []
         for owner in reversed(self._lineage(cls)):
             for node in owner.node.body:
-                if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id not in names:
+                if (
+                    isinstance(node, ast.AnnAssign)
+                    and isinstance(node.target, ast.Name)
+                    and node.target.id not in names
+                ):
                     names.append(node.target.id)
         return names
 
@@ -404,10 +419,7 @@ class Evaluation:
         returned = frame.returned or [NONE]
         if frame.returned and status in (NEXT, MAYBE):
             returned = [*frame.returned, NONE]
-        result = returned[0]
-        for value in returned[1:]:
-            result = join(result, value)
-        return result
+        return functools.reduce(join, returned)
 
     def _bind(self, function: Function, arguments: Arguments, frame: Frame, tolerant: bool) -> None:
         spec = function.node.args
@@ -479,7 +491,7 @@ class Evaluation:
     def _statement(self, node: ast.stmt, frame: Frame) -> int:
         self._steps += 1
         if self._steps > MAX_STEPS:
-            raise _TooMuch
+            raise _TooMuchError
         handler = _STATEMENTS.get(type(node))
         return handler(self, node, frame) if handler else NEXT
 
@@ -714,7 +726,8 @@ class Evaluation:
         """The abstract value of an expression; every call in it is looked at."""
         handler = _EXPRESSIONS.get(type(node))
         if handler is not None:
-            return handler(self, node, frame)
+            value: Val = handler(self, node, frame)
+            return value
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.expr):
                 self.eval(child, frame)
@@ -738,17 +751,16 @@ class Evaluation:
         return self._name(node.id, frame)
 
     def _attribute(self, node: ast.Attribute, frame: Frame) -> Val:
-        return self.attribute(self.eval(node.value, frame), node.attr)
+        receiver = self.eval(node.value, frame)
+        if isinstance(receiver, Lazy) and receiver.result is None:
+            return Lazy(lambda: self.attribute(receiver, node.attr))
+        return self.attribute(receiver, node.attr)
 
     def attribute(self, value: Val, name: str) -> Val:
         """``value.name``."""
         value = self.force(value)
         if isinstance(value, Choice):
-            results = [self.attribute(option, name) for option in value.options]
-            merged = results[0]
-            for each in results[1:]:
-                merged = join(merged, each)
-            return merged
+            return functools.reduce(join, [self.attribute(option, name) for option in value.options])
         if isinstance(value, Instance):
             return self._instance_attribute(value, name)
         if isinstance(value, Class):
@@ -759,7 +771,9 @@ class Evaluation:
             unit = self.sources.module(value.name) if self.sources.inside(value.name) else None
             return self._import(value.name, name) if unit else External(f"{value.name}.{name}")
         if isinstance(value, Super):
-            found = self._find_method(value.self_.kind, name, value.owner) if isinstance(value.self_, Instance) else None
+            found = (
+                self._find_method(value.self_.kind, name, value.owner) if isinstance(value.self_, Instance) else None
+            )
             if isinstance(found, Function):
                 return Function(found.unit, found.node, found.frame, found.owner, value.self_)
             return Method(value, name)
@@ -777,7 +791,11 @@ class Evaluation:
         if "staticmethod" in decorators:
             return found
         if any(each.endswith("property") for each in decorators):
-            return Lazy(lambda: self._enter(Function(found.unit, found.node, found.frame, found.owner, value), Arguments([], {}), None))
+            return Lazy(
+                lambda: self._enter(
+                    Function(found.unit, found.node, found.frame, found.owner, value), Arguments([], {}), None
+                )
+            )
         first: Val = value.kind if "classmethod" in decorators else value
         return Function(found.unit, found.node, found.frame, found.owner, first)
 
@@ -785,21 +803,22 @@ class Evaluation:
         found = self._find_method(value, name)
         if found is None:
             return Method(value, name)
-        if isinstance(found, Function) and any(ast.unparse(each) == "classmethod" for each in found.node.decorator_list):
+        if isinstance(found, Function) and any(
+            ast.unparse(each) == "classmethod" for each in found.node.decorator_list
+        ):
             return Function(found.unit, found.node, found.frame, found.owner, value)
         return found
 
     def _subscript(self, node: ast.Subscript, frame: Frame) -> Val:
         value = self.force(self.eval(node.value, frame))
         if isinstance(node.slice, ast.Slice):
-            bounds = [self.force(self.eval(each, frame)) if each else NONE for each in (node.slice.lower, node.slice.upper, node.slice.step)]
+            bounds = [
+                self.force(self.eval(each, frame)) if each else NONE
+                for each in (node.slice.lower, node.slice.upper, node.slice.step)
+            ]
             return library.cut(value, bounds)
         index = self.force(self.eval(node.slice, frame))
-        results = [library.item(each, index) for each in options(value)]
-        merged = results[0]
-        for each in results[1:]:
-            merged = join(merged, each)
-        return merged
+        return functools.reduce(join, [library.item(each, index) for each in options(value)])
 
     def _dict_node(self, node: ast.Dict, frame: Frame) -> Val:
         built = Dict({}, node=node, frame=frame)
@@ -932,20 +951,22 @@ class Evaluation:
         function = node.func
         if isinstance(function, ast.Name) and function.id == "super" and "super" not in frame.env:
             return self._super(frame)
-        callee = self.force(self.eval(function, frame))
+        if isinstance(function, ast.Attribute) and function.attr != "from_pretrained":
+            receiver = self.eval(function.value, frame)
+            if isinstance(receiver, Lazy) and receiver.kind is not None:  # its methods reach no hub call either
+                self._arguments(node, frame)
+                return receiver if function.attr in library.SAME_OBJECT else Unknown()
+            callee = self.force(self.attribute(receiver, function.attr))
+        else:
+            callee = self.force(self.eval(function, frame))
         arguments = self._arguments(node, frame)
         if self._stack:
             self._stack[-1] = (self._stack[-1][0], node.lineno)
-        results = []
         several = isinstance(callee, Choice)
         self._doubt += several
-        for option in options(callee):
-            results.append(self._apply(option, node, arguments, frame))
+        results = [self._apply(option, node, arguments, frame) for option in options(callee)]
         self._doubt -= several
-        result = results[0]
-        for each in results[1:]:
-            result = join(result, each)
-        return result
+        return functools.reduce(join, results)
 
     def _super(self, frame: Frame) -> Val:
         if frame.cls is None or frame.node is None:
@@ -1018,7 +1039,7 @@ class Evaluation:
         nested = callee.frame is not None or (callee.owner is not None and callee.owner.frame is not None)
         if nested or self.sources.leads_on(callee.unit, outermost):
             return self._enter(callee, arguments, link)
-        self._check(callee, arguments)
+        self._check_function(callee, arguments)
         if callee.owner is not None:
             return Unknown()
         return self._put_off(lambda: self._enter(callee, arguments, link, tolerant=True))
@@ -1028,15 +1049,8 @@ class Evaluation:
         self._calling = node
         if callee.frame is not None or self.sources.leads_on(callee.unit, callee.node.name):
             return self._instantiate(callee, arguments, link)
-        init = self._find_method(callee, "__init__")
-        if isinstance(init, Function):
-            self._check(Function(init.unit, init.node, init.frame, init.owner, Unknown()), arguments)
-        elif (names := self._fields(callee)) is not None:
-            for name in arguments.keywords:
-                if name not in names:
-                    value = arguments.keywords[name]
-                    self._reject(name, value, f"{callee.node.name}.__init__", callee.unit, callee.node)
-        return self._put_off(lambda: self._instantiate_quietly(callee, arguments, link))
+        self._check(callee, arguments)
+        return self._put_off(lambda: self._instantiate_quietly(callee, arguments, link), callee)
 
     def _instantiate_quietly(self, callee: Class, arguments: Arguments, link: Link) -> Val:
         refused = list(self.refused)
@@ -1044,7 +1058,7 @@ class Evaluation:
         self.refused = refused  # they were told when the call was looked at
         return value
 
-    def _put_off(self, thunk: Callable[[], Val]) -> Val:
+    def _put_off(self, thunk: Callable[[], Val], kind: Class | None = None) -> Val:
         stack = list(self._stack)
 
         def later() -> Val:
@@ -1057,10 +1071,22 @@ class Evaluation:
                 self._caught -= 1
                 self.failures = failures
 
-        return Lazy(later)
+        return Lazy(later, kind)
 
-    def _check(self, callee: Function, arguments: Arguments) -> None:
+    def _check(self, callee: Class | Function, arguments: Arguments) -> None:
         """Look only whether the signature takes the keywords of a call."""
+        if isinstance(callee, Function):
+            self._check_function(callee, arguments)
+            return
+        init = self._find_method(callee, "__init__")
+        if isinstance(init, Function):
+            self._check_function(init, arguments)
+        elif (names := self._fields(callee)) is not None:
+            for name, value in arguments.keywords.items():
+                if name not in names:
+                    self._reject(name, value, f"{callee.node.name}.__init__", callee.unit, callee.node)
+
+    def _check_function(self, callee: Function, arguments: Arguments) -> None:
         spec = callee.node.args
         if spec.kwarg is None:
             names = {*(each.arg for each in (*spec.args, *spec.kwonlyargs)), *self._added(callee)}
@@ -1177,10 +1203,7 @@ class Evaluation:
             else:
                 self._note(self._where("what it builds cannot be told", node, frame))
         self._doubt -= several
-        result = results[0] if results else Unknown()
-        for each in results[1:]:
-            result = join(result, each)
-        return result
+        return functools.reduce(join, results) if results else Unknown()
 
     def _build_dict(self, value: Dict, keywords: dict[str, Val], node: ast.Call, frame: Frame) -> Val:
         type_name = self.force(value.items.get("type", Unknown()))
@@ -1212,17 +1235,15 @@ class Evaluation:
             return Instance(cls)
         instance = Instance(cls)
         rest = {name: value for name, value in arguments.keywords.items() if name not in library.HUB_KEYWORDS}
-        inner = Arguments([], dict(rest), True)
         config = rest.get("config") or self._config_of(cls, rest)
-        if config is not None:
-            inner = Arguments([config], {}, True)
+        inner = Arguments([config] if config is not None else [], rest, arguments.is_open)
         link = self._link(node, frame, "object")
         function = Function(init.unit, init.node, init.frame, init.owner, instance)
         self._enter(function, inner, link, tolerant=True)
         return instance
 
     def _config_of(self, cls: Class, keywords: dict[str, Val]) -> Val | None:
-        """The config object that ``PreTrainedModel.from_pretrained`` makes from the file of the repo and the keywords."""
+        """The config object that ``PreTrainedModel.from_pretrained`` makes of the repo's file and the keywords."""
         kind = self._find_method(cls, "config_class")
         kind = self.force(kind) if kind is not None else None
         if not isinstance(kind, Class):

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 REGISTRY = "MODELS"
 
-_USE = re.compile(r"^(?P<lead>[^\n#]*?)(?P<registry>[\w.]*)\.register_module\b(?P<rest>[^\n]*)", re.MULTILINE)
-_PLAIN = re.compile(r"""\(\s*(?:(?:name\s*=\s*)?(?P<quote>["'])(?P<name>[^"'\\]+)(?P=quote)\s*)?(?:,?\s*force\s*=\s*\w+\s*)?,?\s*\)\s*(?:\#.*)?$""")
+_PLAIN = re.compile(
+    r"""\(\s*(?:(?:name\s*=\s*)?(?P<quote>["'])(?P<name>[^"'\\]+)(?P=quote)\s*)?"""
+    r"""(?:,?\s*force\s*=\s*\w+\s*)?,?\s*\)\s*(?:\#.*)?$"""
+)
+_USE = re.compile(r"^(?P<lead>.*?)(?P<registry>[\w.]*)\.register_module\b(?P<rest>.*)$")
 _NEXT = re.compile(r"^(?:async\s+def|def|class)\s+(\w+)", re.MULTILINE)
 
 
@@ -45,14 +48,18 @@ def registered(text: str) -> tuple[list[tuple[str, str]], bool]:
     """
     found: list[tuple[str, str]] = []
     aliases = _aliases(text)
-    for use in _USE.finditer(text):
-        if use["registry"].rpartition(".")[2] not in aliases:
-            if use["registry"]:
-                continue
-            return [], True
+    place = -1
+    while (place := text.find(".register_module", place + 1)) >= 0:
+        start, end = text.rfind("\n", 0, place) + 1, text.find("\n", place)
+        end = len(text) if end < 0 else end
+        use = _USE.match(text[start:end])
+        if use is None or "#" in use["lead"]:
+            continue
+        if use["registry"] and use["registry"].rpartition(".")[2] not in aliases:
+            continue
         plain = _PLAIN.match(use["rest"])
-        target = _NEXT.search(text, use.end())
-        if use["lead"] != "@" or plain is None or target is None:
+        target = _NEXT.search(text, end)
+        if use["lead"] != "@" or not use["registry"] or plain is None or target is None:
             return [], True
         found.append((plain["name"] or target[1], target[1]))
     return found, False
@@ -60,9 +67,12 @@ def registered(text: str) -> tuple[list[tuple[str, str]], bool]:
 
 def _aliases(text: str) -> set[str]:
     """Names that stand for ``MODELS`` in a text."""
-    renamed = re.findall(rf"\b{REGISTRY}\s+as\s+(\w+)", text)
-    assigned = re.findall(rf"^(\w+)\s*=\s*(?:[\w.]+\.)?{REGISTRY}\s*$", text, re.MULTILINE)
-    return {REGISTRY, *renamed, *assigned}
+    names = {REGISTRY}
+    if f"{REGISTRY} as " in text:
+        names.update(re.findall(rf"{REGISTRY} as (\w+)", text))
+    if f"= {REGISTRY}" in text or f".{REGISTRY}" in text:
+        names.update(re.findall(rf"^(\w+)\s*=\s*(?:[\w.]+\.)?{REGISTRY}\s*$", text, re.MULTILINE))
+    return names
 
 
 def registered_in(tree: list[ast.stmt], text: str) -> list[tuple[str, str]]:

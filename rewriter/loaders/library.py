@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import ast
 import os
+from typing import Any
 
-from rewriter.loaders.values import Choice, Class, Const, Dict, External, Function, Instance, Module, Sequence, Unknown, Val
+from rewriter.loaders.values import (
+    Choice,
+    Class,
+    Const,
+    Dict,
+    External,
+    Function,
+    Instance,
+    Module,
+    Sequence,
+    Unknown,
+    Val,
+)
 from rewriter.locality import locality
 
 BUILTINS = frozenset(
@@ -115,20 +128,28 @@ def function(name: str, positional: list[Val], root: str) -> Val:
         return positional[0]
     if name == "builtins.isinstance" and len(positional) == 2:
         return _is_instance(positional[0], positional[1])
-    if name == "builtins.len" and positional and isinstance(positional[0], Sequence):
-        return Const(len(positional[0].items))
-    if name == "builtins.len" and positional and isinstance(positional[0], Const) and isinstance(positional[0].value, str):
-        return Const(len(positional[0].value), positional[0].given)
-    if name == "builtins.bool" and positional and isinstance(positional[0], Const):
-        return Const(bool(positional[0].value), positional[0].given)
-    if name in ("builtins.list", "builtins.tuple", "builtins.set") and positional and isinstance(positional[0], Sequence):
-        return Sequence(list(positional[0].items))
+    if name in _OF_ONE and len(positional) == 1:
+        return _of_one(name, positional[0])
     folded = _PATH_FUNCTIONS.get(name)
     plain = _plain(positional)
     if folded is not None and positional and plain is not None and all(isinstance(each, str) for each in plain):
         return to_val(folded(*plain), given(positional))  # type: ignore[operator]
     if name == "pathlib.Path" and len(positional) == 1 and isinstance(positional[0], Const):
         return positional[0]
+    return Unknown()
+
+
+_OF_ONE = frozenset({"builtins.len", "builtins.bool", "builtins.list", "builtins.tuple", "builtins.set"})
+
+
+def _of_one(name: str, value: Val) -> Val:
+    """``len(x)``, ``bool(x)``, ``list(x)`` and so on."""
+    if isinstance(value, Sequence):
+        return Const(len(value.items)) if name == "builtins.len" else Sequence(list(value.items))
+    if isinstance(value, Const) and name == "builtins.bool":
+        return Const(bool(value.value), value.given)
+    if isinstance(value, Const) and name == "builtins.len" and isinstance(value.value, str):
+        return Const(len(value.value), value.given)
     return Unknown()
 
 
@@ -199,14 +220,18 @@ def item(value: Val, index: Val) -> Val:
         return Unknown()
     if isinstance(value, Dict):
         return value.items.get(index.value, Unknown())
-    if isinstance(value, Sequence) and isinstance(index.value, int) and -len(value.items) <= index.value < len(value.items):
+    if (
+        isinstance(value, Sequence)
+        and isinstance(index.value, int)
+        and -len(value.items) <= index.value < len(value.items)
+    ):
         return value.items[index.value]
     return Unknown()
 
 
 def cut(value: Val, bounds: list[Val]) -> Val:
     """``value[a:b:c]``."""
-    plain = _plain(bounds)
+    plain: list[Any] | None = _plain(bounds)
     if plain is None or not all(each is None or isinstance(each, int) for each in plain):
         return Unknown()
     part = slice(*plain)
@@ -253,10 +278,10 @@ def _contains(container: Val, value: Val) -> bool | None:
     if isinstance(container, Dict) and isinstance(value, Const):
         found = value.value in container.items
         return True if found else None if container.open else False
-    if isinstance(container, Const) and isinstance(value, Const):
-        if isinstance(container.value, str) and isinstance(value.value, str):
-            return value.value in container.value
-    return None
+    if not (isinstance(container, Const) and isinstance(value, Const)):
+        return None
+    whole, part = container.value, value.value
+    return part in whole if isinstance(whole, str) and isinstance(part, str) else None
 
 
 def _order(operator: ast.cmpop, left: Val, right: Val) -> bool | None:

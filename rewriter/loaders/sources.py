@@ -8,12 +8,13 @@ from collections.abc import Mapping
 
 from rewriter.loaders.evaluate import Evaluation, Virtual
 from rewriter.loaders.index import Registration, python_files, read_bytes, registered, registered_in
-from rewriter.loaders.unit import Unit, Unreadable, decode
+from rewriter.loaders.unit import Unit, UnreadableError, decode
 from rewriter.types import Trace, Value
 
 # A definition without any of these, and without a name that leads to one, loads nothing from the Hub.
-_LEADS_ON = re.compile(r"\.\s*from_pretrained\b|[\"']from_pretrained[\"']\s*\)|\b(?:hf_hub_download|snapshot_download|build_module)\b|\.build\(")
-_WORD = re.compile(r"[A-Za-z_]\w*")
+_LEADS_ON = re.compile(
+    r"\.\s*from_pretrained\b|[\"']from_pretrained[\"']\s*\)|\b(?:hf_hub_download|snapshot_download|build_module)\b|\.build\("
+)
 
 
 class Sources:
@@ -22,7 +23,7 @@ class Sources:
     Args:
         root: the checkout root that holds the package, absolute.
         package: the name of the package with the loaders.
-        overlay: absolute path -> bytes that stand for the file on disk (to read edited sources before they are written).
+        overlay: absolute path -> bytes that stand for the file on disk, to read edited sources before they are written.
     """
 
     def __init__(self, root: str, package: str = "opensora", overlay: Mapping[str, bytes] | None = None) -> None:
@@ -65,11 +66,17 @@ class Sources:
         if self._data is None:
             self._data = {}
             for path in python_files(os.path.join(self.root, self.package)):
-                try:
-                    self._data[path] = read_bytes(path, self.overlay)
-                except OSError as error:
-                    self._problem(path, 1, f"it cannot be read: {error.strerror or error}")
+                data = self._read(path)
+                if data is not None:
+                    self._data[path] = data
         return self._data
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            return read_bytes(path, self.overlay)
+        except OSError as error:
+            self._problem(path, 1, f"it cannot be read: {error.strerror or error}")
+            return None
 
     def index(self) -> dict[str, Registration]:
         """``{registered name: where}``; the first registration of a name counts."""
@@ -115,7 +122,9 @@ class Sources:
         if _LEADS_ON.search(text):
             return True
         imports = unit.imports()
-        for word in sorted(set(_WORD.findall(text)) & unit.names()):
+        for word in unit.names():
+            if word not in text:
+                continue
             if word in imports:
                 module, original = imports[word]
                 if self.inside(module) and (target := self.module(module)) is not None:
@@ -138,7 +147,7 @@ class Sources:
     def _registrations(self, path: str, data: bytes) -> list[tuple[str, str]]:
         try:
             text = decode(data)
-        except Unreadable as problem:
+        except UnreadableError as problem:
             self._problem(path, problem.line, problem.message)
             return []
         found, odd = registered(text)

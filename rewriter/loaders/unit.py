@@ -13,13 +13,18 @@ _DEFINITION = re.compile(r"(?:async\s+def|def|class)\s+(\w+)")
 _ASSIGNMENT = re.compile(r"(\w+)\s*(?::[^=\n]*)?=(?!=)")
 _CONTINUES = re.compile(r"(?:else|elif|except|finally)\b")
 _COMPOUND = re.compile(r"(?:if|try|with|for|while|async)\b")
+_PLAIN_IMPORT = re.compile(r"from\s+(?P<module>[.\w]+)\s+import\s+(?P<names>\w+(?:[ ]*,[ ]*\w+)*)[ ]*(?:#[^\n]*)?\s*\Z")
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+
+_METHOD = re.compile(r"^(?P<indent>[ \t]+)(?:@[^\n]*\n(?P=indent))*(?:async\s+)?def\s+(?P<name>\w+)", re.MULTILINE)
+_LINE = re.compile(r"^(?P<indent>[ \t]*)(?P<first>\S)", re.MULTILINE)
+_KEPT = frozenset({"__init__", "__new__", "__post_init__", "from_pretrained"})
 
 Import = tuple[str, str | None]
 """Where an imported name comes from: the absolute module, and the name in it (None: the module itself)."""
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """The bytes of a file are no Python source: line (1-based) and what is wrong."""
 
     def __init__(self, line: int, message: str) -> None:
@@ -32,10 +37,10 @@ def decode(data: bytes) -> str:
     """Bytes of a Python file to text as the interpreter would read it, with ``\\n`` line ends and no BOM.
 
     Raises:
-        Unreadable: a NUL byte, an unknown coding cookie (PEP 263), or bytes that are not in that encoding.
+        UnreadableError: a NUL byte, an unknown coding cookie (PEP 263), or bytes that are not in that encoding.
     """
     if b"\0" in data:
-        raise Unreadable(data.count(b"\n", 0, data.index(b"\0")) + 1, "it holds a NUL byte")
+        raise UnreadableError(data.count(b"\n", 0, data.index(b"\0")) + 1, "it holds a NUL byte")
     encoding = "utf-8"
     if data.startswith(b"\xef\xbb\xbf"):
         data = data[3:]
@@ -49,9 +54,9 @@ def decode(data: bytes) -> str:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise Unreadable(data.count(b"\n", 0, error.start) + 1, f"it is not valid {encoding}") from error
+        raise UnreadableError(data.count(b"\n", 0, error.start) + 1, f"it is not valid {encoding}") from error
     except LookupError as error:
-        raise Unreadable(1, f"its coding cookie names no known encoding: {encoding}") from error
+        raise UnreadableError(1, f"its coding cookie names no known encoding: {encoding}") from error
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text
@@ -60,13 +65,14 @@ def decode(data: bytes) -> str:
 class _Block:
     """One top-level statement (with decorators, ``else`` branches and so on), parsed when it is asked for."""
 
-    __slots__ = ("end", "head", "nodes", "start")
+    __slots__ = ("end", "head", "nodes", "start", "trimmed")
 
     def __init__(self, start: int, end: int, head: str) -> None:
         self.start = start
         self.end = end
         self.head = head
         self.nodes: list[ast.stmt] | None = None
+        self.trimmed = False
 
 
 class Unit:
@@ -80,7 +86,7 @@ class Unit:
         self.broken = False
         try:
             self.text = decode(data)
-        except Unreadable as problem:
+        except UnreadableError as problem:
             self.text = ""
             self._break(problem.line, problem.message)
         self._whole = False
@@ -88,14 +94,17 @@ class Unit:
         self._names: dict[str, list[_Block]] = {}
         self._imports: dict[str, Import] | None = None
         self._stars: list[str] = []
+        self._all_names: set[str] | None = None
         self._rest: list[_Block] = []
 
     # --- what the file defines
 
     def names(self) -> set[str]:
         """Every name that the file binds at its top level, as far as it is told without running it."""
-        self._split()
-        return {*self._names, *self.imports()}
+        if self._all_names is None:
+            imports = self.imports()
+            self._all_names = {*self._names, *imports}
+        return self._all_names
 
     def find(self, name: str) -> list[ast.stmt]:
         """The top-level statements that bind ``name`` by a definition or an assignment, in order."""
@@ -104,7 +113,8 @@ class Unit:
         blocks = list(self._names.get(name, ()))
         if self._rest:
             word = re.compile(rf"\b{re.escape(name)}\b")
-            blocks += [block for block in self._rest if word.search(self.text, block.start, block.end)]
+            others = [block for block in self._rest if not block.head.startswith(("import", "from"))]
+            blocks += [block for block in others if word.search(self.text, block.start, block.end)]
         found = [node for block in blocks for node in self._parse(block) if name in bound(node)]
         return found if self._whole == whole else self.find(name)
 
@@ -114,15 +124,13 @@ class Unit:
         return "\n".join(self.text[block.start : block.end] for block in self._names.get(name, ()))
 
     def imports(self) -> dict[str, Import]:
-        """Imported names, ``{local name: (module, name in it or None)}``; also those under a top-level ``try``/``if``."""
+        """Imported names, ``{local name: (module, name in it or None)}``; also those under a top-level ``try``."""
         if self._imports is None:
             self._split()
             whole = self._whole
             self._imports = {}
             for block in self._rest:
-                if "import" in self.text[block.start : block.end]:
-                    for node in self._parse(block):
-                        self._note_imports(node)
+                self._note_block(block)
             if self._whole != whole:
                 self._imports = None
                 return self.imports()
@@ -132,6 +140,17 @@ class Unit:
         """Modules of ``from module import *``."""
         self.imports()
         return self._stars
+
+    def complete(self, node: ast.ClassDef) -> ast.ClassDef:
+        """The same class with all its methods: :meth:`find` leaves out those that building it seldom runs."""
+        for block in self._names.get(node.name, ()):
+            if block.trimmed and block.nodes and node in block.nodes:
+                try:
+                    nodes = self._parse_at(block.start, self.text[block.start : block.end])
+                except UnreadableError:
+                    return node
+                return next((each for each in nodes if isinstance(each, ast.ClassDef)), node)
+        return node
 
     def tree(self) -> list[ast.stmt]:
         """Every top-level statement (parses the whole file)."""
@@ -145,19 +164,31 @@ class Unit:
             self.broken = True
             self.report(self.path, line, message)
 
+    def _note_block(self, block: _Block) -> None:
+        """Note the imports of one piece; the common forms on one line need no parser."""
+        text = self.text[block.start : block.end]
+        if block.nodes is None and (plain := _PLAIN_IMPORT.match(text)):
+            dots = len(plain["module"]) - len(plain["module"].lstrip("."))
+            module = _absolute(plain["module"][dots:], dots, self.package)
+            for name in plain["names"].split(","):
+                self._note(name.strip(), (module, name.strip()))
+        elif "import" in text:
+            for node in self._parse(block):
+                self._note_imports(node)
+
     def _note_imports(self, node: ast.stmt) -> None:
-        table = self._imports
-        if table is None:
-            return
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             for local, target in imported(node, self.package):
-                if local == "*":
-                    self._stars.append(target[0])
-                else:
-                    table[local] = target
+                self._note(local, target)
         elif isinstance(node, (ast.If, ast.Try)):
             for inner in _inner(node):
                 self._note_imports(inner)
+
+    def _note(self, local: str, target: Import) -> None:
+        if local == "*":
+            self._stars.append(target[0])
+        elif self._imports is not None:
+            self._imports[local] = target
 
     def _split(self) -> None:
         """Cut the text at lines that start a top-level statement, by their first characters alone.
@@ -182,9 +213,8 @@ class Unit:
             self._blocks.append(_Block(match.start(), len(self.text), head))
         for block in self._blocks:
             head = block.head
-            if found := _DEFINITION.match(head):
-                self._names.setdefault(found[1], []).append(block)
-            elif (found := _ASSIGNMENT.match(head)) and not _COMPOUND.match(head):
+            found = _DEFINITION.match(head) or (None if _COMPOUND.match(head) else _ASSIGNMENT.match(head))
+            if found:
                 self._names.setdefault(found[1], []).append(block)
             elif head[0] not in "\"'":
                 self._rest.append(block)
@@ -195,12 +225,23 @@ class Unit:
         if self._inside_string(block.start):
             self._read_whole()
             return block.nodes or []
-        before = self.text.count("\n", 0, block.start)
+        text = self.text[block.start : block.end]
+        if block.head.startswith("class") and (short := _without_methods(text)) is not None:
+            try:
+                block.nodes = self._parse_at(block.start, short)
+                block.trimmed = True
+                return block.nodes
+            except UnreadableError:
+                pass  # a line of it looked like something else
         try:
-            block.nodes = parse("\n" * before + self.text[block.start : block.end])
-        except Unreadable:
+            block.nodes = self._parse_at(block.start, text)
+        except UnreadableError:
             self._read_whole()
         return block.nodes or []
+
+    def _parse_at(self, start: int, text: str) -> list[ast.stmt]:
+        """Parse a piece so that its nodes have the line numbers of the file."""
+        return parse("\n" * self.text.count("\n", 0, start) + text)
 
     def _inside_string(self, place: int) -> bool:
         text = self.text
@@ -213,11 +254,11 @@ class Unit:
         self._whole = True
         try:
             nodes = parse(self.text)
-        except Unreadable as problem:
+        except UnreadableError as problem:
             self._break(problem.line, problem.message)
             nodes = []
         self._split()
-        self._blocks, self._names, self._rest = [], {}, []
+        self._blocks, self._names, self._rest, self._all_names = [], {}, [], None
         offsets = _line_offsets(self.text)
         for node in nodes:
             first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
@@ -231,8 +272,36 @@ class Unit:
                 self._rest.append(block)
 
 
+def _without_methods(text: str) -> str | None:
+    """The text of a class with blank lines in place of its methods, but for those of ``_KEPT``; None: no use."""
+    starts = list(_METHOD.finditer(text))
+    if len(starts) < 2:
+        return None
+    indent = min((match["indent"] for match in starts), key=len)
+    pieces: list[str] = []
+    done = 0
+    for match in starts:
+        if match["indent"] != indent or match["name"] in _KEPT or match.start() < done:
+            continue
+        end = _end_of_method(text, match.end(), indent)
+        method = text[match.start() : end]
+        if method.count('"""') % 2 or method.count("'''") % 2:
+            return None
+        pieces += [text[done : match.start()], "\n" * method.count("\n")]
+        done = end
+    return "".join([*pieces, text[done:]]) if pieces else None
+
+
+def _end_of_method(text: str, place: int, indent: str) -> int:
+    """Where the first line starts that is indented no deeper than ``indent`` and is no closing bracket or comment."""
+    for match in _LINE.finditer(text, place):
+        if len(match["indent"]) <= len(indent) and match["first"] not in ")]}#":
+            return match.start()
+    return len(text)
+
+
 def parse(text: str) -> list[ast.stmt]:
-    """:func:`ast.parse`, with every way in which it gives up turned into :class:`Unreadable`."""
+    """:func:`ast.parse`, with every way in which it gives up turned into :class:`UnreadableError`."""
     import warnings
 
     try:
@@ -240,9 +309,9 @@ def parse(text: str) -> list[ast.stmt]:
             warnings.simplefilter("ignore")  # invalid escapes in upstream's strings
             return ast.parse(text).body
     except SyntaxError as error:
-        raise Unreadable(error.lineno or 1, f"it does not parse: {error.msg}") from error
+        raise UnreadableError(error.lineno or 1, f"it does not parse: {error.msg}") from error
     except (ValueError, RecursionError, MemoryError, OverflowError) as error:
-        raise Unreadable(1, f"it does not parse: {error}") from error
+        raise UnreadableError(1, f"it does not parse: {error}") from error
 
 
 def bound(node: ast.stmt) -> set[str]:
@@ -264,12 +333,16 @@ def imported(node: ast.Import | ast.ImportFrom, package: str) -> list[tuple[str,
     if isinstance(node, ast.Import):
         tops = ((each.asname, each.name) if each.asname else (each.name.partition(".")[0],) * 2 for each in node.names)
         return [(local, (module, None)) for local, module in tops]
-    module = node.module or ""
-    if node.level:
-        parts = package.split(".")
-        parts = parts[: len(parts) - (node.level - 1)]
-        module = ".".join([*parts, *([module] if module else [])])
+    module = _absolute(node.module or "", node.level, package)
     return [(each.asname or each.name, (module, each.name)) for each in node.names]
+
+
+def _absolute(module: str, level: int, package: str) -> str:
+    """The absolute name of a module that is imported with ``level`` leading dots in ``package``."""
+    if not level:
+        return module
+    parts = package.split(".")
+    return ".".join([*parts[: len(parts) - (level - 1)], *([module] if module else [])])
 
 
 def _inner(node: ast.stmt) -> list[ast.stmt]:

@@ -99,7 +99,7 @@ class Module(Val):
 class Class(Val):
     """A class of the checkout."""
 
-    __slots__ = ("bases", "frame", "members", "node", "unit")
+    __slots__ = ("bases", "frame", "members", "node", "unit", "whole")
 
     def __init__(self, unit: Unit, node: ast.ClassDef, frame: Frame | None) -> None:
         self.key = None
@@ -108,6 +108,7 @@ class Class(Val):
         self.frame = frame
         self.bases: list[Val] | None = None
         self.members: dict[str, ast.stmt] | None = None
+        self.whole = False
 
 
 class Function(Val):
@@ -170,12 +171,13 @@ class Super(Val):
 
 
 class Lazy(Val):
-    """The result of a call that reaches no hub call: evaluated only if somebody asks for it."""
+    """The result of a call that reaches no hub call: evaluated only if somebody asks for it. ``kind``: its class."""
 
-    __slots__ = ("result", "thunk")
+    __slots__ = ("kind", "result", "thunk")
 
-    def __init__(self, thunk: Callable[[], Val]) -> None:
+    def __init__(self, thunk: Callable[[], Val], kind: Class | None = None) -> None:
         self.key = None
+        self.kind = kind
         self.thunk: Callable[[], Val] | None = thunk
         self.result: Val | None = None
 
@@ -208,8 +210,8 @@ def options(value: Val) -> list[Val]:
 
 
 def same(left: Val, right: Val) -> bool:
-    """True if both are certainly the same object or the same constant from the same source."""
-    if left is right:
+    """True if both are the same object or constant, or as unknown as each other."""
+    if left is right or (isinstance(left, Unknown) and isinstance(right, Unknown) and left.key == right.key):
         return True
     if isinstance(left, Const) and isinstance(right, Const):
         return type(left.value) is type(right.value) and left.value == right.value and left.key == right.key
@@ -220,7 +222,9 @@ def join(left: Val, right: Val) -> Val:
     """What is known when it is not known which of two values stands."""
     merged: list[Val] = []
     for option in (*options(left), *options(right)):
-        if isinstance(option, Unknown) and any(isinstance(other, Unknown) and other.key == option.key for other in merged):
+        if isinstance(option, Unknown) and any(
+            isinstance(other, Unknown) and other.key == option.key for other in merged
+        ):
             continue
         if not any(same(option, other) for other in merged):
             merged.append(option)
