@@ -1,0 +1,191 @@
+"""``opensora-rewriter rewrite``: decide, edit, prove, commit, report."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+import click
+
+from rewriter.cli import common
+from rewriter.types import FileEdit
+
+EPILOG = """
+\b
+Examples:
+  opensora-rewriter rewrite . --cache-dir ~/.cache/huggingface/hub
+  opensora-rewriter rewrite . --all-configs --cache-dir /models/hf/hub --local-files-only
+  opensora-rewriter rewrite configs/opensora-v1-2/inference/sample.py --cache-dir /models/hf/hub --diff
+  opensora-rewriter rewrite . --set vae.from_pretrained=hpcai-tech/OpenSora-VAE-v1.3 --cache-dir /models/hf/hub
+  opensora-rewriter rewrite . --all-configs --unset vae.cache_dir --unset text_encoder.cache_dir
+"""
+
+
+@click.command("rewrite", epilog=EPILOG)
+@common.selection_options
+@common.cache_options
+@click.option("--set", "sets", multiple=True, metavar="COMPONENT.KEY=VALUE", help="Another keyword (repeatable).")
+@click.option("--unset", "unsets", multiple=True, metavar="COMPONENT.KEY", help="Take a keyword away (repeatable).")
+@click.option("--diff", is_flag=True, help="Print a unified diff, write nothing.")
+@click.option("--check", "only_check", is_flag=True, help="Say what would change, write nothing.")
+@click.option("--force", is_flag=True, help="Set OSR004 and OSR006 components too, with a warning.")
+@click.option("--no-source", is_flag=True, help="Never edit loaders; refuse what would need it.")
+@click.option("--source-default", metavar="DIR", help="Default of the cache_dir parameter that loaders get.")
+@click.option(
+    "--resolve",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Let mmengine load every config before and after.",
+)
+@click.option("--no-resolve", is_flag=True, help="The same as --resolve never.")
+@click.option("--python", metavar="EXE", help="Interpreter that has mmengine.")
+@click.option("--stdin-filename", metavar="PATH", help="Where the config of standard input (PATH -) belongs.")
+def command(
+    paths: tuple[str, ...], all_configs: bool, include: tuple[str, ...], exclude: tuple[str, ...],
+    components: tuple[str, ...], all_components: bool, opensora_source: str | None, quiet: bool, verbose: bool,
+    cache_dirs: tuple[str, ...], local_files_only: bool, sets: tuple[str, ...], unsets: tuple[str, ...],
+    diff: bool, only_check: bool, force: bool, no_source: bool, source_default: str | None, resolve: str,
+    no_resolve: bool, python: str | None, stdin_filename: str | None,
+) -> None:  # fmt: skip
+    """Add or replace cache_dir= (and other keywords) in configs, and thread it through the loaders.
+
+    Nothing is written unless the whole result is proved: the new files are read again, and mmengine (where it is
+    found) resolves old and new to dicts that differ in the asked keys only.
+    """
+    from dataclasses import replace
+
+    directories = common.parse_cache_dirs(cache_dirs)
+    request = replace(
+        common.base_request(components, all_components, directories, local_files_only, sets, unsets),
+        force=force, edit_source=not no_source,
+        source_default=common.absolute_dir(source_default, source_default) if source_default is not None else None,
+    )  # fmt: skip
+    if not (request.keys_possible or request.sets or request.unsets):
+        raise click.UsageError("nothing to do: give --cache-dir, --local-files-only, --set or --unset")
+    common.warn_about(directories)
+    run = _Run(request, opensora_source, "never" if no_resolve else resolve, python)
+    if "-" in paths:
+        _filter(run, paths, stdin_filename)
+        return
+    if stdin_filename is not None:
+        raise click.UsageError("--stdin-filename goes with PATH -")
+    selection = common.select(paths, all_configs, include, exclude)
+    would = diff or only_check
+    plan = run.plan(selection.targets)
+    if not would and plan.edits:
+        _commit(plan.edits)
+    _report(plan, would=would, diff=diff, quiet=quiet, verbose=verbose)
+    refused = any(finding.severity == "error" for finding in (*selection.findings, *plan.all_findings))
+    if refused or (would and plan.edits):
+        raise SystemExit(common.FOUND)
+
+
+class _Run:
+    """One run: from targets to a proved plan."""
+
+    def __init__(self, request: object, opensora_source: str | None, resolve: str, python: str | None) -> None:
+        from rewriter.request import Request
+
+        assert isinstance(request, Request)
+        self.request = request
+        self.opensora_source = opensora_source
+        self.resolve = resolve
+        self.python = python
+
+    def plan(self, targets: object, overlay: dict[str, bytes] | None = None):  # type: ignore[no-untyped-def]
+        from rewriter import plan, prove
+
+        loaders = common.loaders(self.opensora_source)
+        try:
+            made = plan.rewrite(targets, self.request, loaders, overlay=overlay)  # type: ignore[arg-type]
+            return prove.by_mmengine(made, loaders, mode=self.resolve, python=self.python)
+        except plan.ProofError as error:
+            common.fail(
+                f"{error.path}: {error.message}",
+                "nothing was written; please report this together with the file",
+            )
+        except prove.ResolveFailedError as error:
+            common.fail(str(error), error.remedy)
+
+
+def _commit(edits: tuple[FileEdit, ...]) -> None:
+    from rewriter import writer
+
+    writer.clean_leftovers(sorted({os.path.dirname(edit.path) for edit in edits}))
+    try:
+        writer.commit(edits)
+    except writer.WriteError as error:
+        common.fail(str(error), "nothing was written")
+
+
+def _report(plan, *, would: bool, diff: bool, quiet: bool, verbose: bool) -> None:  # type: ignore[no-untyped-def]
+    from rewriter import report
+
+    cwd = os.getcwd()
+    if diff:
+        for line in _diff(plan.edits, cwd):
+            click.echo(_coloured(line), nl=False)
+        to_stderr = True
+    else:
+        to_stderr = False
+        if not quiet:
+            for line in report.rewritten(plan, cwd, would=would):
+                click.echo(line)
+    if verbose:
+        for line in report.verdicts(plan.results, cwd):
+            click.echo(line, err=to_stderr)
+    for line in report.full(plan.all_findings, cwd):
+        click.echo(line, err=to_stderr)
+    if not quiet:
+        for note in plan.notes:
+            click.echo(f"note: {note}", err=True)
+        for line in report.rewrite_summary(plan, would=would):
+            click.echo(line, err=to_stderr)
+
+
+def _diff(edits: tuple[FileEdit, ...], cwd: str) -> Iterator[str]:
+    """A unified diff that `patch -p0` and `git apply -p0` take, line ends kept."""
+    from difflib import unified_diff
+
+    from rewriter.report import printable, shown
+
+    for edit in edits:
+        name = printable(shown(edit.path, cwd))
+        old, new = (data.decode("utf-8", "surrogateescape").splitlines(keepends=True) for data in (edit.old, edit.new))
+        for line in unified_diff(old, new, name, name):
+            yield line if line.endswith("\n") else line + "\n\\ No newline at end of file\n"
+
+
+def _coloured(line: str) -> str:
+    if line.startswith(("+++", "---")):
+        return click.style(line, bold=True)
+    if line.startswith("@@"):
+        return click.style(line, fg="cyan")
+    if line.startswith("+"):
+        return click.style(line, fg="green")
+    return click.style(line, fg="red") if line.startswith("-") else line
+
+
+def _filter(run: _Run, paths: tuple[str, ...], stdin_filename: str | None) -> None:
+    """Standard input to standard output; loaders are read, never edited."""
+    from dataclasses import replace
+
+    from rewriter.checkout import Target, find_root
+
+    if paths != ("-",) or stdin_filename is None:
+        raise click.UsageError("PATH - stands alone and needs --stdin-filename PATH")
+    path = os.path.abspath(stdin_filename)
+    run.request = replace(run.request, edit_source=False)
+    data = sys.stdin.buffer.read()
+    plan = run.plan([Target(path, find_root(path), True)], overlay={path: data})
+    result = plan.results[0]
+    sys.stdout.buffer.write(result.new if result.new is not None else data)
+    sys.stdout.buffer.flush()
+    from rewriter import report
+
+    for line in report.full(plan.all_findings, os.getcwd()):
+        click.echo(line, err=True)
+    if any(finding.severity == "error" for finding in plan.all_findings):
+        raise SystemExit(common.FOUND)

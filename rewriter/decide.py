@@ -1,0 +1,462 @@
+"""Decide, for one component, what is to happen to it and why: DESIGN.md's seven steps, without side effects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rewriter.locality import locality
+from rewriter.request import Request
+from rewriter.types import (
+    CACHE_DIR,
+    LOCAL_FILES_ONLY,
+    REMOVE,
+    Component,
+    ConfigChange,
+    Finding,
+    HubCall,
+    Severity,
+    Trace,
+    Value,
+)
+
+Outcome = Literal["not needed", "already", "set", "cannot", "untouched", "inherited"]
+Tracer = Callable[[str, Mapping[str, Value]], Trace]
+
+# Published repo ids of what upstream's configs name by a path of the authors' machines, by loader type.
+KNOWN_REPOS = {
+    "t5": "DeepFloyd/t5-v1_1-xxl",
+    "OpenSoraVAE_V1_2": "hpcai-tech/OpenSora-VAE-v1.2",
+    "OpenSoraVAE_V1_3": "hpcai-tech/OpenSora-VAE-v1.3",
+    "STDiT3-XL/2": "hpcai-tech/OpenSora-STDiT-v4",
+    "VideoAutoencoderKL": "stabilityai/sd-vae-ft-ema",
+    "clip": "openai/clip-vit-base-patch32",
+}
+_PLACEHOLDER = "/cache_dir"  # stands for "some absolute directory" when `check` names none
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is decided about one component.
+
+    ``findings``: for ``check`` what is wrong with it as it stands; for ``rewrite`` why it is refused, and warnings.
+    ``changes``: what ``rewrite`` will do to the config. ``trace``: with the keywords as they will be.
+    """
+
+    component: Component
+    outcome: Outcome
+    type: str | None
+    findings: tuple[Finding, ...] = ()
+    changes: tuple[ConfigChange, ...] = ()
+    trace: Trace | None = None
+
+
+def hub_calls(trace: Trace, root: str | None, *, own: bool = True) -> tuple[list[HubCall], list[HubCall]]:
+    """Split a trace's calls into those that read from the Hub and those whose path is missing on this machine.
+
+    Calls on an existing local path, and ``from_pretrained(None)``, are in neither. ``own``: leave out calls that a
+    nested component of the config answers for. Repo ids that could not be followed count as the Hub's.
+    """
+    remote: list[HubCall] = []
+    missing: list[HubCall] = []
+    for call in trace.calls:
+        if own and call.via:
+            continue
+        if call.repo_id is None:
+            if call.repo_text != "None":
+                remote.append(call)
+            continue
+        if not call.repo_id:
+            continue
+        place = locality(call.repo_id, root)
+        if place == "repo":
+            remote.append(call)
+        elif place == "missing":
+            missing.append(call)
+    return remote, missing
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """The decision for the components of one config file.
+
+    ``path``: of the file. ``root``: of its checkout. ``trace``: what the loaders say (on the sources as they will be).
+    ``remediable``: whether threading could cure a rejecting loader of (type, values), for the remedy's wording.
+    """
+
+    path: str
+    root: str | None
+    request: Request
+    trace: Tracer
+    threadable: Callable[[str, Mapping[str, Value], str], str | None] = lambda _t, _v, _k: None
+
+    def decide(self, component: Component, owner: str | None = None) -> Decision:
+        """Decide about one selected component (its base files' values merged in).
+
+        ``owner``: the component around it that was asked for by name, where this one is nested (``vae`` of ``vae_2d``).
+        """
+        return _Case(self, component, owner or component.name).decide()
+
+
+class _Case:
+    """One component on its way through the steps."""
+
+    def __init__(self, decider: Decider, component: Component, owner: str) -> None:
+        self.decider = decider
+        self.owner = component.name if component.name in decider.request.named else owner
+        self.request = decider.request
+        self.component = component
+        self.dotted = ".".join(component.keys)
+        self.values: dict[str, Value] = dict(component.values)
+        self.written = {keyword.key for keyword in component.written}
+        self.changes: dict[str, object] = {}
+        self.findings: list[Finding] = []
+        self.type: str | None = None
+
+    # --- the steps ---
+
+    def decide(self) -> Decision:
+        component = self.component
+        if component.replaced_by is not None:
+            return self._dead()
+        if component.form == "other" and "inherited" not in component.ways:
+            return self._undecidable(
+                f"`{self.dotted}` is `{component.text}`, not a dict that can be read",
+                f"write {self.dotted} as dict(type=..., from_pretrained=...)",
+            )
+        refusal = self._apply_sets()
+        if refusal is not None:
+            return refusal
+        kind = self.values.get("type")
+        if kind is None:
+            return self._untyped()
+        if not kind.literal or not isinstance(kind.value, str):
+            return self._undecidable(
+                f"its type is `{kind.text}`, which only running the config would tell", "write the type as a string"
+            )
+        self.type = kind.value
+        return self._loads()
+
+    def _loads(self) -> Decision:
+        """Steps 2 to 7, with a known type."""
+        assert self.type is not None
+        bare = {key: value for key, value in self.values.items() if key not in (CACHE_DIR, LOCAL_FILES_ONLY)}
+        trace = self.decider.trace(self.type, bare)
+        if not trace.found:
+            return self._unregistered()
+        foreign = [r for r in trace.rejections if not r.via]
+        if foreign:
+            names = ", ".join(f"`{r.key}`" for r in foreign)
+            rejection = foreign[0]
+            return self._cannot(
+                "OSR004",
+                f"{rejection.function} ({self._where(rejection.path, rejection.line)}) takes no {names}: building "
+                f"`{self.dotted}` raises a TypeError, with or without cache_dir",
+                f"remove {names} from the dict",
+            )
+        remote, missing = hub_calls(trace, self.decider.root)
+        if trace.failures:
+            return self._path_refused(trace)
+        if not remote and not missing:
+            return self._not_needed(trace)
+        return self._wanted(remote, missing)
+
+    def _wanted(self, remote: list[HubCall], missing: list[HubCall]) -> Decision:
+        """Steps 5 to 7: something is loaded by name."""
+        assert self.type is not None
+        asked = list(self.request.keys_asked(self.owner))
+        if self.request.looks_at_cache_dir(self.owner) and self.request.dir_for(self.owner) is None:
+            asked.append((CACHE_DIR, self._present_dir() or _PLACEHOLDER))
+        values = {key: value for key, value in self.values.items() if key not in dict(asked)}
+        for key, value in asked:
+            values[key] = Value(True, value, repr(value))
+        trace = self.decider.trace(self.type, values)
+        remote_after, missing_after = hub_calls(trace, self.decider.root)
+        threads_to_repo = bool(missing_after) and not remote_after and self._threads_to_repo(values)
+        if missing_after and not remote_after and not threads_to_repo:
+            return self._path_missing(trace, missing_after[0], fatal=True)
+        rejected = {r.key: r for r in trace.rejections if not r.via}
+        for key, _ in asked:
+            if key in rejected:
+                self._reject(rejected[key].function, rejected[key].path, rejected[key].line, key, values)
+            else:
+                self._reach(key, [call for call in remote_after if key not in call.reached], values)
+            self._present(key, dict(asked)[key], rejected=key in rejected)
+        if missing_after and not threads_to_repo:
+            self._path_missing(trace, missing_after[0], fatal=False)
+        return self._close(trace, bool(asked))
+
+    def _close(self, trace: Trace, asked: bool) -> Decision:
+        errors = [finding for finding in self.findings if finding.severity == "error"]
+        if self.request.checking:
+            outcome: Outcome = "cannot" if errors else "already"
+            return self._decision(outcome, trace, changes=False)
+        if errors:
+            return self._decision("cannot", trace, changes=False)
+        if self.changes:
+            return self._decision("set", trace)
+        return self._decision("already" if asked else "untouched", trace)
+
+    # --- keys ---
+
+    def _apply_sets(self) -> Decision | None:
+        """Step 1: ``--set`` and ``--unset`` on what is written; a refusal, or None."""
+        for name, key, value in self.request.sets:
+            if name == self.component.name:
+                present = self.values.get(key)
+                if present is not None and present.literal and _same(key, present.value, value):
+                    continue
+                refusal = self._uneditable(key)
+                if refusal is not None:
+                    return refusal
+                self.changes[key] = value
+                self.values[key] = Value(True, value, repr(value))
+        for name, key in self.request.unsets:
+            if name == self.component.name and key in self.written:
+                self.changes[key] = REMOVE
+                self.values.pop(key, None)
+        return None
+
+    def _present(self, key: str, wanted: object, *, rejected: bool) -> None:
+        """Compare what stands for ``key`` with what is asked; record the diagnosis or the change."""
+        present = self.values.get(key)
+        if self.component.unsure and key not in self.written:
+            self._add("OSR007", f"`{key}` may be there already: {self.component.unsure}",
+                      f"write the keywords of {self.dotted} out in the dict")  # fmt: skip
+            return
+        override = self._override(key)
+        if override is not None:
+            self._add("OSR008", *override)
+            return
+        if self.request.checking:
+            if not rejected:
+                self._diagnose(key, present, wanted)
+        elif present is None or not present.literal or not _same(key, present.value, wanted):
+            refusal = self._uneditable(key)
+            if refusal is not None:
+                self.findings = [*self.findings, *refusal.findings]
+            else:
+                self.changes[key] = wanted
+
+    def _diagnose(self, key: str, present: Value | None, wanted: object) -> None:
+        cure = self._command(f"--{key.replace('_', '-')}" + (f" {_shell(str(wanted))}" if key == CACHE_DIR else ""))
+        if key == LOCAL_FILES_ONLY:
+            if present is None or not present.literal or present.value is not True:
+                self._add("OSR011", "local_files_only is not True", cure)
+            return
+        asked = self.request.dir_for(self.owner)
+        if asked is None:
+            cure = self._command("--cache-dir DIR")
+        if present is None or (present.literal and present.value is None):
+            what = "has no cache_dir" if present is None else "has cache_dir=None"
+            self._add("OSR001", f"`{self.type}` loads from the Hub and {what}", cure)
+        elif not present.literal:
+            self._add("OSR007", f"cache_dir is `{present.text}`, which only running the config would tell", cure)
+        elif not isinstance(present.value, str) or not os.path.isabs(present.value):
+            self._add("OSR002", f"cache_dir is {present.text}, not an absolute path", cure)
+        elif asked is not None and not _same(key, present.value, asked):
+            self._add("OSR003", f"cache_dir is {present.text}, not {asked!r}", cure)
+        elif not os.path.isdir(present.value):
+            severity: Severity = "error" if self.request.must_exist else "warning"
+            self._add("OSR006", f"cache_dir {present.text} is not a directory on this machine",
+                      "create it, or mount the shared cache there", severity)  # fmt: skip
+
+    def _uneditable(self, key: str) -> Decision | None:
+        """Why ``key`` cannot be written into this dict, or None."""
+        component = self.component
+        if "inherited" in component.ways or component.form == "other":
+            base = self._relative(component.origin) if component.origin else "a base file"
+            return self._undecidable(
+                f"`{self.dotted}` is written in {base}, which this run does not cover",
+                f"opensora-rewriter rewrite {_shell(base)} with the same options",
+            )
+        if component.form == "call" and "spread" in component.ways and key not in self.written and key in self.values:
+            return self._undecidable(
+                f"`{key}` comes in through a `**` spread; a second one in the call would be a TypeError",
+                f"change `{key}` where the spread dict is written",
+            )
+        if component.unsure and key not in self.written and component.form == "call" and "spread" in component.ways:
+            return self._undecidable(
+                f"`{key}` may be there already: {component.unsure}",
+                f"write the keywords of {self.dotted} out in the dict",
+            )
+        return None
+
+    def _override(self, key: str) -> tuple[str, str] | None:
+        """Message and remedy where a later statement takes ``key`` out of the dict's hands, or None."""
+        wanted = dict(self.request.keys_asked(self.owner)).get(key)
+        for override in reversed(self.component.overrides):
+            if override.key not in (key, None):
+                continue
+            value = override.value
+            if override.certain and override.key == key and value is not None and value.literal:
+                good = _same(key, value.value, wanted) if wanted is not None else isinstance(value.value, str)
+                if good:
+                    return None
+            return (
+                f"`{key}` is set again on line {override.line}, after the dict",
+                f"change or remove line {override.line}",
+            )
+        return None
+
+    # --- outcomes ---
+
+    def _dead(self) -> Decision:
+        """A dict that a later assignment replaces: only worth a word where it carries the key that is asked for."""
+        for keyword in self.component.written:
+            if keyword.key == CACHE_DIR and keyword.value.value is not None:
+                self._add("OSR008", f"`{self.dotted}` is assigned again on line {self.component.replaced_by}; this "
+                          f"cache_dir is never used", "remove the first assignment", "warning")  # fmt: skip
+        return self._decision("untouched", None, changes=False)
+
+    def _untyped(self) -> Decision:
+        component = self.component
+        if component.unsure or "inherited" in component.ways:
+            return self._undecidable(
+                f"its type is not written here: {component.unsure or 'it is inherited'}", "write the type in the dict"
+            )
+        return self._decision("untouched", None)  # a dict that builds nothing
+
+    def _unregistered(self) -> Decision:
+        assert self.type is not None
+        if not self._business():
+            return self._decision("untouched", None, changes=False)
+        return self._undecidable(
+            f"no loader is registered as `{self.type}` in the sources that were read",
+            "name the sources with --opensora-source DIR",
+        )
+
+    def _business(self) -> bool:
+        asked = self.request.looks_at_cache_dir(self.owner) or self.request.keys_asked(self.owner)
+        return bool(asked or self.changes)
+
+    def _not_needed(self, trace: Trace) -> Decision:
+        present = self.values.get(CACHE_DIR)
+        if present is not None and self.request.looks_at_cache_dir(self.owner):
+            useless = not (present.literal and present.value is None) or CACHE_DIR not in trace.accepts
+            if useless and (self.request.checking or CACHE_DIR not in self.written):
+                self._add("OSR009", f"`{self.type}` loads nothing from the Hub here, so cache_dir="
+                          f"{present.text} is not needed", self._command("--cache-dir DIR"))  # fmt: skip
+            elif useless:
+                self.changes[CACHE_DIR] = REMOVE
+        if self.request.checking or not self.changes:
+            return self._decision("not needed", trace, changes=False)
+        return self._decision("set", trace)
+
+    def _path_refused(self, trace: Trace) -> Decision:
+        failure = trace.failures[0]
+        present = self.values.get("from_pretrained")
+        return self._cannot(
+            "OSR006",
+            f"`{self.type}` does not take from_pretrained={present.text if present else None}: "
+            f"`{failure.text}` fails ({self._where(failure.path, failure.line)})",
+            self._repo_remedy(),
+        )
+
+    def _path_missing(self, trace: Trace, call: HubCall, *, fatal: bool) -> Decision:
+        severity: Severity = "warning"
+        if (fatal and not self.request.checking) or (self.request.checking and self.request.must_exist):
+            severity = "error"
+        if fatal and self.request.force and not self.request.checking:
+            severity = "warning"
+        tail = "and it is all that this component loads" if fatal else "cache_dir serves what else it loads"
+        self._add("OSR006", f"{call.repo_id!r} is meant as a local path, and nothing is there; {tail}",
+                  self._repo_remedy(), severity)  # fmt: skip
+        if fatal and self.request.force and not self.request.checking:
+            for key, value in self.request.keys_asked(self.owner):
+                if key in trace.accepts:
+                    self._present(key, value, rejected=False)
+            return self._close(trace, True)
+        if fatal:
+            outcome: Outcome = "cannot" if severity == "error" else "untouched"
+            return self._decision(outcome, trace, changes=False)
+        return self._decision("set", trace)
+
+    def _reject(self, function: str, path: str, line: int, key: str, values: Mapping[str, Value]) -> None:
+        assert self.type is not None
+        severity: Severity = "warning" if self.request.force and not self.request.checking else "error"
+        remedy = self._threading_remedy(key, values)
+        self._add("OSR004", f"`{self.type}` loads from the Hub and its loader rejects {key}: {function} "
+                  f"({self._where(path, line)}) has no such parameter", remedy, severity)  # fmt: skip
+
+    def _reach(self, key: str, calls: list[HubCall], values: Mapping[str, Value]) -> None:
+        for call in calls:
+            self._add("OSR005", f"{key} never reaches {call.callee} ({self._where(call.path, call.line)}), which "
+                      f"loads {call.repo_id or call.repo_text}", self._threading_remedy(key, values))  # fmt: skip
+
+    def _threading_remedy(self, key: str, values: Mapping[str, Value]) -> str:
+        assert self.type is not None
+        why_not = self.decider.threadable(self.type, values, key)
+        if why_not:
+            return f"edit the loader by hand: {why_not}"
+        option = "--local-files-only" if key == LOCAL_FILES_ONLY else "--cache-dir DIR"
+        return self._command(option) + ("" if self.request.edit_source else " (without --no-source)")
+
+    def _threads_to_repo(self, values: Mapping[str, Value]) -> bool:
+        """Whether a source edit would make this loader read a repo where it now reads a missing path (v1.0 ``t5``)."""
+        assert self.type is not None
+        return self.decider.threadable(self.type, values, "to-repo") == "to-repo"
+
+    def _undecidable(self, message: str, remedy: str) -> Decision:
+        if not self._business() and not self._named():
+            return self._decision("untouched", None, changes=False)
+        return self._cannot("OSR007", message, remedy)
+
+    def _named(self) -> bool:
+        return self.component.name in self.request.named
+
+    def _cannot(self, code: str, message: str, remedy: str) -> Decision:
+        self._add(code, message, remedy)
+        return self._decision("cannot", None, changes=False)
+
+    def _decision(self, outcome: Outcome, trace: Trace | None, *, changes: bool = True) -> Decision:
+        made = tuple(ConfigChange(self.component, key, value) for key, value in self.changes.items()) if changes else ()
+        return Decision(self.component, outcome, self.type, tuple(self.findings), made, trace)
+
+    # --- words ---
+
+    def _add(self, code: str, message: str, remedy: str, severity: Severity = "error") -> None:
+        span = self.component.span
+        finding = Finding(code, self.decider.path, span.line, span.column, self.dotted, message, remedy, severity)
+        if finding not in self.findings:
+            self.findings.append(finding)
+
+    def _present_dir(self) -> str | None:
+        present = self.values.get(CACHE_DIR)
+        return present.value if present is not None and isinstance(present.value, str) else None
+
+    def _command(self, option: str) -> str:
+        name = self.component.name
+        select = "" if name in Request().components else f" --component {name}"
+        return f"opensora-rewriter rewrite {{path}} {option}{select}"
+
+    def _repo_remedy(self) -> str:
+        repo = KNOWN_REPOS.get(self.type or "", "ORG/NAME")
+        return self._command(f"--cache-dir DIR --set {self.component.name}.from_pretrained={repo}")
+
+    def _relative(self, path: str) -> str:
+        root = self.decider.root
+        return os.path.relpath(path, root) if root and path.startswith(root + os.sep) else path
+
+    def _where(self, path: str, line: int) -> str:
+        return f"{self._relative(path)}:{line}" if path else "built-in table"
+
+
+def _same(key: str, present: object, wanted: object) -> bool:
+    """Equal as the key means it: paths normalised (links not resolved), everything else by type and value."""
+    if key == CACHE_DIR and isinstance(present, str) and isinstance(wanted, str):
+        return os.path.normpath(present) == os.path.normpath(wanted)
+    return type(present) is type(wanted) and present == wanted
+
+
+def _shell(text: str) -> str:
+    import shlex  # 3 ms that only a remedy needs
+
+    return shlex.quote(text)
+
+
+def with_path(finding: Finding, shown: str) -> Finding:
+    """Fill the ``{path}`` of a remedy with how the path is shown."""
+    return replace(finding, remedy=finding.remedy.replace("{path}", _shell(shown)))

@@ -1,0 +1,434 @@
+"""From files and a request to decisions, findings and edits: the middle of every command, with nothing written yet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rewriter import configs
+from rewriter.checkout import Target, Unreadable, read_bytes
+from rewriter.decide import Decider, Decision, hub_calls
+from rewriter.loaders import Sources
+from rewriter.request import Request
+from rewriter.types import (
+    CACHE_DIR,
+    Component,
+    ConfigChange,
+    ConfigFile,
+    FileEdit,
+    Finding,
+    Problem,
+    SourceChange,
+    Trace,
+    Value,
+)
+
+NO_KEYWORDS = frozenset({"type", "_delete_", "_scope_"})
+"""Keys of a component's dict that mmengine takes for itself: no loader ever sees them."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What one config file came to: picklable, one a file.
+
+    ``old`` is what was read (None: it could not be); ``new`` is what ``rewrite`` would write, equal to ``old`` where
+    nothing changes.
+    """
+
+    path: str
+    root: str | None
+    decisions: tuple[Decision, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    old: bytes | None = None
+    new: bytes | None = None
+
+    @property
+    def changes(self) -> tuple[ConfigChange, ...]:
+        return tuple(change for decision in self.decisions for change in decision.changes)
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        return (*self.findings, *(finding for decision in self.decisions for finding in decision.findings))
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """The source changes that let the asked keys reach every Hub call of one loader, and where it is registered."""
+
+    root: str
+    type: str
+    changes: tuple[SourceChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All edits and findings of one run.
+
+    ``notes`` are for the reader: what was passed over or stood in for. ``threads``: what the source edits are made of.
+    """
+
+    results: tuple[FileResult, ...]
+    sources: tuple[FileEdit, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    threads: tuple[Thread, ...] = ()
+
+    @property
+    def config_edits(self) -> tuple[FileEdit, ...]:
+        return tuple(
+            FileEdit(result.path, result.old, result.new, "config", result.changes)
+            for result in self.results
+            if result.old is not None and result.new is not None and result.new != result.old
+        )
+
+    @property
+    def edits(self) -> tuple[FileEdit, ...]:
+        """Loader sources first, configs last: the order in which they are renamed into place."""
+        return (*self.sources, *self.config_edits)
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        return (*self.findings, *(finding for result in self.results for finding in result.all_findings))
+
+
+class Loaders:
+    """The loaders of every checkout in a run, read once; the built-in table where there are no sources."""
+
+    def __init__(self, opensora_source: str | None = None, overlay: Mapping[str, bytes] | None = None) -> None:
+        self.opensora_source = opensora_source
+        self.overlay = dict(overlay or {})
+        self._sources: dict[str, Sources] = {}
+        self.used_builtin = False
+
+    def sources(self, root: str | None) -> Sources | None:
+        """The sources of the checkout at ``root`` (or of ``--opensora-source``), or None where there are none."""
+        place = self.opensora_source or root
+        if place is None or not os.path.isdir(os.path.join(place, "opensora")):
+            return None
+        if place not in self._sources:
+            self._sources[place] = Sources(place, overlay=self.overlay)
+        return self._sources[place]
+
+    def trace(self, root: str | None, type_name: str, values: Mapping[str, Value]) -> Trace:
+        """What building ``type_name`` with ``values`` (all that the dict holds, ``type`` or not) would do."""
+        sources = self.sources(root)
+        values = {key: value for key, value in values.items() if key not in NO_KEYWORDS}
+        if sources is not None:
+            return sources.trace(type_name, values)
+        from rewriter.builtin import trace_builtin
+
+        self.used_builtin = True
+        return trace_builtin(type_name, values)
+
+    def problems(self) -> Iterable[Finding]:
+        """Source files that could not be read, as warnings."""
+        for sources in self._sources.values():
+            for path, line, message in sources.problems:
+                yield Finding(
+                    "OSR900", path, line, 0, "", f"{message}; passed over", "a loader in it cannot be traced", "warning"
+                )
+
+
+class Planner:
+    """One run over selected files. ``overlay`` bytes stand in for files on disk (standard input, edited sources)."""
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        request: Request,
+        loaders: Loaders,
+        *,
+        overlay: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self.targets = {target.path: target for target in targets}
+        self.request = request
+        self.loaders = loaders
+        self.overlay = dict(overlay or {})
+        self._read: dict[str, tuple[bytes | None, ConfigFile]] = {}
+        self._results: dict[str, FileResult] = {}
+        self._after: dict[str, ConfigFile] = {}
+        self._active: set[str] = set()
+
+    # --- reading ---
+
+    def read(self, path: str) -> tuple[bytes | None, ConfigFile]:
+        """The bytes and the reading of one config file; unreadable ones carry a problem."""
+        if path not in self._read:
+            try:
+                data = self.overlay[path] if path in self.overlay else read_bytes(path)
+            except Unreadable as error:
+                self._read[path] = (None, ConfigFile(path, problem=Problem(1, 0, error.message, error.remedy)))
+            else:
+                self._read[path] = (data, configs.read_config(data, path))
+        return self._read[path]
+
+    def complete(self, path: str) -> ConfigFile:
+        """The reading of a file with its ``_base_`` files' values merged in, as they will be after this run."""
+        _, config = self.read(path)
+        if not config.bases:
+            return config
+
+        def lookup(base: str) -> ConfigFile | None:
+            if base in self.targets and base not in self._active:
+                self.result(base)
+                return self._after.get(base)
+            _, found = self.read(base)
+            return None if found.problem is not None else found
+
+        return configs.inherit(config, lookup)
+
+    # --- deciding ---
+
+    def chosen(self, config: ConfigFile, root: str | None) -> list[tuple[Component, str]]:
+        """The components that the request selects, each with the name of the component that was asked for."""
+        owners: dict[tuple[str, ...], str] = {}
+        picked: list[tuple[Component, str]] = []
+        for component in sorted(config.components, key=lambda c: len(c.keys)):
+            around = owners.get(component.keys[:-1])
+            if self.request.selects(component.name):
+                owner = component.name
+            elif (around is not None or self.request.all_components) and self._loads(component, root):
+                owner = around or component.name
+            else:
+                continue
+            owners[component.keys] = owner
+            picked.append((component, owner))
+        picked.sort(key=lambda pair: (pair[0].span.line, pair[0].span.column))
+        return picked
+
+    def _trace(self, component: Component, root: str | None) -> Trace | None:
+        values = dict(component.values)
+        kind = values.get("type")
+        if kind is None or not isinstance(kind.value, str) or component.replaced_by is not None:
+            return None
+        trace = self.loaders.trace(root, kind.value, values)
+        return trace if trace.found else None
+
+    def _loads(self, component: Component, root: str | None) -> bool:
+        trace = self._trace(component, root)
+        return trace is not None and bool(hub_calls(trace, root)[0])
+
+    def result(self, path: str) -> FileResult:
+        """Decide about one file (its base files first), once."""
+        if path in self._results:
+            return self._results[path]
+        self._active.add(path)
+        target = self.targets[path]
+        data, plain = self.read(path)
+        if data is None or plain.problem is not None:
+            result = FileResult(path, target.root, (), (_unreadable(plain),), data, data)
+        else:
+            result = self._decide(target, data, self.complete(path))
+        self._active.discard(path)
+        self._results[path] = result
+        after = configs.read_config(result.new, path) if result.new is not None and result.new != data else plain
+        self._after[path] = configs.inherit(after, lambda base: self.read(base)[1]) if after.bases else after
+        return result
+
+    def _decide(self, target: Target, data: bytes, config: ConfigFile) -> FileResult:
+        root = target.root
+        decider = Decider(
+            target.path, root, self.request, lambda kind, values: self.loaders.trace(root, kind, values),
+            lambda kind, values, key: self._threadable(root, kind, values, key),
+        )  # fmt: skip
+        decisions: list[Decision] = []
+        picked = self.chosen(config, root)
+        for component, owner in picked:
+            origin = component.origin
+            if "inherited" in component.ways and origin is not None and origin in self.targets:
+                decisions.append(Decision(component, "inherited", None))  # its base file's own decision serves
+                continue
+            decisions.append(decider.decide(component, owner))
+        findings = self._others(target, config, [component for component, _ in picked])
+        findings += self._unknown_bases(target, config)
+        new = self._edited(target.path, data, decisions)
+        return FileResult(target.path, root, tuple(decisions), tuple(findings), data, new)
+
+    def _edited(self, path: str, data: bytes, decisions: Sequence[Decision]) -> bytes:
+        changes = [change for decision in decisions for change in decision.changes]
+        if not changes or self.request.checking:
+            return data
+        from rewriter.edits.config import edit_config
+        from rewriter.proof import compare
+
+        new = edit_config(data, changes)
+        problem = compare(data, new, path, changes)
+        if problem is not None:
+            raise ProofError(path, problem)
+        return new
+
+    def _threadable(self, root: str | None, kind: str, values: Mapping[str, Value], key: str) -> str | None:
+        """Why no source edit would cure this loader, or None; for the key "to-repo" see :mod:`rewriter.decide`."""
+        sources = self.loaders.sources(root)
+        if sources is None:
+            return None if key == "to-repo" else "its source is not at hand; name it with --opensora-source DIR"
+        from rewriter.thread import thread
+
+        if key == "to-repo":
+            return "to-repo" if thread(sources, kind, values, CACHE_DIR).to_repo else None
+        return thread(sources, kind, values, key).refusal
+
+    def _others(self, target: Target, config: ConfigFile, picked: Sequence[Component]) -> list[Finding]:
+        """OSR010: components that nobody selected and that still read from the Hub."""
+        if self.request.cache_dir is None and not (self.request.checking and not self.request.cache_dirs):
+            return []
+        keys = {component.keys for component in picked}
+        found: list[Finding] = []
+        for component in config.components:
+            if len(component.keys) != 1 or component.keys in keys or component.form == "other":
+                continue
+            trace = self._trace(component, target.root)
+            calls = hub_calls(trace, target.root)[0] if trace is not None else []
+            open_calls = [call for call in calls if CACHE_DIR not in call.reached and call.repo_id]
+            if open_calls:
+                repos = ", ".join(sorted({call.repo_id or "" for call in open_calls}))
+                message = f"`{component.name}` still loads {repos} from the Hub without cache_dir"
+                remedy = f"opensora-rewriter rewrite {{path}} --cache-dir DIR --component {component.name}"
+                span = component.span
+                found.append(
+                    Finding("OSR010", target.path, span.line, span.column, component.name, message, remedy, "warning")
+                )
+        return found
+
+    def _unknown_bases(self, target: Target, config: ConfigFile) -> list[Finding]:
+        """OSR007 where a base cannot be named and a selected component is not bound in the file itself."""
+        absent = [name for name in self.request.components if name not in config.assigned]
+        if config.bases_unknown is None or not absent:
+            return []
+        names = ", ".join(f"`{name}`" for name in absent)
+        message = f"{names} may come from a base file that cannot be read: {config.bases_unknown}"
+        return [Finding("OSR007", target.path, 1, 0, "", message, "write `_base_` as a plain path to an existing file")]
+
+    def results(self, progress: Callable[[], None] = lambda: None) -> tuple[FileResult, ...]:
+        """Decide about every file, in the order of the selection."""
+        out = []
+        for path in self.targets:
+            out.append(self.result(path))
+            progress()
+        return tuple(out)
+
+
+class ProofError(Exception):
+    """The new bytes of a file do not read as they were meant to: the run stops and nothing is written."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
+        self.message = message
+
+
+def _unreadable(config: ConfigFile) -> Finding:
+    problem = config.problem
+    assert problem is not None
+    return Finding("OSR900", config.path, problem.line, problem.column, "", problem.message, problem.remedy)
+
+
+# --- the two plans -----------------------------------------------------------------------------
+
+
+def check(
+    targets: Sequence[Target], request: Request, loaders: Loaders, progress: Callable[[], None] = lambda: None
+) -> Plan:
+    """Diagnose every selected component as it stands; nothing is edited."""
+    results = Planner(targets, replace(request, checking=True), loaders).results(progress)
+    return Plan(results, (), tuple(loaders.problems()), _notes(loaders))
+
+
+def rewrite(
+    targets: Sequence[Target],
+    request: Request,
+    loaders: Loaders,
+    *,
+    overlay: Mapping[str, bytes] | None = None,
+    progress: Callable[[], None] = lambda: None,
+) -> Plan:
+    """Decide, thread the loaders' sources where that cures a refusal, and make the new bytes of every file."""
+    threads: tuple[Thread, ...] = ()
+    if request.edit_source and request.keys_possible:
+        threads = _threads(Planner(targets, request, loaders, overlay=overlay), request)
+    edited = _edit_sources(threads)
+    after = Loaders(loaders.opensora_source, edited) if edited else loaders
+    results = Planner(targets, request, after, overlay=overlay).results(progress)
+    plan = Plan(results, (), tuple(loaders.problems()), _notes(after), threads)
+    return _with_sources(plan, edited)
+
+
+def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
+    """Refuse whole files (path -> why): their edits go, and the source edits that only they needed."""
+    results = tuple(
+        replace(result, decisions=tuple(replace(d, outcome="cannot", changes=()) for d in result.decisions),
+                findings=(*result.findings, refused[result.path]), new=result.old)
+        if result.path in refused else result
+        for result in plan.results
+    )  # fmt: skip
+    return _with_sources(replace(plan, results=results), {edit.path: edit.new for edit in plan.sources})
+
+
+def _with_sources(plan: Plan, edited: Mapping[str, bytes]) -> Plan:
+    """Keep the source edits that a component which is set (or was already) needs, and no other."""
+    served = {
+        decision.type for result in plan.results for decision in result.decisions
+        if decision.outcome in ("set", "already")
+    }  # fmt: skip
+    kept = tuple(thread for thread in plan.threads if thread.type in served)
+    needed = edited if kept == plan.threads else _edit_sources(kept)
+    sources = tuple(FileEdit(path, read_bytes(path), data, "source") for path, data in sorted(needed.items()))
+    return replace(plan, sources=sources, threads=kept)
+
+
+def _notes(loaders: Loaders) -> tuple[str, ...]:
+    if loaders.used_builtin:
+        return ("no opensora/ sources beside the configs: the built-in table of v1.3's loaders stands in; "
+                "name the sources with --opensora-source DIR",)  # fmt: skip
+    return ()
+
+
+def _threads(planner: Planner, request: Request) -> tuple[Thread, ...]:
+    """The source changes that would let every asked key reach every Hub call, one entry a loader."""
+    from rewriter.thread import thread
+
+    found: dict[tuple[str, str], dict[SourceChange, None]] = {}
+    for path, target in planner.targets.items():
+        sources = planner.loaders.sources(target.root)
+        if sources is None or planner.read(path)[1].problem is not None:
+            continue
+        for component, owner in planner.chosen(planner.complete(path), target.root):
+            values = dict(component.values)
+            for name, key, value in request.sets:
+                if name == component.name:
+                    values[key] = Value(True, value, repr(value))
+            kind = values.get("type")
+            asked = {key: Value(True, value, repr(value)) for key, value in request.keys_asked(owner)}
+            if kind is None or not isinstance(kind.value, str) or not asked:
+                continue
+            trace = sources.trace(kind.value, {k: v for k, v in values.items() if k not in asked})
+            if trace.failures or not any(hub_calls(trace, target.root)):
+                continue
+            slot = found.setdefault((sources.root, kind.value), {})
+            for key in asked:
+                result = thread(sources, kind.value, {**values, **asked}, key, default=request.default_for(key))
+                slot.update(dict.fromkeys(result.changes))
+    return tuple(Thread(root, kind, tuple(changes)) for (root, kind), changes in found.items() if changes)
+
+
+def _edit_sources(threads: Sequence[Thread]) -> dict[str, bytes]:
+    """The new bytes of every loader source that the changes touch, proved against the old ones."""
+    if not threads:
+        return {}
+    from rewriter.edits.source import edit_source
+    from rewriter.proof import compare_source
+
+    by_path: dict[str, dict[SourceChange, None]] = {}
+    for thread in threads:
+        for change in thread.changes:
+            by_path.setdefault(change.path, {})[change] = None
+    edited: dict[str, bytes] = {}
+    for path, unique in by_path.items():
+        old = read_bytes(path)
+        new = edit_source(old, tuple(unique))
+        problem = compare_source(old, new, tuple(unique))
+        if problem is not None:
+            raise ProofError(path, problem)
+        edited[path] = new
+    return edited

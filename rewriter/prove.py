@@ -1,0 +1,127 @@
+"""Let mmengine confirm a plan: it resolves every touched config before and after; only the asked keys may differ."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rewriter import plan as planning
+from rewriter.plan import FileResult, Loaders, Plan
+from rewriter.resolve import MISSING, Job, Resolved, ResolveError, differences, find_interpreter, resolve
+from rewriter.types import REMOVE, ConfigChange, Finding
+
+
+class ResolveFailedError(Exception):
+    """mmengine cannot be asked, or its answer contradicts what was written."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+def by_mmengine(plan: Plan, loaders: Loaders, *, mode: str, python: str | None) -> Plan:
+    """The plan, with files that mmengine cannot load refused (OSR901).
+
+    ``mode``: "auto" (a note where no interpreter has mmengine), "always" (an error there) or "never".
+    Raises :class:`ResolveFailedError` where mmengine resolves something else than was asked for (OSR902).
+    """
+    if mode == "never" or not plan.config_edits:
+        return plan
+    try:
+        interpreter = find_interpreter(python)
+    except ResolveError as error:
+        raise ResolveFailedError(
+            str(error), "pip install 'opensora-rewriter[resolve]', or name another --python"
+        ) from None
+    if interpreter is None:
+        if mode == "always":
+            raise ResolveFailedError("no interpreter with mmengine is found",
+                                "pip install 'opensora-rewriter[resolve]', or name one with --python")  # fmt: skip
+        note = "mmengine was not asked (none found): pip install 'opensora-rewriter[resolve]', or give --python"
+        return replace(plan, notes=(*plan.notes, note))
+    touched = _touched(plan)
+    overlay = {edit.path: edit.new for edit in plan.config_edits}
+    answers = resolve(interpreter, [job for result in touched for job in _jobs(result)], overlay=overlay)
+    refused: dict[str, Finding] = {}
+    for index, result in enumerate(touched):
+        old, new = answers[2 * index], answers[2 * index + 1]
+        if not old.ok:
+            message = f"mmengine cannot load it as it is: {old.error}"
+            refused[result.path] = Finding("OSR901", result.path, old.line or 1, 0, "", message,
+                                           "mend the config, or rewrite it with --no-resolve")  # fmt: skip
+            continue
+        problem = _contradiction(result, plan, old, new)
+        if problem is not None:
+            raise ResolveFailedError(f"OSR902 {result.path}: {problem}",
+                                "nothing was written; please report this with the file")  # fmt: skip
+    return planning.drop(plan, refused) if refused else plan
+
+
+def _touched(plan: Plan) -> list[FileResult]:
+    """Files that are edited, and files that inherit from one that is."""
+    edited = {edit.path for edit in plan.config_edits}
+    return [
+        result for result in plan.results
+        if result.path in edited or any(decision.outcome == "inherited" for decision in result.decisions)
+    ]  # fmt: skip
+
+
+def _jobs(result: FileResult) -> tuple[Job, Job]:
+    assert result.new is not None
+    return Job(result.path, result.root, None), Job(result.path, result.root, result.new)
+
+
+def _contradiction(result: FileResult, plan: Plan, old: Resolved, new: Resolved) -> str | None:
+    """What differs beyond the asked keys, or did not arrive; None where all is as asked."""
+    if not new.ok:
+        return f"mmengine loads the old file but not the new one: {new.error}"
+    changes = [change for edit in plan.config_edits for change in edit.changes] if _inherits(result) else result.changes
+    found = differences(old.value, new.value)
+    for path, before, after in found:
+        if not any(_explains(change, path, after) for change in changes):
+            dotted = ".".join(str(part) for part in path)
+            return f"`{dotted}` resolves to {_word(after)}, it was {_word(before)}"
+    arrived = {path for path, _, _ in found}
+    for change in result.changes:
+        component = change.component
+        settled = "conditional" in component.ways or _inherits(result)
+        if not settled and (*component.keys, change.key) not in arrived and _stands(old, change) is False:
+            return f"`{'.'.join(component.keys)}.{change.key}` did not arrive"
+    return None
+
+
+def _inherits(result: FileResult) -> bool:
+    return any(decision.outcome == "inherited" or "inherited" in decision.component.ways
+               or decision.component.origin for decision in result.decisions)  # fmt: skip
+
+
+def _explains(change: ConfigChange, path: Sequence[object], after: object) -> bool:
+    if not path or path[-1] != change.key:
+        return False
+    keys = change.component.keys
+    holders = {keys, *((name, *keys[1:]) for name in change.component.shared_with)}
+    if tuple(path[:-1]) not in holders and change.component.name not in path[:-1]:
+        return False
+    return change.value is REMOVE or after == _plain(change.value)
+
+
+def _stands(old: Resolved, change: ConfigChange) -> bool:
+    """Whether the old config resolves to the asked value already (``./x`` and ``x``, a spread's own value)."""
+    value: object = old.value
+    for key in (*change.component.keys, change.key):
+        if not isinstance(value, dict) or key not in value:
+            return change.value is REMOVE
+        value = value[key]
+    return value == _plain(change.value)
+
+
+def _plain(value: object) -> object:
+    """A literal in the form in which the child reports it."""
+    from rewriter.resolve_child import encode
+
+    return encode(value)
+
+
+def _word(value: object) -> str:
+    return "nothing" if value is MISSING else os.fsdecode(repr(value).encode("utf-8", "replace"))[:200]
