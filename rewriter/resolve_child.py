@@ -1,8 +1,8 @@
 """The script that loads configs with mmengine in the user's interpreter; :mod:`rewriter.resolve` starts it.
 
 It runs on Python 3.8 and later with the standard library and mmengine. It reads one JSON request from standard input
-and writes its answers, one JSON object a line behind a secret word, to what was standard output; whatever a config prints
-goes to the null device.
+and writes its answers, one JSON object a line behind a secret word, to what was standard output; whatever a config
+prints goes to the null device.
 """
 
 from __future__ import annotations
