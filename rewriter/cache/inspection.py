@@ -394,4 +394,8 @@ def _inspected(need: Need, state: _State | None, names: tuple[str, ...]) -> Insp
     if state is None or not state.commit:
         return Inspected(need)
     files = tuple(state.files[name] for name in sorted(names) if name in state.files)
-    return Inspected(need, state.commit, state.repo.snapshot(state.commit), files)
+    return Inspected(need, state.commit, state.repo.snapshot(state.commit), files, _sound(state))
+
+
+def _sound(state: _State) -> bool:
+    return not state.lacks and all(state.judged[name].state == "ok" for name in state.wanted)

@@ -51,12 +51,16 @@ class CachedFile:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """What a need meets: its commit and snapshot (None where there is none) and the files its loader reads."""
+    """What a need meets: its commit and snapshot (None where there is none) and the files that its loader reads.
+
+    ``sound``: no error was found in the repo, so ``files`` are all that there should be.
+    """
 
     need: Need
     commit: str | None = None
     snapshot: str | None = None
     files: tuple[CachedFile, ...] = ()
+    sound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
