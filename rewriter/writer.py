@@ -136,14 +136,25 @@ def _folder(file: _Staged) -> str:
 def _targets(edits: Sequence[FileEdit]) -> list[_Staged]:
     """The edits that change something, sources first, each real file once."""
     by_target: dict[str, _Staged] = {}
+    folders: dict[str, str] = {}
     for edit in sorted(edits, key=lambda edit: (edit.kind != "source", edit.path)):
         if edit.new == edit.old:
             continue
-        target = os.path.realpath(edit.path)
+        target = _real(edit.path, folders)
         other = by_target.setdefault(target, _Staged(edit, target))
         if (other.edit.old, other.edit.new) != (edit.old, edit.new):
             raise WriteError(edit.path, f"the same file as {other.edit.path}, with another edit; nothing was written")
     return list(by_target.values())
+
+
+def _real(path: str, folders: dict[str, str]) -> str:
+    """``os.path.realpath``, which asks for every part of a path; ``folders`` remembers those already asked for."""
+    if os.path.islink(path):
+        return os.path.realpath(path)
+    folder, name = os.path.split(os.path.abspath(path))
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    return os.path.join(folders[folder], name)
 
 
 def _stage(file: _Staged, data: bytes) -> None:
@@ -210,8 +221,12 @@ def _check_unchanged(file: _Staged) -> None:
         same = read_bytes(file.target, max(LIMIT, len(file.edit.old))) == file.edit.old
     except Unreadable as problem:
         raise WriteError(file.edit.path, f"{problem.message}; nothing was written") from None
-    if not same or os.path.realpath(file.edit.path) != file.target:
+    if not same or os.path.islink(file.target) or (os.path.islink(file.edit.path) and not _leads_there(file)):
         raise WriteError(file.edit.path, "changed by another program meanwhile; nothing was written, run again")
+
+
+def _leads_there(file: _Staged) -> bool:
+    return os.path.realpath(file.edit.path) == file.target
 
 
 def _stop_if(interrupted: list[int], file: _Staged) -> None:

@@ -156,6 +156,25 @@ def test_a_file_that_changes_while_others_are_staged_is_not_overwritten(tmp_path
     assert content(edits, "source") == {OLD}
 
 
+@posix
+@pytest.mark.parametrize("was_link", [True, False])
+def test_a_link_that_was_bent_meanwhile_is_not_written_through(tmp_path: Path, was_link: bool) -> None:
+    named, real, other = tmp_path / "a.py", put(tmp_path / "real.py"), put(tmp_path / "other.py")
+    if was_link:
+        named.symlink_to(real)
+    else:
+        put(named)
+
+    def bend(step: str) -> None:
+        if step.startswith("staged"):
+            named.unlink()
+            named.symlink_to(other)
+
+    with pytest.raises(WriteError, match="changed by another program"):
+        commit([edit(named)], hook=bend)
+    assert (real.read_bytes(), other.read_bytes()) == (OLD, OLD)
+
+
 def test_a_file_that_is_gone_stops_everything(tmp_path: Path) -> None:
     edits = checkout(tmp_path)
     Path(edits[1].path).unlink()
