@@ -128,7 +128,7 @@ def _save_t5(dest: Path) -> None:
     model.config.save_pretrained(dest)
     state = model.state_dict()
     keys = list(state)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, part in enumerate((keys[: len(keys) // 2], keys[len(keys) // 2 :]), start=1):
         name = f"pytorch_model-{number:05}-of-00002.bin"
         torch.save({key: state[key].clone() for key in part}, dest / name)
