@@ -234,10 +234,7 @@ class _Case:
             if not rejected:
                 self._diagnose(key, present, wanted)
         elif present is None or not present.literal or not _same(key, present.value, wanted):
-            refusal = self._uneditable(key)
-            if refusal is not None:
-                self.findings = [*self.findings, *refusal.findings]
-            else:
+            if self._uneditable(key) is None:  # which adds its own finding where it is not
                 self.changes[key] = wanted
 
     def _diagnose(self, key: str, present: Value | None, wanted: object) -> None:
