@@ -272,16 +272,19 @@ class ConfigChange:
     value: object
 
 
-SourceTarget = Literal["parameter", "call", "dict"]
+SourceTarget = Literal["parameter", "call", "dict", "value", "guard"]
 
 
 @dataclass(frozen=True, slots=True)
 class SourceChange:
     """One edit of a loader's source.
 
-    ``target`` "parameter": the function definition at ``span`` gets the parameter ``key`` (named ``name``), default
-    None. "call": the call at ``span`` gets the keyword ``key=name``. "dict": the ``dict(...)`` or ``{...}`` at
-    ``span`` gets it. ``name`` is the local variable that holds the value in the function around.
+    ``target`` "parameter": the function definition at ``span`` gets the parameter ``name``, which holds ``key``, with
+    the literal ``default``. "call": the call at ``span`` gets the keyword ``key=name``. "dict": the ``dict(...)`` or
+    ``{...}`` at ``span`` gets it. ``name`` is the local variable that holds the value in the function around.
+    "value": the expression at ``span`` becomes ``name`` (empty: the literal ``default``).
+    "guard": the ``if`` at ``span`` becomes the ``elif`` of ``if name is not None:``, which sets each variable of
+    ``assign`` to its string.
     """
 
     path: str
@@ -289,6 +292,8 @@ class SourceChange:
     span: Span
     key: str
     name: str
+    default: object = None
+    assign: tuple[tuple[str, str], ...] = ()
 
 
 Kind = Literal["source", "config"]

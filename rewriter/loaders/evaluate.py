@@ -153,6 +153,7 @@ class Evaluation:
         self._journal: list[_Write] = []
         self._doubt = 0
         self._caught = 0
+        self._via: tuple[str, ...] = ()
         self._steps = 0
 
     # --- from outside
@@ -160,7 +161,7 @@ class Evaluation:
     def run(self, type_name: str, values: Mapping[str, Value]) -> None:
         """Evaluate; the results lie in the attributes."""
         self.type_name = type_name
-        given = {name: from_literal(value, tracked(name)) for name, value in values.items()}
+        given = {name: from_literal(value, tracked(name), (name,)) for name, value in values.items()}
         for name in ("type", "_scope_", "_delete_"):
             given.pop(name, None)
         try:
@@ -465,7 +466,7 @@ class Evaluation:
         return Unknown() if any(isinstance(each, ast.Call) for each in ast.walk(node)) else self.eval(node, frame)
 
     def _reject(self, key: str, value: Val, name: str, unit: Unit, node: ast.stmt) -> None:
-        rejection = Rejection(key, name, unit.path, node.lineno, self._chain())
+        rejection = Rejection(key, name, unit.path, node.lineno, self._chain(), self._via)
         caller = self._stack[-1][0] if self._stack else None
         self.refused.append(Refused(rejection, value, caller, self._calling))
 
@@ -1024,10 +1025,15 @@ class Evaluation:
     def _held(self, frame: Frame) -> dict[str, str]:
         """The local variables that hold a tracked keyword, ``{key: name}``; a variable of the key's own name first."""
         held: dict[str, str] = {}
-        for name, value in frame.env.items():
-            key = key_of(value)
-            if key is not None and (key not in held or name == key):
-                held[key] = name
+        scope: Frame | None = frame
+        while scope is not None:
+            here: dict[str, str] = {}
+            for name, value in scope.env.items():
+                key = key_of(value)
+                if key is not None and (key not in here or name == key):
+                    here[key] = name
+            held = {**here, **held}
+            scope = scope.outer
         return held
 
     def _call_function(self, callee: Function, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
@@ -1141,7 +1147,9 @@ class Evaluation:
                 self._write(receiver.items, key, value)
             return NONE
         if name == "copy":
-            return Dict(dict(receiver.items), receiver.open, receiver.node, receiver.frame, receiver.given)
+            return Dict(
+                dict(receiver.items), receiver.open, receiver.node, receiver.frame, receiver.given, receiver.path
+            )
         if name in ("clear", "popitem"):
             receiver.open = True
         return Unknown()
@@ -1216,10 +1224,14 @@ class Evaluation:
             link = self._link(value.node, value.frame, "dict")
         else:
             link = self._link(node, frame, "config" if value.given else "call")
-        if isinstance(type_name, Const) and isinstance(type_name.value, str):
-            return self._build(type_name.value, arguments, link)
-        if isinstance(type_name, (Class, Function)):
-            return self._enter_build(type_name, arguments, link)
+        before, self._via = self._via, value.path if value.given else self._via
+        try:
+            if isinstance(type_name, Const) and isinstance(type_name.value, str):
+                return self._build(type_name.value, arguments, link)
+            if isinstance(type_name, (Class, Function)):
+                return self._enter_build(type_name, arguments, link)
+        finally:
+            self._via = before
         self._note(self._where("the type of what it builds cannot be told", node, frame))
         return Unknown()
 
@@ -1298,6 +1310,7 @@ class Evaluation:
             reached=frozenset(key for key in TRACKED if key in keywords and key_of(self.force(keywords[key])) == key),
             certain=not self._doubt,
             chain=self._chain(),
+            via=self._via,
         )
         self.reaches.append(Reach(call, frame, node, self._held(frame), dict(keywords)))
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from rewriter.loaders.evaluate import Evaluation, Virtual
 from rewriter.loaders.index import Registration, python_files, read_bytes, registered, registered_in
-from rewriter.loaders.unit import Unit, UnreadableError, decode
+from rewriter.loaders.unit import Unit, UnreadableError, text_of
 from rewriter.types import Trace, Value
 
 # A definition without any of these, and without a name that leads to one, loads nothing from the Hub.
@@ -146,7 +146,7 @@ class Sources:
 
     def _registrations(self, path: str, data: bytes) -> list[tuple[str, str]]:
         try:
-            text = decode(data)
+            text = text_of(data)
         except UnreadableError as problem:
             self._problem(path, problem.line, problem.message)
             return []

@@ -6,6 +6,9 @@ import ast
 import re
 from collections.abc import Callable
 
+from rewriter.decoding import decode
+from rewriter.types import Problem
+
 Report = Callable[[str, int, str], None]
 
 _START = re.compile(r"^[^\s#)\]}].*", re.MULTILINE)
@@ -14,7 +17,6 @@ _ASSIGNMENT = re.compile(r"(\w+)\s*(?::[^=\n]*)?=(?!=)")
 _CONTINUES = re.compile(r"(?:else|elif|except|finally)\b")
 _COMPOUND = re.compile(r"(?:if|try|with|for|while|async)\b")
 _PLAIN_IMPORT = re.compile(r"from\s+(?P<module>[.\w]+)\s+import\s+(?P<names>\w+(?:[ ]*,[ ]*\w+)*)[ ]*(?:#[^\n]*)?\s*\Z")
-_COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 
 _METHOD = re.compile(r"^(?P<indent>[ \t]+)(?:@[^\n]*\n(?P=indent))*(?:async\s+)?def\s+(?P<name>\w+)", re.MULTILINE)
 _LINE = re.compile(r"^(?P<indent>[ \t]*)(?P<first>\S)", re.MULTILINE)
@@ -33,33 +35,17 @@ class UnreadableError(Exception):
         self.message = message
 
 
-def decode(data: bytes) -> str:
+def text_of(data: bytes) -> str:
     """Bytes of a Python file to text as the interpreter would read it, with ``\\n`` line ends and no BOM.
 
     Raises:
-        UnreadableError: a NUL byte, an unknown coding cookie (PEP 263), or bytes that are not in that encoding.
+        UnreadableError: see :func:`rewriter.decoding.decode`.
     """
-    if b"\0" in data:
-        raise UnreadableError(data.count(b"\n", 0, data.index(b"\0")) + 1, "it holds a NUL byte")
-    encoding = "utf-8"
-    if data.startswith(b"\xef\xbb\xbf"):
-        data = data[3:]
-    else:
-        for line in data.split(b"\n", 2)[:2]:
-            if found := _COOKIE.match(line):
-                encoding = found[1].decode("ascii", "replace")
-                break
-            if line.strip() and not line.lstrip().startswith(b"#"):
-                break
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise UnreadableError(data.count(b"\n", 0, error.start) + 1, f"it is not valid {encoding}") from error
-    except LookupError as error:
-        raise UnreadableError(1, f"its coding cookie names no known encoding: {encoding}") from error
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text
+    source = decode(data)
+    if isinstance(source, Problem):
+        raise UnreadableError(source.line, source.message)
+    text = source.utf8.decode("utf-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 class _Block:
@@ -85,7 +71,7 @@ class Unit:
         self.report = report
         self.broken = False
         try:
-            self.text = decode(data)
+            self.text = text_of(data)
         except UnreadableError as problem:
             self.text = ""
             self._break(problem.line, problem.message)

@@ -10,6 +10,8 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from rewriter.types import Value
+
 if TYPE_CHECKING:
     from rewriter.loaders.evaluate import Frame
     from rewriter.loaders.unit import Unit
@@ -56,9 +58,12 @@ class Sequence(Val):
 
 
 class Dict(Val):
-    """A dict. ``open``: it may hold more keys than ``items``. ``node``/``frame``: where the source builds it."""
+    """A dict. ``open``: it may hold more keys than ``items``. ``node``/``frame``: where the source builds it.
 
-    __slots__ = ("frame", "given", "items", "node", "open")
+    ``path``: the keys that lead to it in the config's values.
+    """
+
+    __slots__ = ("frame", "given", "items", "node", "open", "path")
 
     def __init__(
         self,
@@ -67,8 +72,10 @@ class Dict(Val):
         node: ast.expr | None = None,
         frame: Frame | None = None,
         given: bool = False,
+        path: tuple[str, ...] = (),
     ) -> None:
         self.key = None
+        self.path = path
         self.items = items
         self.open = is_open
         self.node = node
@@ -233,16 +240,15 @@ def join(left: Val, right: Val) -> Val:
     return Choice(merged) if len(merged) <= MAX_OPTIONS else Unknown()
 
 
-def from_literal(value: object, key: str | None = None) -> Val:
-    """A literal of the config."""
-    from rewriter.types import Value
-
+def from_literal(value: object, key: str | None = None, path: tuple[str, ...] = ()) -> Val:
+    """A value of the config; ``path``: the keys that lead to it."""
     if isinstance(value, Value):
-        return from_literal(value.value, key) if value.literal else Unknown(value.text, key)
+        return from_literal(value.value, key, path) if value.literal else Unknown(value.text, key)
     if isinstance(value, dict):
-        return Dict({name: from_literal(each, tracked(name)) for name, each in value.items()}, given=True)
+        items = {name: from_literal(each, tracked(name), (*path, str(name))) for name, each in value.items()}
+        return Dict(items, given=True, path=path)
     if isinstance(value, (list, tuple, set, frozenset)):
-        return Sequence([from_literal(each) for each in value])
+        return Sequence([from_literal(each, None, path) for each in value])
     return Const(value, True, key)
 
 
