@@ -677,7 +677,10 @@ def find_python(python: str | None, module: str) -> str:
 def _has(python: str, module: str) -> bool:
     import subprocess
 
-    code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
+    code = (
+        "import sys; sys.path[:] = [place for place in sys.path if place]; import importlib.util; "
+        f"spec = importlib.util.find_spec({module!r}); sys.exit(spec is None or not spec.origin)"
+    )
     try:
         return subprocess.run([python, "-c", code], capture_output=True, timeout=60, check=False).returncode == 0
     except (OSError, subprocess.SubprocessError):
@@ -685,11 +688,10 @@ def _has(python: str, module: str) -> bool:
 
 
 def environment_cache() -> str:
-    """The Hugging Face cache that the environment names (huggingface_hub/constants.py), absolute."""
-    environ = os.environ
-    home = environ.get("HF_HOME") or os.path.join(environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
-    folder = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
-    return os.path.abspath(os.path.expanduser(folder))
+    """The Hugging Face cache that the environment names , absolute."""
+    from rewriter.cache.places import default_cache
+
+    return os.path.abspath(default_cache(os.environ)[0])
 
 
 _SECRET = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY")

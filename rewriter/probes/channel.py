@@ -63,7 +63,7 @@ def versions() -> dict[str, str]:
     for name in ("torch", "transformers", "diffusers", "huggingface_hub", "safetensors", "mmengine"):
         try:
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # noqa: PERF203 - six turns
+        except metadata.PackageNotFoundError:
             continue
     return found
 

@@ -229,11 +229,15 @@ def check_checkout_class(task: dict[str, Any], report: Report) -> None:
         structure_only(task)
         with torch.device("meta"):
             model = cls(config)
+        refuse_version_5(model)
         tie(model)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - others' code: sys.exit and worse
         told = channel.describe(error, task["root"])
+        if "all_tied_weights_keys" in told["chain"][0]["message"]:
+            report.problems.append(dict(told, kind="exception", stage="model"))
+            return
         if told["repo"] and told["chain"][-1]["type"] != "ModuleNotFoundError" and not locate(task, "config.json"):
             report.stage = "config"
             report.problems.append(dict(told, kind="exception", stage="config"))
@@ -241,6 +245,14 @@ def check_checkout_class(task: dict[str, Any], report: Report) -> None:
         report.deferred = channel.first_line(told)
         return
     compare(model, read_all(task, "transformers", report), report)
+
+
+def refuse_version_5(model: Any) -> None:
+    """transformers 5 reads ``all_tied_weights_keys``, which ``post_init`` sets and these classes never call."""
+    import transformers
+
+    if int(transformers.__version__.split(".")[0]) >= 5 and hasattr(model, "tie_weights"):
+        model.all_tied_weights_keys  # noqa: B018 - its AttributeError is what from_pretrained would raise
 
 
 def checkout_class(task: dict[str, Any]) -> Any:
@@ -252,7 +264,7 @@ def checkout_class(task: dict[str, Any]) -> Any:
 
     registry = importlib.import_module("opensora.registry").MODELS
     cls = registry.get(task["class_name"])
-    if cls is None:
+    if not hasattr(cls, "config_class"):
         loader = registry.get(task["type_name"])
         cls = getattr(sys.modules[loader.__module__], task["class_name"])
     return cls
@@ -494,6 +506,7 @@ def renamed(model: Any, expected: dict[str, Any], found: dict[str, Any]) -> dict
     out: dict[str, Any] = {}
     mapping = getattr(model, "_checkpoint_conversion_mapping", None) or {}
     fix = getattr(model, "_fix_state_dict_key_on_load", None)
+    transforms = version_5_renamings(model)
     for name, one in found.items():
         new = name
         if fix is not None:
@@ -503,9 +516,22 @@ def renamed(model: Any, expected: dict[str, Any], found: dict[str, Any]) -> dict
             new, times = re.subn(pattern, replacement, new)
             if times:
                 break
+        for transform in transforms:
+            new = transform.rename_source_key(new)[0]
         out[new] = one
     out = with_prefix(getattr(model, "base_model_prefix", ""), expected, out)
     return with_old_attention(model, expected, out)
+
+
+def version_5_renamings(model: Any) -> list[Any]:
+    """transformers 5 keeps its renamings in a table (its CLIPTextModel lost the ``text_model.`` of the files)."""
+    try:
+        from transformers.conversion_mapping import get_model_conversion_mapping
+        from transformers.core_model_loading import WeightRenaming
+
+        return [one for one in get_model_conversion_mapping(model) if isinstance(one, WeightRenaming)]
+    except Exception:  # noqa: BLE001 - another version, or a class that it does not know
+        return []
 
 
 def with_prefix(prefix: str, expected: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
