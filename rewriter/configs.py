@@ -25,6 +25,7 @@ _TEXT = 200  # characters of source that a Value or a Component carries
 _DEEPEST = 16  # of nested components: a dict that holds itself must not be followed for ever
 _HARMLESS = frozenset({"print", "pprint", "len", "repr", "str", "isinstance", "type", "id", "sorted", "list"})
 _MUTATORS = frozenset({"update", "pop", "setdefault", "clear", "popitem"})
+_GLOBAL = re.compile(rb"[\r\n;:][ \t\f]*global[ \t\f\\]")
 _MARKER = b"opensora-rewriter:"
 _IGNORE = re.compile(r"#\s*opensora-rewriter:\s*ignore(?:\[([\w\s,]+)\]|(?!\w|\[))")
 
@@ -213,11 +214,28 @@ class _Reader:
         self.problem: Problem | None = None
 
     def run(self, tree: ast.Module) -> None:
-        if b"global" in self.utf8:
+        if _GLOBAL.search(self.utf8):
             self.unstable = {n for node in ast.walk(tree) if isinstance(node, ast.Global) for n in node.names}
         for statement in tree.body:
+            if type(statement) is ast.Assign and self._is_plain(statement):
+                continue
             self.statement = _span(statement)
             self._visit(statement)
+
+    def _is_plain(self, node: ast.Assign) -> bool:
+        """``dtype = "bf16"``: most statements of a config, done with at once."""
+        target, value = node.targets[0], node.value
+        if type(value) is not ast.Constant or type(target) is not ast.Name or len(node.targets) > 1:
+            return False
+        name = target.id
+        if name == "_base_":
+            return False
+        if name in self.assigned:
+            self._rebind(name, node.lineno)
+        self.assigned.add(name)
+        if name not in self.unstable:
+            self.constants[name] = value
+        return True
 
     # --- statements ---
 
@@ -584,7 +602,9 @@ class _Reader:
         value = self._value(node)
         held.written.append(Keyword(key, value, _span(node)))
         held.values[key] = value
-        if not isinstance(node, ast.Constant) and key.isidentifier():
+        if type(node) is ast.Constant:
+            return
+        if key.isidentifier():
             outcome = self._evaluate(node)
             dicts = outcome.dicts
             if not dicts and outcome.opaque and key in OPAQUE_NAMES:
@@ -659,17 +679,20 @@ class _Reader:
 
     def _text(self, node: ast.AST) -> str:
         """The source of ``node`` on one line, shortened."""
-        first, last = node.lineno, node.end_lineno  # type: ignore[attr-defined]
-        column, end = node.col_offset, node.end_col_offset  # type: ignore[attr-defined]
-        text: str
+        first: int = node.lineno  # type: ignore[attr-defined]
+        last: int = node.end_lineno  # type: ignore[attr-defined]
+        column: int = node.col_offset  # type: ignore[attr-defined]
+        end: int = node.end_col_offset  # type: ignore[attr-defined]
+        line = self._lines[first - 1]
         if first == last:
-            text = self._lines[first - 1][column:end][: 4 * _TEXT].decode("utf-8", "ignore")
+            if end - column <= _TEXT:
+                return line[column:end].decode("utf-8")
+            text = line[column : min(end, column + 4 * _TEXT)].decode("utf-8", "ignore")
         else:
-            lines = [self._lines[first - 1][column:], *self._lines[first : min(last - 1, first + 20)]]
-            if last - 1 < first + 20:
+            lines = [line[column:], *self._lines[first : min(last - 1, first + _TEXT // 8)]]
+            if last - 1 <= first + _TEXT // 8:
                 lines.append(self._lines[last - 1][:end])
-            joined: bytes = b" ".join(line[: 4 * _TEXT].strip() for line in lines)
-            text = joined.decode("utf-8", "ignore")
+            text = b" ".join([part[: 4 * _TEXT].strip() for part in lines]).decode("utf-8", "ignore")
         return text if len(text) <= _TEXT else text[: _TEXT - 3] + "..."
 
 
@@ -677,7 +700,7 @@ class _Reader:
 
 
 def _span(node: ast.stmt | ast.expr) -> Span:
-    return Span(node.lineno, node.col_offset, node.end_lineno or node.lineno, node.end_col_offset or node.col_offset)
+    return Span(node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)  # type: ignore[arg-type]
 
 
 def _named(name: str | None) -> str:

@@ -25,30 +25,35 @@ Blanks = dict[Place, set[str]]
 # --- configs -----------------------------------------------------------------------------------
 
 
-def compare(old: bytes, new: bytes, path: str, changes: Sequence[ConfigChange]) -> str | None:
+def compare(
+    old: bytes, new: bytes, path: str, changes: Sequence[ConfigChange], was: ConfigFile | None = None
+) -> str | None:
     """Prove the edit of a config file.
 
     Holds when ``new`` has the components of ``old`` in the same order, every asked key has the asked value (or is
-    gone), the syntax trees are equal but for the asked keywords, and every byte outside the edited dicts is the same.
+    gone), every byte outside the edited dicts is the same, and the syntax trees of those dicts are equal but for the
+    asked keywords. (The same bytes round one expression in place of another are the same syntax tree round it.)
 
     Args:
         old: the bytes from which the components of ``changes`` were read.
         new: the edited bytes.
         path: of the file, for :func:`rewriter.configs.read_config`.
         changes: all that was asked for.
+        was: what ``old`` says, where it has been read already.
 
     Returns:
         None, or a sentence that says what differs.
     """
+    was = was or read_config(old, path)
     if old == new:
-        return _unmade(read_config(old, path), changes)
+        return _unmade(was, changes)
     before, after = decode(old), decode(new)
     if isinstance(before, Problem) or isinstance(after, Problem):
         problem = before if isinstance(before, Problem) else after
         return f"the file cannot be read: {problem.message}" if isinstance(problem, Problem) else None
     if (before.encoding, before.bom) != (after.encoding, after.bom):
         return "the encoding of the file changed"
-    was, now = read_config(old, path), read_config(new, path)
+    now = read_config(new, path)
     if was.problem or now.problem:
         found = was.problem or now.problem
         return f"line {found.line} of the edited file cannot be read: {found.message}" if found else None
@@ -57,8 +62,7 @@ def compare(old: bytes, new: bytes, path: str, changes: Sequence[ConfigChange]) 
     return (
         _components_differ(_kept(was, replaced), _kept(now, replaced))
         or _unmade(now, _carried(pairs, changes))
-        or _trees_differ(before, after, pairs, changes)
-        or _bytes_differ(before, after, pairs, changes)
+        or _dicts_differ(before, after, pairs, changes)
     )
 
 
@@ -112,17 +116,55 @@ def _unmade(config: ConfigFile, changes: Iterable[ConfigChange]) -> str | None:
     return None
 
 
-def _trees_differ(before: Decoded, after: Decoded, pairs: Pairs, changes: Sequence[ConfigChange]) -> str | None:
-    one, other = parse(before), parse(after)
-    if isinstance(one, Problem) or isinstance(other, Problem):
-        return "the edited file cannot be parsed"
-    asked: Blanks = {}
+def _dicts_differ(before: Decoded, after: Decoded, pairs: Pairs, changes: Sequence[ConfigChange]) -> str | None:
+    """Compare as bytes what stands round the edited dicts, and as syntax what stands in them."""
+    asked: dict[Span, set[str]] = {}
     for change in changes:
-        asked.setdefault(_place_of(change.component.span), set()).add(change.key)
-    moved = {_place_of(a.span): _place_of(b.span) for a, b in pairs}
-    _blank(one, asked)
-    _blank(other, {moved[place]: keys for place, keys in asked.items() if place in moved})
-    return _difference(one, other)
+        asked.setdefault(change.component.span, set()).add(change.key)
+    moved = {a.span: b.span for a, b in pairs if a.span in asked}
+    blanks = {_place_of(span): keys for span, keys in asked.items()}
+    blanks_now = {_place_of(moved[span]): keys for span, keys in asked.items() if span in moved}
+    outside, dicts = _cut(before.utf8, moved.keys())
+    outside_now, dicts_now = _cut(after.utf8, moved.values())
+    if [moved[span] for span, _ in dicts] != [span for span, _ in dicts_now]:
+        return "the edited dicts do not stand where they stood"
+    for one, other in zip(outside, outside_now, strict=True):
+        if one != other:
+            return f"bytes outside the edited dicts changed: {_first_difference(one, other)}"
+    for (span, text), (span_now, text_now) in zip(dicts, dicts_now, strict=True):
+        was, now = _expression(span, text), _expression(span_now, text_now)
+        if was is None or now is None:
+            return f"line {span_now.line}: no expression stands in the place of the edited dict"
+        _blank(was, blanks)
+        _blank(now, blanks_now)
+        if (difference := _difference(was, now)) is not None:
+            return difference
+    return None
+
+
+def _cut(utf8: bytes, spans: Iterable[Span]) -> tuple[list[bytes], list[tuple[Span, bytes]]]:
+    """Cut a file at the outermost of ``spans``: the pieces round them (one more than of these), and they themselves."""
+    starts = [0, *(match.end() for match in _NEWLINE.finditer(utf8))]
+    outside, inside, done = [], [], 0
+    for span in sorted(spans, key=lambda s: (s.line, s.column, -s.end_line, -s.end_column)):
+        start, end = starts[span.line - 1] + span.column, starts[span.end_line - 1] + span.end_column
+        if start >= done:
+            outside.append(utf8[done:start])
+            inside.append((span, utf8[start:end]))
+            done = end
+    return [*outside, utf8[done:]], inside
+
+
+def _expression(span: Span, text: bytes) -> ast.Expression | None:
+    """The syntax tree of one expression alone, at the place where it stands in its file."""
+    ahead = b"\n" * (span.line - 1) + b"(" + b" " * (span.column - 1)
+    if span.column == 0:
+        ahead = b"\n" * (span.line - 2) + b"(\n"
+    tree = parse(Decoded(ahead + text + b")", "utf-8", bom=False))
+    if isinstance(tree, Problem) or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
+        return None
+    expression = tree.body[0].value
+    return ast.Expression(expression) if _place(expression) == _place_of(span) else None
 
 
 def _blank(tree: ast.AST, asked: Blanks) -> None:
@@ -138,32 +180,6 @@ def _blank(tree: ast.AST, asked: Blanks) -> None:
         else:
             pairs = [(k, v) for k, v in zip(node.keys, node.values, strict=True) if _text_key(k) not in keys]
             node.keys, node.values = [k for k, _ in pairs], [v for _, v in pairs]
-
-
-def _bytes_differ(before: Decoded, after: Decoded, pairs: Pairs, changes: Sequence[ConfigChange]) -> str | None:
-    asked = {change.component.span for change in changes}
-    spans = {(a.span, b.span) for a, b in pairs if a.span in asked}
-    outside = _outside(before.utf8, [a for a, _ in spans]), _outside(after.utf8, [b for _, b in spans])
-    for one, other in zip(*outside, strict=False):
-        if one != other:
-            return f"bytes outside the edited dicts changed: {_first_difference(one, other)}"
-    if len(outside[0]) != len(outside[1]):
-        return "the edited dicts do not stand where they stood"
-    return None
-
-
-def _outside(utf8: bytes, spans: Iterable[Span]) -> list[bytes]:
-    """The pieces of a file round the outermost of ``spans``."""
-    starts = [0, *(match.end() for match in _NEWLINE.finditer(utf8))]
-    ranges = sorted(
-        (starts[s.line - 1] + s.column, -(starts[s.end_line - 1] + s.end_column)) for s in spans
-    )  # a dict before those that stand in it
-    pieces, done = [], 0
-    for start, negative_end in ranges:
-        if start >= done:
-            pieces.append(utf8[done:start])
-            done = -negative_end
-    return [*pieces, utf8[done:]]
 
 
 def _first_difference(one: bytes, other: bytes) -> str:
