@@ -10,6 +10,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -695,6 +696,15 @@ def test_one_file_asked_for_by_name(cache: Path) -> None:
     assert only(inspect(wanted)).code == "OSR113"
 
 
+@pytest.mark.parametrize("name", ["../../../../outside.json", "/etc/hostname", "a\0b"])
+def test_a_file_name_that_leads_out_of_the_repo_is_never_read(cache: Path, name: str) -> None:
+    (cache.parent / "outside.json").write_text("{}")
+    wanted = Need(T5, str(cache), kind="hf_hub_download", filename=name, library="huggingface_hub")
+    report = inspect([wanted], hash=True)
+    assert only(report).code == "OSR113"
+    assert report.inspected[0].files == ()
+
+
 # --- hashing --------------------------------------------------------------------------------------
 
 
@@ -717,6 +727,22 @@ def test_hashes_are_those_of_git_and_sha256sum(tmp_path: Path) -> None:
     assert hash_file(str(tmp_path / "x"), "git-sha1") == expected
     (tmp_path / "empty").touch()
     assert hash_file(str(tmp_path / "empty"), "git-sha1") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+
+
+def test_judging_a_directory_needs_nothing_that_hashes() -> None:
+    code = "import sys; from rewriter.cache import check_directory; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"hashlib", "json", "huggingface_hub", "rewriter.cache.hashing"} & set(run.stdout.split())
+
+
+def test_ctrl_c_while_hashing_stops_every_thread(cache: Path) -> None:
+    def interrupted(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        inspect(needs(cache), hash=True, jobs=3, progress=interrupted)
+    assert threading.active_count() == before
 
 
 # --- where the library looks without a cache_dir --------------------------------------------------

@@ -201,6 +201,8 @@ def _shards(state: _State, need: Need, index: str) -> Iterable[str]:
 
 def _judge(state: _State, name: str) -> Judged:
     if name not in state.judged:
+        if os.pardir in name.split("/") or name.startswith("/") or "\0" in name:
+            return state.judged.setdefault(name, Judged("missing", name))  # the Hub library refuses such names
         judged = judge(os.path.join(state.repo.snapshot(state.commit), *name.split("/")))
         if judged.state == "ok" and not _library_finds(state, name):
             judged = replace(judged, state="altered", detail="is marked as absent in .no_exist/, so the Hub skips it")
