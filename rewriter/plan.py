@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rewriter import configs
-from rewriter.checkout import Target, Unreadable, read_bytes
+from rewriter.checkout import Target, Unreadable, outside, read_bytes
 from rewriter.decide import Decider, Decision, hub_calls
 from rewriter.loaders import Sources
 from rewriter.request import Request
@@ -26,6 +26,11 @@ from rewriter.types import (
 
 NO_KEYWORDS = frozenset({"type", "_delete_", "_scope_"})
 """Keys of a component's dict that mmengine takes for itself: no loader ever sees them."""
+
+
+def keywords(values: Mapping[str, Value]) -> dict[str, Value]:
+    """What of a component's dict its loader is called with."""
+    return {key: value for key, value in values.items() if key not in NO_KEYWORDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ class Loaders:
     def trace(self, root: str | None, type_name: str, values: Mapping[str, Value]) -> Trace:
         """What building ``type_name`` with ``values`` (all that the dict holds, ``type`` or not) would do."""
         sources = self.sources(root)
-        values = {key: value for key, value in values.items() if key not in NO_KEYWORDS}
+        values = keywords(values)
         if sources is not None:
             return sources.trace(type_name, values)
         from rewriter.builtin import trace_builtin
@@ -220,6 +225,8 @@ class Planner:
             result = FileResult(path, target.root, (), (_unreadable(plain),), data, data)
         else:
             result = self._decide(target, data, self.complete(path))
+            if result.new != result.old and outside(path, target.root):
+                result = _refuse(result, _leads_out(path))
         self._active.discard(path)
         self._results[path] = result
         after = configs.read_config(result.new, path) if result.new is not None and result.new != data else plain
@@ -266,8 +273,8 @@ class Planner:
         from rewriter.thread import thread
 
         if key == "to-repo":
-            return "to-repo" if thread(sources, kind, values, CACHE_DIR).to_repo else None
-        return thread(sources, kind, values, key).refusal
+            return "to-repo" if thread(sources, kind, keywords(values), CACHE_DIR).to_repo else None
+        return thread(sources, kind, keywords(values), key).refusal
 
     def _others(self, target: Target, config: ConfigFile, picked: Sequence[Component]) -> list[Finding]:
         """OSR010: components that nobody selected and that still read from the Hub."""
@@ -319,6 +326,17 @@ class ProofError(Exception):
         self.message = message
 
 
+def _refuse(result: FileResult, why: Finding) -> FileResult:
+    """The file as it was, its decisions taken back, with the reason."""
+    decisions = tuple(replace(d, outcome="cannot", changes=()) if d.changes else d for d in result.decisions)
+    return replace(result, decisions=decisions, findings=(*result.findings, why), new=result.old)
+
+
+def _leads_out(path: str) -> Finding:
+    message = f"it is a link to {os.path.realpath(path)}, out of the checkout; nothing is written through it"
+    return Finding("OSR900", path, 1, 0, "", message, "rewrite the file that it leads to, or copy it here")
+
+
 def _unreadable(config: ConfigFile) -> Finding:
     problem = config.problem
     assert problem is not None
@@ -358,11 +376,8 @@ def rewrite(
 def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
     """Refuse whole files (path -> why): their edits go, and the source edits that only they needed."""
     results = tuple(
-        replace(result, decisions=tuple(replace(d, outcome="cannot", changes=()) for d in result.decisions),
-                findings=(*result.findings, refused[result.path]), new=result.old)
-        if result.path in refused else result
-        for result in plan.results
-    )  # fmt: skip
+        _refuse(result, refused[result.path]) if result.path in refused else result for result in plan.results
+    )
     return _with_sources(replace(plan, results=results), {edit.path: edit.new for edit in plan.sources})
 
 
@@ -408,7 +423,8 @@ def _threads(planner: Planner, request: Request) -> tuple[Thread, ...]:
                 continue
             slot = found.setdefault((sources.root, kind.value), {})
             for key in asked:
-                result = thread(sources, kind.value, {**values, **asked}, key, default=request.default_for(key))
+                given = keywords({**values, **asked})
+                result = thread(sources, kind.value, given, key, default=request.default_for(key))
                 slot.update(dict.fromkeys(result.changes))
     return tuple(Thread(root, kind, tuple(changes)) for (root, kind), changes in found.items() if changes)
 

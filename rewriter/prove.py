@@ -53,6 +53,11 @@ def by_mmengine(plan: Plan, loaders: Loaders, *, mode: str, python: str | None) 
             continue
         problem = _contradiction(result, plan, old, new)
         if problem is not None:
+            # A config that says another thing at every load (a clock, a process id) is judged by what stays the same.
+            again = resolve(interpreter, [_jobs(result)[0]])[0]
+            moving = frozenset(path for path, _, _ in differences(old.value, again.value)) if again.ok else frozenset()
+            problem = _contradiction(result, plan, old, new, moving)
+        if problem is not None:
             raise ResolveFailedError(f"OSR902 {result.path}: {problem}",
                                 "nothing was written; please report this with the file")  # fmt: skip
     return planning.drop(plan, refused) if refused else plan
@@ -72,14 +77,23 @@ def _jobs(result: FileResult) -> tuple[Job, Job]:
     return Job(result.path, result.root, None), Job(result.path, result.root, result.new)
 
 
-def _contradiction(result: FileResult, plan: Plan, old: Resolved, new: Resolved) -> str | None:
-    """What differs beyond the asked keys, or did not arrive; None where all is as asked."""
+def _contradiction(
+    result: FileResult,
+    plan: Plan,
+    old: Resolved,
+    new: Resolved,
+    moving: frozenset[tuple[object, ...]] = frozenset(),
+) -> str | None:
+    """What differs beyond the asked keys, or did not arrive; None where all is as asked.
+
+    ``moving``: paths whose value differs between two loads of the old file.
+    """
     if not new.ok:
         return f"mmengine loads the old file but not the new one: {new.error}"
     changes = [change for edit in plan.config_edits for change in edit.changes] if _inherits(result) else result.changes
     found = differences(old.value, new.value)
     for path, before, after in found:
-        if not any(_explains(change, path, after) for change in changes):
+        if path not in moving and not any(_explains(change, path, after) for change in changes):
             dotted = ".".join(str(part) for part in path)
             return f"`{dotted}` resolves to {_word(after)}, it was {_word(before)}"
     arrived = {path for path, _, _ in found}

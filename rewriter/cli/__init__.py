@@ -15,6 +15,9 @@ COMMANDS = {
     "rewrite": "Make configs (and loaders) read their weights from a local cache.",
     "check": "Say which components do not; changes and executes nothing.",
     "trace": "Show every Hub call that the components reach, and the repos they need.",
+    "verify": "Prove that what lies in cache_dir is whole, loads, and builds, offline.",
+    "lock": "Write down which weights the configs need, with their hashes.",
+    "adopt": "Turn a flat download or clone into the standard cache layout.",
     "rules": "List the findings, or explain one of them.",
 }
 
@@ -23,6 +26,7 @@ EPILOG = """
 Examples:
   opensora-rewriter rewrite ~/Open-Sora --cache-dir ~/.cache/huggingface/hub
   opensora-rewriter check ~/Open-Sora --cache-dir /models/hf/hub
+  opensora-rewriter verify ~/Open-Sora
   opensora-rewriter rules OSR004
 """
 

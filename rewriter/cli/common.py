@@ -181,3 +181,46 @@ def loaders(opensora_source: str | None) -> Any:
         if os.path.isdir(os.path.join(candidate, "opensora")):
             return Loaders(candidate)
     fail(f"--opensora-source {opensora_source} holds no opensora/ folder", "name the root of an Open-Sora checkout")
+
+
+def read_lock(path: str) -> Any:
+    """The lock at ``path``; one that is missing or broken ends the run with exit code 2."""
+    from rewriter.lock import LockError
+    from rewriter.lock import read_lock as parse
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            return parse(file.read())
+    except OSError as error:
+        fail(f"{path} cannot be read: {error.strerror or error}", "opensora-rewriter lock writes one")
+    except UnicodeDecodeError as error:
+        fail(f"{path} is not UTF-8: {error}", "opensora-rewriter lock writes a new one")
+    except LockError as error:
+        line = f":{error.line}" if error.line else ""
+        fail(f"{path}{line}: {error}", "opensora-rewriter lock writes a new one")
+
+
+def write_text(path: str, text: str) -> bool:
+    """Write a report or lock, whole or not at all; False where the file holds just that already."""
+    from rewriter import writer
+    from rewriter.types import FileEdit
+
+    new = text.encode("utf-8")
+    try:
+        with open(path, "rb") as file:
+            old: bytes | None = file.read()
+    except FileNotFoundError:
+        old = None
+    except OSError as error:
+        fail(f"{path} cannot be written: {error.strerror or error}")
+    if old == new:
+        return False
+    try:
+        if old is None:
+            with open(path, "xb") as file:
+                file.write(new)
+        else:
+            writer.commit((FileEdit(path, old, new),))
+    except (OSError, writer.WriteError) as error:
+        fail(f"{path} cannot be written: {error}")
+    return True

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from rewriter.cli import common
-from rewriter.types import FileEdit
+
+if TYPE_CHECKING:
+    from rewriter.checkout import Target
+    from rewriter.plan import Plan
+    from rewriter.request import Request
+    from rewriter.types import FileEdit
 
 EPILOG = """
 \b
@@ -74,8 +80,8 @@ def command(
     selection = common.select(paths, all_configs, include, exclude)
     would = diff or only_check
     plan = run.plan(selection.targets)
-    if not would and plan.edits:
-        _commit(plan.edits)
+    if not would:
+        _commit(plan)
     _report(plan, would=would, diff=diff, quiet=quiet, verbose=verbose)
     refused = any(finding.severity == "error" for finding in (*selection.findings, *plan.all_findings))
     if refused or (would and plan.edits):
@@ -85,21 +91,19 @@ def command(
 class _Run:
     """One run: from targets to a proved plan."""
 
-    def __init__(self, request: object, opensora_source: str | None, resolve: str, python: str | None) -> None:
-        from rewriter.request import Request
-
-        assert isinstance(request, Request)
+    def __init__(self, request: Request, opensora_source: str | None, resolve: str, python: str | None) -> None:
         self.request = request
         self.opensora_source = opensora_source
         self.resolve = resolve
         self.python = python
 
-    def plan(self, targets: object, overlay: dict[str, bytes] | None = None):  # type: ignore[no-untyped-def]
+    def plan(self, targets: Sequence[Target], overlay: dict[str, bytes] | None = None) -> Plan:
+        """Everything up to the proof; a failed one ends the run."""
         from rewriter import plan, prove
 
         loaders = common.loaders(self.opensora_source)
         try:
-            made = plan.rewrite(targets, self.request, loaders, overlay=overlay)  # type: ignore[arg-type]
+            made = plan.rewrite(targets, self.request, loaders, overlay=overlay)
             return prove.by_mmengine(made, loaders, mode=self.resolve, python=self.python)
         except plan.ProofError as error:
             common.fail(
@@ -110,17 +114,19 @@ class _Run:
             common.fail(str(error), error.remedy)
 
 
-def _commit(edits: tuple[FileEdit, ...]) -> None:
+def _commit(plan: Plan) -> None:
+    """Clean up after a run that was cut off, then write everything or nothing."""
     from rewriter import writer
 
-    writer.clean_leftovers(sorted({os.path.dirname(edit.path) for edit in edits}))
+    places = [result.path for result in plan.results] + [edit.path for edit in plan.edits]
+    writer.clean_leftovers(sorted({os.path.dirname(path) for path in places}))
     try:
-        writer.commit(edits)
+        writer.commit(plan.edits)
     except writer.WriteError as error:
         common.fail(str(error), "nothing was written")
 
 
-def _report(plan, *, would: bool, diff: bool, quiet: bool, verbose: bool) -> None:  # type: ignore[no-untyped-def]
+def _report(plan: Plan, *, would: bool, diff: bool, quiet: bool, verbose: bool) -> None:
     from rewriter import report
 
     cwd = os.getcwd()

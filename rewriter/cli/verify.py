@@ -1,0 +1,250 @@
+"""``opensora-rewriter verify``: from the config to tensors, as far as asked, without a network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from rewriter.cli import common
+from rewriter.types import Finding
+
+EPILOG = """
+\b
+Levels, each including those before it:
+  resolve  mmengine loads the configs
+  cache    every file that the loaders ask for lies in the cache, whole (needs the extra [cache])
+  load     tokenizers, configs and weights fit together, without reading the weights ([load])
+  build    the checkout's own build_module builds the components, sockets blocked (its interpreter)
+
+\b
+Examples:
+  opensora-rewriter verify .
+  opensora-rewriter verify . --all-configs --hash
+  opensora-rewriter verify configs/opensora-v1-2/inference/sample.py --level build --python ~/envs/opensora/bin/python
+"""
+
+
+@click.command("verify", epilog=EPILOG)
+@common.selection_options
+@click.option(
+    "--level",
+    type=click.Choice(["resolve", "cache", "load", "build"]),
+    default="cache",
+    show_default=True,
+    help="How far to go.",
+)
+@click.option("--python", metavar="EXE", help="Interpreter of the Open-Sora environment.")
+@click.option("--hash", "hashing", is_flag=True, help="Hash every blob and compare it with its name.")
+@click.option("--lock", "lock_path", metavar="FILE", help="Say what changed since this lock was written.")
+def command(
+    paths: tuple[str, ...], all_configs: bool, include: tuple[str, ...], exclude: tuple[str, ...],
+    components: tuple[str, ...], all_components: bool, opensora_source: str | None, quiet: bool, verbose: bool,
+    level: str, python: str | None, hashing: bool, lock_path: str | None,
+) -> None:  # fmt: skip
+    """Prove that the weights which the configs ask for lie in the cache and load, offline.
+
+    Where no cache_dir reaches a loader, the cache of the environment is looked at (HF_HUB_CACHE, HF_HOME, or the
+    default), and said so. Nothing is downloaded and nothing is written to a cache.
+    """
+    run = _Verify(quiet=quiet, verbose=verbose, python=python)
+    run.select(paths, all_configs, include, exclude, components, all_components, opensora_source)
+    run.resolve(required=level == "resolve")
+    from rewriter.verify import reaches
+
+    if reaches(level, "cache"):
+        run.cache(hashing, lock_path, partial=bool(components or include or exclude) or not all_configs)
+    if reaches(level, "load"):
+        run.load()
+    if reaches(level, "build"):
+        run.build()
+    run.end(level)
+
+
+class _Verify:
+    """One run of ``verify``: each level adds lines and findings."""
+
+    def __init__(self, *, quiet: bool, verbose: bool, python: str | None) -> None:
+        self.quiet = quiet
+        self.verbose = verbose
+        self.python = python
+        self.cwd = os.getcwd()
+        self.findings: list[Finding] = []
+
+    def say(self, line: str) -> None:
+        if not self.quiet:
+            from rewriter.report import printable
+
+            click.echo(printable(line))
+
+    def select(
+        self, paths: tuple[str, ...], all_configs: bool, include: tuple[str, ...], exclude: tuple[str, ...],
+        components: tuple[str, ...], all_components: bool, opensora_source: str | None,
+    ) -> None:  # fmt: skip
+        """Read and trace the configs."""
+        from rewriter import tracing, verify
+        from rewriter.request import DEFAULT_COMPONENTS
+
+        self.selection = common.select(paths, all_configs, include, exclude)
+        loaders = common.loaders(opensora_source)
+        names = None if all_components else (components or DEFAULT_COMPONENTS)
+        self.traced, problems = tracing.trace_configs(self.selection.targets, loaders, names)
+        self.findings += [*self.selection.findings, *problems, *loaders.problems()]
+        self.wanted = verify.wanted(self.traced, os.environ)
+
+    def resolve(self, *, required: bool) -> None:
+        """Level resolve."""
+        from rewriter import verify
+        from rewriter.resolve import ResolveError
+
+        broken = {finding.path for finding in self.findings if finding.code == "OSR900"}
+        targets = [target for target in self.selection.targets if target.path not in broken]
+        try:
+            found, note = verify.resolve_level(targets, self.python, required=required)
+        except ResolveError as error:
+            common.fail(str(error), "pip install 'opensora-rewriter[resolve]', or name one that has it with --python")
+        self.findings += found
+        self.say(f"resolve  {note}" if note else f"resolve  {len(targets) - len(found)} of {len(targets)} configs load")
+
+    def cache(self, hashing: bool, lock_path: str | None, *, partial: bool) -> None:
+        """Level cache, and the comparison with a lock."""
+        from rewriter import verify
+        from rewriter.cli.progress import bar
+
+        self.findings += self.wanted.findings
+        if self.wanted.environment is not None:
+            directory, variable = self.wanted.environment
+            origin = "the default" if variable == "default" else f"from {variable}"
+            self.say(f"cache    where no cache_dir reaches the loader: {directory} ({origin})")
+        lock = common.read_lock(lock_path) if lock_path is not None else None
+        with bar("hashing", quiet=self.quiet) as progress:
+            report = verify.cache_level(self.wanted.needs, hash=hashing, progress=progress,
+                                        known=lock.known() if lock is not None else None)  # fmt: skip
+        self.findings += report.findings
+        for line in _repo_lines(report.inspected, hashing):
+            self.say(line)
+        if not self.wanted.needs:
+            self.say("cache    no selected component loads from the Hub")
+        if lock is not None and lock_path is not None:
+            from rewriter.lock import compare_lock
+
+            path = os.path.abspath(lock_path)
+            self.findings += compare_lock(lock, self.wanted.needs, report, lock_path=path, root=self._root(),
+                                          partial=partial)  # fmt: skip
+
+    def _root(self) -> str | None:
+        roots = {target.root for target in self.selection.targets}
+        return roots.pop() if len(roots) == 1 else None
+
+    def load(self) -> None:
+        """Level load."""
+        from rewriter.cli.progress import bar
+        from rewriter.weights import load_level, load_task
+
+        roots = {component.path: component.root or "" for component in self.traced}
+        tasks = [
+            load_task(row.call, row.cache_dir, root=roots[row.path], type_name=row.type, component=row.component,
+                      path=row.path, line=row.line)
+            for row in self.wanted.rows
+        ]  # fmt: skip
+        known = [task for task in tasks if task is not None]
+        distinct = len({task.identity for task in known})
+        done = 0
+        with bar("loading", unit="checks", quiet=self.quiet) as progress:
+
+            def tick(_result: Any) -> None:
+                nonlocal done
+                done += 1
+                if progress is not None:
+                    progress(done, distinct)
+
+            report = load_level(
+                known, python=self.python, on_result=tick, use_environment_cache=self.wanted.environment is not None
+            )
+        self.findings += report.findings
+        seen = set()
+        for result in report.results:
+            if result.task.identity not in seen:
+                seen.add(result.task.identity)
+                self.say(_load_line(result))
+
+    def build(self) -> None:
+        """Level build."""
+        from rewriter.weights import BuildTask, build_level
+
+        tasks: dict[tuple[str, str], list[tuple[str, int]]] = {}
+        for component in self.traced:
+            if component.root is not None and len(component.component.keys) == 1:
+                slot = tasks.setdefault((component.root, component.path), [])
+                slot.append((component.component.name, component.component.span.line))
+        made = [
+            BuildTask(root, path, tuple(name for name, _ in parts), tuple(line for _, line in parts))
+            for (root, path), parts in tasks.items()
+        ]
+        report = build_level(made, python=self.python, use_environment_cache=self.wanted.environment is not None)
+        self.findings += report.findings
+        from rewriter.report import shown
+
+        for result in report.results:
+            if not result.same_as or self.verbose:
+                state = f"built, {result.parameters:,} parameters" if result.ok else f"failed: {result.exception}"
+                self.say(f"build    {shown(result.task.config, self.cwd)} {result.component}: {state} "
+                         f"({result.seconds:.1f} s)")  # fmt: skip
+
+    def end(self, level: str) -> None:
+        """Print the findings and the verdict, and end with its exit code."""
+        from rewriter import report
+
+        for line in report.full(self.findings, self.cwd):
+            click.echo(line)
+        errors = sum(finding.severity == "error" for finding in report.ordered(self.findings))
+        verdict = "everything asked for is there" if not errors else f"{report.counted(errors, 'error')} found"
+        self.say(f"verify   level {level}: {report.counted(len(self.selection.targets), 'config')}, "
+                 f"{report.counted(len({n.repo_id for n in self.wanted.needs}), 'repo')}: {verdict}")  # fmt: skip
+        if errors:
+            raise SystemExit(common.FOUND)
+
+
+def _repo_lines(inspected: Sequence[Any], hashing: bool) -> list[str]:
+    """One line a repo and cache: whole or not, its commit, files and size."""
+    groups: dict[tuple[str, str, str | None], list[Any]] = {}
+    for found in inspected:
+        groups.setdefault((found.need.repo_id, found.need.cache_dir, found.commit), []).append(found)
+    lines = []
+    for (repo_id, cache_dir, commit), group in groups.items():
+        files = {file.path: file for found in group for file in found.files}
+        size = sum(file.size for file in files.values())
+        if all(found.sound for found in group):
+            verified = sum(file.verified for file in files.values())
+            hashed = f", {verified} hashed" if hashing else ""
+            lines.append(f"cache    ok: {repo_id} at {(commit or '')[:12]} in {cache_dir}: "
+                         f"{len(files)} files, {human(size)}{hashed}")  # fmt: skip
+        else:
+            lines.append(f"cache    not whole: {repo_id} in {cache_dir}")
+    return lines
+
+
+def _load_line(result: Any) -> str:
+    task = result.task
+    name = f"{task.repo_id}{'/' + task.subfolder if task.subfolder else ''} ({task.class_name or task.kind})"
+    notes = "".join(f"; {note}" for note in result.notes)
+    if result.status == "failed":
+        return f"load     failed: {name}{notes}"
+    checked = ", ".join(result.checked)
+    return f"load     {result.status}: {name}: {checked}{notes} ({result.seconds:.1f} s)"
+
+
+def human(size: int) -> str:
+    """Bytes in decimal units, as the Hub shows them.
+
+    >>> human(41_234_567_890)
+    '41.2 GB'
+    """
+    number = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"

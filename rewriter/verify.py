@@ -1,0 +1,105 @@
+"""``verify``'s four levels, one after the other: what resolves, what lies in the cache, what loads, what builds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from rewriter.cache import Need, Report, default_cache, inspect
+from rewriter.checkout import Target
+from rewriter.tracing import ComponentTrace, Row
+from rewriter.types import Finding
+
+Level = Literal["resolve", "cache", "load", "build"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the selected components ask for: one need a Hub call, in step with ``rows``.
+
+    ``findings``: calls of which no cache can be asked (a missing path, a repo id that only running would tell).
+    ``environment``: the directory and the variable that serve the calls which no cache_dir reaches, or None.
+    """
+
+    rows: tuple[Row, ...]
+    needs: tuple[Need, ...]
+    findings: tuple[Finding, ...]
+    environment: tuple[str, str] | None
+
+
+def reaches(level: str, wanted: Level) -> bool:
+    """Whether ``level`` includes ``wanted``."""
+    return LEVELS.index(wanted) <= LEVELS.index(level)
+
+
+def wanted(traced: Sequence[ComponentTrace], environ: Mapping[str, str]) -> Wanted:
+    """Turn traces into what a cache is asked; equal needs of several configs are one, with all who want it."""
+    fallback = default_cache(environ)
+    rows: list[Row] = []
+    needs: dict[Need, list[tuple[str, int, str]]] = {}
+    order: list[Need] = []
+    findings: list[Finding] = []
+    used_environment = False
+    for component in traced:
+        for row in component.rows:
+            problem = _no_need(row)
+            if problem is not None:
+                findings.append(problem)
+                continue
+            if row.place != "repo":
+                continue
+            directory, source = (row.cache_dir, "config") if row.cache_dir is not None else fallback
+            used_environment |= row.cache_dir is None
+            call = row.call
+            need = Need(call.repo_id or "", directory, call.revision, call.subfolder, call.kind, call.library,
+                        call.class_name, call.filename, call.hard_coded, (), source)  # fmt: skip
+            needs.setdefault(need, []).append((row.path, row.line, row.component))
+            rows.append(row)
+            order.append(need)
+    merged = {need: replace(need, wanted_by=tuple(dict.fromkeys(places))) for need, places in needs.items()}
+    return Wanted(
+        tuple(rows), tuple(merged[need] for need in dict.fromkeys(order)), tuple(findings),
+        fallback if used_environment else None,
+    )  # fmt: skip
+
+
+def _no_need(row: Row) -> Finding | None:
+    """Why no cache can be asked for this call, or None."""
+    if row.place == "missing":
+        return Finding("OSR006", row.path, row.line, 0, row.component,
+                       f"{row.call.repo_id!r} is meant as a local path, and nothing is there",
+                       f"opensora-rewriter rewrite {{path}} --cache-dir DIR "
+                       f"--set {row.component.rpartition('.')[2]}.from_pretrained=ORG/NAME")  # fmt: skip
+    if row.place == "unknown":
+        return Finding("OSR007", row.path, row.line, 0, row.component,
+                       f"{row.call.callee} loads `{row.call.repo_text}`, which only running the config would tell",
+                       "verify it by level build, or write the repo id as a string", "warning")  # fmt: skip
+    return None
+
+
+def resolve_level(targets: Sequence[Target], python: str | None, *, required: bool) -> tuple[list[Finding], str]:
+    """Let mmengine load every config. Returns findings (OSR901) and a note (empty where mmengine was asked).
+
+    Raises :class:`rewriter.resolve.ResolveError` where no interpreter has mmengine and ``required``.
+    """
+    from rewriter.resolve import Job, ResolveError, find_interpreter, resolve
+
+    interpreter = find_interpreter(python)
+    if interpreter is None:
+        if required:
+            raise ResolveError("no interpreter with mmengine is found")
+        return [], "mmengine was not asked (none found): pip install 'opensora-rewriter[resolve]', or give --python"
+    answers = resolve(interpreter, [Job(target.path, target.root, None) for target in targets])
+    return [
+        Finding("OSR901", target.path, answer.line or 1, 0, "", f"mmengine cannot load it: {answer.error}",
+                "mend the config")
+        for target, answer in zip(targets, answers, strict=True) if not answer.ok
+    ], ""  # fmt: skip
+
+
+def cache_level(needs: Sequence[Need], *, hash: bool, progress: Callable[[int, int], None] | None,
+                known: Mapping[tuple[str, str], str] | None = None) -> Report:  # fmt: skip
+    """Look for every need in its cache; see :func:`rewriter.cache.inspect`."""
+    return inspect(needs, hash=hash, progress=progress, known=known)
