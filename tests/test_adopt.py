@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -182,6 +183,22 @@ def test_a_ref_with_a_newline_is_mended(flat: Path, hub: Path) -> None:
     assert inspect(needs(hub)).findings == ()
 
 
+def test_two_runs_at_once_make_one_whole_cache(flat: Path, hub: Path) -> None:
+    plan = plan_adopt(str(flat), REPO, str(hub))
+    rename = os.rename
+    try:
+        os.rename = lambda *args: (setattr(os, "rename", rename), adopt_in_child(flat, hub), rename(*args))  # type: ignore[assignment,misc]
+        run_adopt(plan)
+    finally:
+        os.rename = rename
+    assert inspect(needs(hub), hash=True).findings == ()
+
+
+def adopt_in_child(flat: Path, hub: Path) -> None:
+    code = "import sys; from rewriter.adopt import *; run_adopt(plan_adopt(*sys.argv[1:]))"
+    subprocess.run([sys.executable, "-c", code, str(flat), REPO, str(hub)], check=True)
+
+
 def test_progress_ends_at_all_bytes(flat: Path, hub: Path) -> None:
     hashed: list[tuple[int, int]] = []
     placed: list[tuple[int, int]] = []
@@ -216,6 +233,15 @@ def test_a_file_changed_since_its_download_is_not_passed_off_as_that_commit(flat
     plan = plan_adopt(str(flat), REPO, str(hub))
     assert plan.origin == "synthetic"
     assert "config.json" in plan.notes[0]
+
+
+def test_files_of_two_commits_are_neither(flat: Path, hub: Path) -> None:
+    note_download(flat)
+    one = flat / ".cache" / "huggingface" / "download" / "config.json.metadata"
+    one.write_text(one.read_text().replace(COMMIT, OTHER))
+    plan = plan_adopt(str(flat), REPO, str(hub))
+    assert plan.origin == "synthetic"
+    assert "2 different commits" in plan.notes[0]
 
 
 def test_a_clone_tells_its_head(flat: Path, hub: Path) -> None:

@@ -251,6 +251,12 @@ def no_refs_folder(cache: Path) -> None:
     shutil.rmtree(t5(cache) / "refs")
 
 
+@mistake("OSR108")
+def no_ref_and_two_snapshots(cache: Path) -> None:
+    no_ref(cache)
+    (t5(cache) / "snapshots" / OTHER).mkdir()
+
+
 @mistake("OSR109")
 def ref_with_newline(cache: Path) -> None:
     (t5(cache) / "refs" / "main").write_text(COMMIT + "\n")
@@ -281,6 +287,14 @@ def links_dropped_by_a_copy(cache: Path) -> None:
 @mistake("OSR111")
 def links_dropped_by_object_storage(cache: Path) -> None:
     shutil.rmtree(t5(cache) / "snapshots")
+
+
+@mistake("OSR111")
+def links_written_as_smb_does(cache: Path) -> None:
+    path = in_snapshot(cache, SHARDS[0])
+    target = os.readlink(path)
+    path.unlink()
+    path.write_text(f"XSym\n{len(target):04}\n{'0' * 32}\n{target}\n".ljust(1067))
 
 
 @mistake("OSR111")
@@ -327,6 +341,31 @@ def truncated_shard(cache: Path) -> None:
     os.truncate(blob(cache, SHARDS[1]), 40)
 
 
+@mistake("OSR112")
+def one_shard_broken_and_one_missing(cache: Path) -> None:
+    broken_symlink(cache)
+    in_snapshot(cache, SHARDS[0]).unlink()
+
+
+@mistake("OSR103")
+def link_that_leads_to_itself(cache: Path) -> None:
+    in_snapshot(cache, "config.json").unlink()
+    in_snapshot(cache, "config.json").symlink_to("config.json")
+
+
+@mistake("OSR114")
+def folder_in_place_of_a_file(cache: Path) -> None:
+    in_snapshot(cache, "config.json").unlink()
+    in_snapshot(cache, "config.json").mkdir()
+
+
+@mistake("OSR114")
+def size_other_than_in_the_listing(cache: Path) -> None:
+    (t5(cache) / "trees").mkdir()
+    entries = {SHARDS[0]: {"size": 130, "blob_id": "0" * 40, "lfs_sha256": "0" * 64, "lfs_size": 12345}}
+    (t5(cache) / "trees" / f"{COMMIT}.json").write_text(json.dumps({"format_version": 1, "files": entries}))
+
+
 @mistake("OSR114")
 def truncated_config(cache: Path) -> None:
     os.truncate(blob(cache, "config.json"), 5)
@@ -362,10 +401,26 @@ def unfinished_before_the_link(cache: Path) -> None:
 
 
 @mistake("OSR116")
-def unfinished_from_the_start(cache: Path) -> None:
-    shutil.rmtree(t5(cache) / "snapshots")
+def unfinished_with_an_empty_snapshot(cache: Path) -> None:
+    links_dropped_by_a_copy(cache)
+    unfinished_blobs(cache)
+
+
+@mistake("OSR116")
+def unfinished_before_any_ref(cache: Path) -> None:
+    unfinished_from_the_start(cache)
+    no_ref(cache)
+
+
+def unfinished_blobs(cache: Path) -> None:
     for path in (t5(cache) / "blobs").iterdir():
         path.rename(path.with_name(path.name + ".incomplete"))
+
+
+@mistake("OSR116")
+def unfinished_from_the_start(cache: Path) -> None:
+    shutil.rmtree(t5(cache) / "snapshots")
+    unfinished_blobs(cache)
 
 
 @pytest.mark.parametrize("name", list(MISTAKES))
@@ -388,6 +443,37 @@ def test_every_code_that_a_cache_can_give_is_explained() -> None:
         assert title == title.lower()
         assert " " not in title
         assert explanation.endswith(".")
+
+
+@pytest.mark.parametrize(("revision", "code"), [(OTHER, "OSR110"), ("../../secret", "OSR108"), ("v9", "OSR108")])
+def test_a_revision_that_is_not_in_the_cache(cache: Path, revision: str, code: str) -> None:
+    (cache / "secret").write_text(COMMIT)
+    finding = only(inspect(needs(cache, revision=revision)[:2]))
+    assert finding.code == code
+    assert shlex.split(finding.remedy)[:5] == ["hf", "download", T5, "--revision", revision]
+
+
+@pytest.mark.parametrize("header", [b"[]", b"{", b'{"w": {}}', b'{"w": {"data_offsets": [0, "x"]}}', b"\xff"])
+def test_a_safetensors_header_that_is_none(tmp_path: Path, header: bytes) -> None:
+    content = struct.pack("<Q", len(header)) + header
+    make_repo(tmp_path, T5, {"config.json": b"{}", "model.safetensors": content})
+    assert only(inspect([Need(T5, str(tmp_path), class_name="T5EncoderModel")])).code == "OSR114"
+
+
+def test_a_disk_that_fails_while_hashing_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rewriter.cache import hashing
+
+    bad, whole = str(blob(cache, SHARDS[0])), hashing.hash_file
+
+    def failing(path: str, *rest: object) -> str:
+        if path == bad:
+            raise OSError(5, "Input/output error")
+        return whole(path, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(hashing, "hash_file", failing)
+    finding = only(inspect(needs(cache), hash=True))
+    assert finding.code == "OSR103"
+    assert "Input/output error" in finding.message
 
 
 def test_a_repo_in_trouble_does_not_hide_the_others(cache: Path) -> None:
@@ -651,6 +737,9 @@ def test_a_read_only_cache_of_another_user_is_intact(cache: Path, tmp_path: Path
         ("transformers", "AutoConfig", ["config.json"], ["config.json"]),
         ("transformers", "T5EncoderModel", ["config.json", "model.safetensors", "pytorch_model.bin"],
          ["config.json", "model.safetensors"]),
+        ("transformers", "BertTokenizer", ["vocab.txt"], ["vocab.txt"]),
+        ("transformers", "AutoProcessor", ["preprocessor_config.json"], ["preprocessor_config.json"]),
+        ("diffusers", "DDIMScheduler", ["scheduler_config.json"], ["scheduler_config.json"]),
         ("opensora", "VideoAutoencoderPipeline", ["config.json", "model.safetensors"],
          ["config.json", "model.safetensors"]),
         ("diffusers", "AutoencoderKL", ["config.json", "diffusion_pytorch_model.bin"],
