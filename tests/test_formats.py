@@ -1,0 +1,294 @@
+"""Formats: what programs, GitHub and viewers get, and that no value can inject anything into them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote
+
+import jsonschema
+import pytest
+
+from rewriter import checkout as selecting
+from rewriter import formats, plan
+from rewriter.formats import ComponentRow, Fix, Report
+from rewriter.request import Request
+from rewriter.rules import RULES
+from rewriter.types import REMOVE, Finding
+
+SCHEMA = json.loads((Path(__file__).parent / "data" / "sarif-schema-2.1.0.json").read_bytes())
+EVIL = "a\x1b[31m\x9b2J\r\n::set-output name=x::y\u202e%0A,:"
+
+
+def finding(code: str = "OSR001", path: str = "/r/configs/a.py", line: int = 2, **more: object) -> Finding:
+    values: dict[str, object] = {
+        "column": 6, "component": "vae", "message": "no cache_dir", "remedy": "rewrite {path} --cache-dir DIR",
+    }  # fmt: skip
+    return Finding(code, path, line, **{**values, **more})  # type: ignore[arg-type]
+
+
+def report(*findings: Finding, **more: object) -> Report:
+    values: dict[str, object] = {"command": "check", "version": "0.1.0", "cwd": "/r", "root": "/r", "exit_code": 1}
+    return Report(findings=findings, **{**values, **more})  # type: ignore[arg-type]
+
+
+def sarif(given: Report) -> dict:
+    log = json.loads(formats.render("sarif", given))
+    jsonschema.Draft4Validator(SCHEMA).validate(log)
+    return log["runs"][0]
+
+
+@pytest.fixture
+def real(checkout: Callable[[str], Path]) -> Report:
+    """`check` of the fixture v1.2 with the edits that `rewrite` would make."""
+    root = checkout("v1.2")
+    targets = selecting.select((str(root),), all_configs=True, include=(), exclude=(), cwd=str(root)).targets
+    request = Request(cache_dir="/models/hf/hub", edit_source=False)
+    checked = plan.check(targets, request, plan.Loaders())
+    cure = plan.rewrite(targets, request, plan.Loaders())
+    return formats.of_plan(
+        "check", checked, version="0.1.0", cwd=str(root), root=str(root), exit_code=1, cure=cure
+    )  # fmt: skip
+
+
+# --- all of them ---
+
+
+@pytest.mark.parametrize("name", formats.FORMATS)
+def test_no_value_can_drive_the_terminal_or_forge_a_line(name: str) -> None:
+    evil = finding(path=f"/r/{EVIL}.py", component=EVIL, message=EVIL, remedy=EVIL)
+    row = ComponentRow(evil.path, 2, EVIL, EVIL, "set", (("cache_dir", EVIL), (EVIL, [EVIL])))
+    text = formats.render(name, report(evil, rows=(row,), edited=(evil.path,), texts={evil.path: b"\n\x1b[1m x"}))
+    assert not [c for c in text if not c.isprintable() and c != "\n"]
+    assert not [line for line in text.splitlines() if line.lstrip().startswith("::set-output")]
+
+
+@pytest.mark.parametrize("name", formats.FORMATS)
+def test_the_same_report_gives_the_same_bytes_whatever_the_order_of_its_findings(name: str) -> None:
+    one, two = finding(line=9), finding(line=3, code="OSR004")
+    assert formats.render(name, report(one, two)) == formats.render(name, report(two, one))
+
+
+def test_an_unknown_format_is_refused() -> None:
+    with pytest.raises(ValueError, match="full, concise, json, github, sarif"):
+        formats.render("xml", report())
+
+
+@pytest.mark.parametrize("name", ["full", "concise", "github"])
+def test_a_run_without_findings_prints_nothing(name: str) -> None:
+    assert formats.render(name, report()) == ""
+
+
+def test_a_file_name_that_is_not_utf8_is_shown_not_fatal() -> None:
+    odd = finding(path="/r/configs/\udcff.py")
+    for name in formats.FORMATS:
+        formats.render(name, report(odd, edited=(odd.path,))).encode("utf-8")
+    uri = sarif(report(odd))["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert uri == "configs/%FF.py"
+
+
+# --- json ---
+
+
+def test_json_is_what_its_schema_says(real: Report) -> None:
+    document = json.loads(formats.render("json", real))
+    jsonschema.Draft202012Validator(formats.schema()).validate(document)
+    assert document["schema_version"] == 1
+    assert document["summary"]["files"] == real.files > 0
+    assert document["summary"]["errors"] == sum(f["severity"] == "error" for f in document["findings"]) > 0
+    assert {f["path"] for f in document["findings"]} >= {"configs/opensora-v1-2/inference/sample.py"}
+
+
+def test_json_names_files_outside_of_the_working_directory_by_their_whole_path() -> None:
+    document = json.loads(formats.render("json", report(finding(path="/elsewhere/a.py"), finding())))
+    assert [f["path"] for f in document["findings"]] == ["/elsewhere/a.py", "configs/a.py"]
+
+
+def test_json_fills_the_path_of_a_remedy() -> None:
+    (found,) = json.loads(formats.render("json", report(finding())))["findings"]
+    assert found["remedy"] == "rewrite configs/a.py --cache-dir DIR"
+    assert (found["line"], found["column"]) == (2, 7)
+
+
+def test_json_tells_changes_as_values_where_json_has_them() -> None:
+    changes = (("cache_dir", "/x"), ("scale", 0.5), ("shape", (1, 2)), ("opts", {"a": [True, None]}), ("old", REMOVE))
+    row = ComponentRow("/r/a.py", 1, "vae", "T", "set", (*changes, ("nan", float("nan"))))
+    (component,) = json.loads(formats.render("json", report(rows=(row,))))["components"]
+    assert {c["key"]: (c["removed"], c["value"]) for c in component["changes"]} == {
+        "cache_dir": (False, "/x"), "scale": (False, 0.5), "shape": (False, "(1, 2)"),
+        "opts": (False, {"a": [True, None]}), "old": (True, None), "nan": (False, "nan"),
+    }  # fmt: skip
+
+
+# --- github ---
+
+
+def test_github_gives_one_annotation_a_finding() -> None:
+    assert formats.render("github", report(finding(), finding("OSR010", line=4, severity="warning", remedy=""))) == (
+        "::error file=configs/a.py,line=2,col=7,title=OSR001::"
+        "vae: no cache_dir%0A-> rewrite configs/a.py --cache-dir DIR\n"
+        "::warning file=configs/a.py,line=4,col=7,title=OSR010::vae: no cache_dir\n"
+    )
+
+
+def test_github_paths_start_at_the_repository_also_from_a_folder_below() -> None:
+    assert "file=configs/a.py," in formats.render("github", report(finding(), cwd="/r/configs"))
+
+
+def test_github_properties_cannot_be_added_by_a_file_name() -> None:
+    text = formats.render("github", report(finding(path="/r/a,line=1::b%0A.py")))
+    assert text.startswith("::error file=a%2Cline=1%3A%3Ab%250A.py,line=2,")
+
+
+def test_github_counts_columns_in_characters() -> None:
+    data = 'x = "\u6a21\u578b"; vae = dict()\n'.encode()
+    at = data.index(b"dict")
+    text = formats.render("github", report(finding(line=1, column=at), texts={"/r/configs/a.py": data}))
+    assert f"col={data.decode().index('dict') + 1}," in text
+
+
+# --- sarif ---
+
+
+def test_sarif_of_a_checkout_is_valid_and_complete(real: Report) -> None:
+    run = sarif(real)
+    assert len(run["results"]) == len(real.findings) > 0
+    rules = run["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == sorted(RULES)
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        place = result["locations"][0]["physicalLocation"]["artifactLocation"]
+        assert place["uriBaseId"] in run["originalUriBaseIds"]
+        assert (Path(real.root or "") / unquote(place["uri"])).is_file()
+
+
+def test_sarif_without_findings_is_valid() -> None:
+    run = sarif(report(exit_code=0))
+    assert run["results"] == []
+    assert run["invocations"][0]["executionSuccessful"] is True
+
+
+def test_sarif_uris_are_percent_encoded_and_absolute_outside_of_the_repository() -> None:
+    run = sarif(report(finding(path="/r/a b/\u6a21:\u578b#?.py"), finding(path="/other/x.py"), root="/r"))
+    places = [r["locations"][0]["physicalLocation"]["artifactLocation"] for r in run["results"]]
+    assert places == [
+        {"uri": "file:///other/x.py"},
+        {"uri": "a%20b/%E6%A8%A1%3A%E5%9E%8B%23%3F.py", "uriBaseId": "SRCROOT"},
+    ]
+    assert run["originalUriBaseIds"]["SRCROOT"]["uri"] == "file:///r/"
+
+
+def test_sarif_names_the_rules_of_verify_when_it_speaks() -> None:
+    run = sarif(report(finding("OSR101", path="/models/hub", line=1, column=0)))
+    (result,) = run["results"]
+    assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == "OSR101"
+
+
+def test_sarif_fingerprints_stay_when_lines_are_added_above() -> None:
+    def prints(first: int) -> list[str]:
+        findings = (
+            finding(line=first, message=f"set again on line {first + 5}"),
+            finding(line=first + 9, message=f"see opensora/x.py:{first}"),
+            finding(line=first + 20, message=f"see opensora/x.py:{first + 1}"),
+        )
+        return [r["partialFingerprints"]["opensoraRewriter/v1"] for r in sarif(report(*findings))["results"]]
+
+    assert prints(1) == prints(40)
+    assert len(set(prints(1))) == 3
+
+
+def test_sarif_counts_columns_in_utf16_units() -> None:
+    data = 'x = "\U0001f600\u6a21"; vae = dict()\r\n'.encode()
+    at = data.index(b"dict")
+    run = sarif(report(finding(line=1, column=at), texts={"/r/configs/a.py": data}))
+    assert run["columnKind"] == "utf16CodeUnits"
+    region = run["results"][0]["locations"][0]["physicalLocation"]["region"]
+    assert region["startColumn"] == len(data[:at].decode().encode("utf-16-le")) // 2 + 1
+
+
+def test_sarif_messages_hold_no_links_of_a_hostile_value() -> None:
+    (result,) = sarif(report(finding(message="see [here](http://example.invalid)", remedy="")))["results"]
+    assert result["message"]["text"] == r"see \[here\](http://example.invalid)"
+
+
+def _applied(old: bytes, replacements: list[dict]) -> bytes:
+    """What a viewer makes of a file by one fix."""
+    text = old.decode()
+    starts = [0, *(found.end() for found in re.finditer(r"\r\n|\r|\n", text)), len(text)]
+
+    def offset(line: int, column: int) -> int:
+        units = text[starts[line - 1] :].encode("utf-16-le")[: (column - 1) * 2]
+        return starts[line - 1] + len(units.decode("utf-16-le"))
+
+    for change in sorted(replacements, key=lambda c: c["deletedRegion"]["startLine"], reverse=True):
+        region = change["deletedRegion"]
+        start, end = (offset(region[f"{side}Line"], region[f"{side}Column"]) for side in ("start", "end"))
+        text = text[:start] + change.get("insertedContent", {"text": ""})["text"] + text[end:]
+    return text.encode()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"vae = dict(\n    a=1,\n)\n", b"vae = dict(\n    a=1,\n    b=2,\n)\n"),
+        (b"vae = dict(\r\n    a=1,\r\n)\r\n", b"vae = dict(\r\n    a=1,\r\n    b=2,\r\n)\r\n"),
+        (b"vae = dict(a=1)", b"vae = dict(a=1, b=2)"),
+        (
+            b"#\xe6\xa8\xa1\nvae = dict(a=1) # \xf0\x9f\x98\x80",
+            b"#\xe6\xa8\xa1\nvae = dict(a=1, b=2) # \xf0\x9f\x98\x80",
+        ),
+        (b"vae = dict(\r    a=1,\r    b=2\r)", b"vae = dict(\r    a=1,\r)"),
+        (b"vae = dict(a=1,\n  b=2)", b"vae = dict(a=1)"),
+        (b"vae = 1\n", b"vae = 1\nx = 2\n"),
+        (b"vae = 1", b"vae = 1\nx = 2"),
+        (b"vae = '\x0c'\nx = 1\n", b"vae = '\x0c'\nx = 2\n"),
+    ],
+)
+def test_sarif_fixes_make_the_new_file_of_the_old(old: bytes, new: bytes) -> None:
+    given = report(finding(line=1), fixes=(Fix("/r/configs/a.py", old, new, (1,)),))
+    (result,) = sarif(given)["results"]
+    (change,) = result["fixes"][0]["artifactChanges"]
+    assert _applied(old, change["replacements"]) == new
+
+
+def test_sarif_gives_each_finding_the_lines_of_its_own_component() -> None:
+    old = b"vae = dict(\n    a=1,\n)\ntext_encoder = dict(\n    a=1,\n)\n"
+    new = old.replace(b"    a=1,\n", b"    a=1,\n    b=2,\n")
+    fix = Fix("/r/configs/a.py", old, new, (1, 4))
+    results = sarif(report(finding(line=1), finding(line=4), finding("OSR007", line=4), fixes=(fix,)))["results"]
+    starts = [
+        [c["deletedRegion"]["startLine"] for f in r.get("fixes", []) for c in f["artifactChanges"][0]["replacements"]]
+        for r in results
+    ]
+    assert [(r["ruleId"], s) for r, s in zip(results, starts, strict=True)] == [
+        ("OSR001", [3]), ("OSR001", [6]), ("OSR007", []),
+    ]  # fmt: skip
+
+
+def test_sarif_mends_a_rejecting_loader_together_with_its_config() -> None:
+    config = Fix("/r/configs/a.py", b"vae = dict()\n", b"vae = dict(b=1)\n", (1,))
+    source = Fix("/r/opensora/vae.py", b"def f(): pass\n", b"def f(b=None): pass\n")
+    (result,) = sarif(report(finding("OSR004", line=1), fixes=(source, config)))["results"]
+    (fix,) = result["fixes"]
+    uris = [change["artifactLocation"]["uri"] for change in fix["artifactChanges"]]
+    assert uris == ["configs/a.py", "opensora/vae.py"]
+
+
+def test_sarif_fixes_of_a_checkout_apply_to_its_files(real: Report) -> None:
+    assert real.fixes
+    (fix, *_) = [fix for fix in real.fixes if len(fix.lines) == 1]
+    mine = [f for f in real.findings if f.path == fix.path and f.code == "OSR001"]
+    (result,) = sarif(replace(real, findings=tuple(mine)))["results"]
+    assert _applied(fix.old, result["fixes"][0]["artifactChanges"][0]["replacements"]) == fix.new
+
+
+# --- the repository ---
+
+
+def test_the_repository_is_the_nearest_folder_with_git(tmp_path: Path) -> None:
+    (tmp_path / "repo" / "vendored" / "configs").mkdir(parents=True)
+    (tmp_path / "repo" / ".git").write_text("gitdir: elsewhere\n")
+    assert formats.repository(str(tmp_path / "repo" / "vendored" / "configs")) == str(tmp_path / "repo")
