@@ -170,6 +170,19 @@ vae = dict(
 """,
     ),
     _rule(
+        "OSR012", "ignore-unused", "an ignore comment that hides nothing", "error",
+        """A comment `# opensora-rewriter: ignore[CODE]` hides CODE on the line of its component. This one hides
+        nothing: the fault is mended, the code is unknown or not one that can be ignored (OSR900 to OSR902), or the
+        comment stands on another line than the dict's first. Left in place it would hide the next fault. Comments on
+        components that the run does not look at, and codes that its options do not ask for, are left alone.""",
+        """
+text_encoder = dict(type="classes", num_classes=1000)  # opensora-rewriter: ignore[OSR001]
+""",
+        """
+text_encoder = dict(type="classes", num_classes=1000)
+""",
+    ),
+    _rule(
         "OSR900", "unreadable", "the file cannot be read", "error",
         """Syntax, encoding, size or permissions: the message says which, with the line. A Python file that does not
         parse cannot be checked or rewritten; the rest of the run goes on.""",
