@@ -272,7 +272,7 @@ class ConfigChange:
     value: object
 
 
-SourceTarget = Literal["parameter", "call", "dict", "value", "guard"]
+SourceTarget = Literal["parameter", "call", "dict", "value", "guard", "docstring"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +284,8 @@ class SourceChange:
     ``{...}`` at ``span`` gets it. ``name`` is the local variable that holds the value in the function around.
     "value": the expression at ``span`` becomes ``name`` (empty: the literal ``default``).
     "guard": the ``if`` at ``span`` becomes the ``elif`` of ``if name is not None:``, which sets each variable of
-    ``assign`` to its string.
+    ``assign`` to its string. "docstring": the docstring at ``span``, which lists the parameters in ``assign``, gets a
+    line for ``name``.
     """
 
     path: str

@@ -46,8 +46,14 @@ MAX_LOOP = 16
 NEXT, MAYBE, RETURN, RAISE, LEAVE = range(5)
 """How a statement ends: it goes on; some path returned; every path returned, raised, or left the loop."""
 
-Place = tuple[str, int, int]
-"""Path, line, column of a node."""
+Place = tuple[str, int, int, int, int]
+"""Path, and where a node starts and ends."""
+
+
+def place_of(path: str, node: ast.expr | ast.stmt) -> Place:
+    """The place of a node."""
+    return path, node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0
+
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -79,7 +85,9 @@ class Link:
 class Frame:
     """One activation of a function (or the top level of a module: ``node`` None)."""
 
-    __slots__ = ("captured", "cls", "env", "first", "link", "node", "outer", "returned", "unit", "value")
+    __slots__ = (
+        "captured", "cls", "env", "first", "given", "link", "node", "outer", "registered", "returned", "unit", "value"
+    )  # fmt: skip
 
     def __init__(self, unit: Unit, node: FunctionNode | None, outer: Frame | None, cls: Class | None) -> None:
         self.unit = unit
@@ -92,6 +100,8 @@ class Frame:
         self.first: Val | None = None
         self.captured: str | None = None  # the name of **kwargs
         self.value: Function | None = None
+        self.given: dict[str, Val] = {}  # parameters that the call feeds
+        self.registered = False  # the function is built from a config
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +164,7 @@ class Evaluation:
         self._doubt = 0
         self._caught = 0
         self._via: tuple[str, ...] = ()
+        self._built = False
         self._steps = 0
 
     # --- from outside
@@ -213,9 +224,13 @@ class Evaluation:
         return self._enter_build(value, arguments, link)
 
     def _enter_build(self, value: Class | Function, arguments: Arguments, link: Link | None) -> Val:
-        if isinstance(value, Function):
-            return self._enter(value, arguments, link)
-        return self._instantiate(value, arguments, link)
+        self._built = True
+        try:
+            if isinstance(value, Function):
+                return self._enter(value, arguments, link)
+            return self._instantiate(value, arguments, link)
+        finally:
+            self._built = False
 
     def _describe(self, value: Val, path: str) -> None:
         """Fill in what is told about the registered loader itself."""
@@ -237,8 +252,7 @@ class Evaluation:
         return key in names or arguments.kwarg is not None or key in self._added(function)
 
     def _added(self, function: Function) -> dict[str, object]:
-        place = (function.unit.path, function.node.lineno, function.node.col_offset)
-        return self.virtual.parameters.get(place, {})
+        return self.virtual.parameters.get(place_of(function.unit.path, function.node), {})
 
     # --- names
 
@@ -409,6 +423,7 @@ class Evaluation:
         frame.link = link
         frame.value = function
         frame.first = function.bound
+        frame.registered, self._built = self._built, False
         self._bind(function, arguments, frame, tolerant)
         self._stack.append((frame, function.node.lineno))
         doubt = self._doubt
@@ -440,12 +455,13 @@ class Evaluation:
             for name in (*names, *only):
                 if name not in arguments.keywords:
                     env[name] = Unknown()
-        env.update(zip(names, positional, strict=False))
+        frame.given = dict(zip(names, positional, strict=False))
+        env.update(frame.given)
         rest: dict[Any, Val] = {}
         accepted = {*(each.arg for each in spec.args), *only, *added}
         for name, value in arguments.keywords.items():
             if name in accepted:
-                env[name] = value
+                env[name] = frame.given[name] = value
             elif spec.kwarg is not None:
                 rest[name] = value
             elif not tolerant:
@@ -565,7 +581,7 @@ class Evaluation:
         return NEXT
 
     def _if(self, node: ast.If, frame: Frame) -> int:
-        guard = self.virtual.guards.get((frame.unit.path, node.lineno, node.col_offset))
+        guard = self.virtual.guards.get(place_of(frame.unit.path, node))
         if guard is not None:
             name, assigned = guard
             value = self._name(name, frame)
@@ -845,7 +861,9 @@ class Evaluation:
             built.open = True
 
     def _virtual_keywords(self, node: ast.expr, frame: Frame, keywords: dict[Any, Val]) -> None:
-        added = self.virtual.keywords.get((frame.unit.path, node.lineno, node.col_offset))
+        if not self.virtual.keywords:
+            return
+        added = self.virtual.keywords.get(place_of(frame.unit.path, node))
         if added is not None:
             for keyword, name in added.items():
                 keywords[keyword] = self._name(name, frame)

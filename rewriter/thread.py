@@ -1,0 +1,378 @@
+"""Find the source changes that let a keyword of a loader reach every hub call: pure, nothing is edited here.
+
+The loader is evaluated with the keyword given; where a hub call does not see it, the deepest function on the way that
+still holds it passes it one step further. That change is taken as if it were made, and the evaluation runs again,
+until every hub call is reached. So the same rules that read a loader decide how it is edited, and a second run on the
+edited sources finds nothing to do.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from rewriter.loaders import Sources
+from rewriter.loaders.evaluate import Evaluation, Frame, FunctionNode, Reach, Virtual, place_of
+from rewriter.loaders.library import DOWNLOADS
+from rewriter.loaders.values import Dict, Val, key_of
+from rewriter.locality import locality
+from rewriter.types import CACHE_DIR, LOCAL_FILES_ONLY, SourceChange, SourceTarget, Span, Value
+
+MAX_ROUNDS = 200
+
+_UNSET = {CACHE_DIR: None, LOCAL_FILES_ONLY: False}
+_STANDS_FOR = {CACHE_DIR: Value(True, "/", "'/'"), LOCAL_FILES_ONLY: Value(True, True, "True")}
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialCase:
+    """A loader that joins a path where a repo id is needed: with ``key`` given, it must load ``repo_id`` instead.
+
+    ``function``: where the path is made. ``test``: the variable of the ``if`` that makes it. ``variables``: those that
+    hold what is loaded.
+    """
+
+    function: str
+    test: str
+    variables: tuple[str, ...]
+    repo_id: str
+    key: str = CACHE_DIR
+
+
+# opensora/models/text_encoder/t5.py of tag v1.0.0: `cache_dir` there is the folder of a flat `t5-v1_1-xxl/`.
+SPECIAL_CASES = (
+    SpecialCase("T5Embedder.__init__", "local_cache", ("tokenizer_path", "path"), "DeepFloyd/t5-v1_1-xxl"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Threading:
+    """The changes that let the key reach every hub call; with ``refusal`` (why that cannot be done) there are none.
+
+    ``refusal_path``, ``refusal_line``: where the obstacle stands. ``to_repo``: with these changes the loader reads a
+    repo where it now reads a path (v1.0.0's ``t5``).
+    """
+
+    changes: tuple[SourceChange, ...] = ()
+    refusal: str | None = None
+    refusal_path: str = ""
+    refusal_line: int = 0
+    to_repo: bool = False
+
+
+def thread(
+    sources: Sources, type_name: str, values: Mapping[str, Value], key: str, default: object = None
+) -> Threading:
+    """Which changes make ``key`` of the registered loader ``type_name`` reach every hub call that ``values`` lead to.
+
+    Args:
+        sources: of the checkout, unedited.
+        type_name: the registered name.
+        values: the component's keywords; ``key`` need not be among them.
+        key: "cache_dir" or "local_files_only".
+        default: of the loader's own parameter; None means the neutral one (None, or False). Inner functions always
+            get the neutral one.
+
+    Returns:
+        No change where nothing is loaded from the Hub, or where the key already arrives everywhere.
+    """
+    given = dict(values)
+    known = given.get(key)
+    if known is None or (known.literal and not known.value):
+        given[key] = _STANDS_FOR[key]
+    neutral = _UNSET[key]
+    search = _Search(sources, key, neutral if default is None else default, neutral)
+    try:
+        for _ in range(MAX_ROUNDS):
+            evaluation = sources.evaluate(type_name, given, search.virtual)
+            before = len(search.changes)
+            if not search.step(evaluation):
+                break
+            search.check(before, evaluation)
+        else:
+            raise _Refusal(f"the way of {key} through this loader is too long", "", 0)
+        search.own_default(evaluation)
+    except _Refusal as refusal:
+        return Threading((), refusal.why, refusal.path, refusal.line)
+    changes = tuple(dict.fromkeys(search.changes))
+    return Threading(changes, to_repo=any(change.target == "guard" for change in changes))
+
+
+class _Refusal(Exception):  # noqa: N818 - a result, not an error
+    def __init__(self, why: str, path: str, line: int) -> None:
+        super().__init__(why)
+        self.why = why
+        self.path = path
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    """One function on the way, and the call or dict in it that leads on."""
+
+    frame: Frame
+    node: ast.expr
+    names: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class _Search:
+    sources: Sources
+    key: str
+    default: object
+    neutral: object
+    virtual: Virtual = field(default_factory=Virtual)
+    changes: list[SourceChange] = field(default_factory=list)
+
+    def check(self, before: int, evaluation: Evaluation) -> None:
+        """Refuse where a round brought nothing new: the key gets lost in a way that no edit here mends."""
+        if all(change in self.changes[:before] for change in self.changes[before:]):
+            loader = evaluation.loader
+            path, line = (loader.unit.path, loader.node.lineno) if loader else ("", 0)
+            raise _Refusal(f"{self.key} gets lost on the way to a hub call", path, line)
+
+    # --- one round
+
+    def step(self, evaluation: Evaluation) -> bool:
+        """Make one change; False: nothing is left to do."""
+        pending = [reach for reach in evaluation.reaches if self._wanted(reach)]
+        for reach in pending:
+            root = _way(reach)[0].frame
+            if self.default != self.neutral and _captured(root, self.key):
+                self._take(root, self.key)  # a default needs a parameter of its own
+                return True
+        for reach in pending:
+            if self.key not in reach.call.reached:
+                self._lead(_way(reach), reach)
+                return True
+        return bool(pending) and self._keep_out(evaluation)
+
+    def _wanted(self, reach: Reach) -> bool:
+        """Whether a call reads from the Hub, or would with a right path; a nested config dict answers for itself."""
+        call = reach.call
+        if call.via or (call.repo_id is None and call.repo_text == "None"):
+            return False
+        return call.repo_id is None or locality(call.repo_id, self.sources.root) != "local"
+
+    def _lead(self, way: list[_Hop], reach: Reach) -> None:
+        """Lead the key one step further on the way to a hub call."""
+        for place in reversed(range(len(way))):
+            hop = way[place]
+            name = hop.names.get(self.key)
+            if name is not None:
+                if self._guard(hop, name):
+                    return
+                if place == len(way) - 1:
+                    self._pass_to_hub(hop, name, reach)
+                else:
+                    self._pass_on(hop, name, way[place + 1].frame)
+                return
+            if _captured(hop.frame, self.key):
+                self._take(hop.frame, self.key)
+                return
+        self._take(way[0].frame, self.key)
+
+    def _keep_out(self, evaluation: Evaluation) -> bool:
+        """Where ``**kwargs`` carries the key into a function that rejects it, hold it in a parameter instead."""
+        for refused in evaluation.refused:
+            if refused.rejection.key != self.key or refused.rejection.via or key_of(refused.value) != self.key:
+                continue
+            frame = refused.frame
+            if frame is not None and _captured(frame, self.key):
+                self._take(frame, self.key)
+                return True
+        return False
+
+    def own_default(self, evaluation: Evaluation) -> None:
+        """Write the asked default into the loader's own parameter, where it has one already."""
+        loader = evaluation.loader
+        if self.default == self.neutral or loader is None or not any(map(self._wanted, evaluation.reaches)):
+            return
+        place = place_of(loader.unit.path, loader.node)
+        if self.key in self.virtual.parameters.get(place, {}):
+            return
+        node = _default_of(loader.node, self.key)
+        if isinstance(node, ast.Constant) and node.value != self.default:
+            self.changes.append(SourceChange(loader.unit.path, "value", _span(node), self.key, "", self.default))
+
+    # --- the changes
+
+    def _take(self, frame: Frame, name: str) -> None:
+        """Give the function of ``frame`` a parameter ``name`` that holds the key."""
+        node, path = frame.node, frame.unit.path
+        if node is None:
+            raise _Refusal("the call stands outside of any function", path, 1)
+        if frame.link is None and not frame.registered:
+            raise _Refusal(f"{node.name} runs without a call that could pass {self.key}", path, node.lineno)
+        if _means_something(node, name):
+            where = f"{frame.value.name if frame.value else node.name} uses the name {name} for something else"
+            raise _Refusal(where, path, node.lineno)
+        default = self.default if frame.registered else self.neutral
+        self.virtual.parameters.setdefault(place_of(path, node), {})[name] = default
+        self.changes.append(SourceChange(path, "parameter", _span(node), self.key, name, default))
+        self._document(path, node, name)
+        if frame.captured:
+            self._keep_passing(frame, node, name)
+
+    def _document(self, path: str, node: FunctionNode, name: str) -> None:
+        """A docstring that lists the parameters gets a line for the new one."""
+        first = node.body[0]
+        if not (isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)):
+            return
+        text = first.value.value
+        if isinstance(text, str):
+            listed = [each for each in _parameters(node) if re.search(rf"(?m)^[ \t]+{each}\b[^\n]*?(?:--|:)", text)]
+            if listed:
+                assign = tuple((each, "") for each in listed)
+                self.changes.append(SourceChange(path, "docstring", _span(first.value), self.key, name, None, assign))
+
+    def _keep_passing(self, frame: Frame, node: FunctionNode, name: str) -> None:
+        """Hub calls that saw the key in ``**kwargs`` until now, also on branches that these values do not take."""
+        for call in ast.walk(node):
+            if not isinstance(call, ast.Call) or _last_name(call.func) not in ("from_pretrained", *DOWNLOADS):
+                continue
+            spread = any(
+                each.arg is None and isinstance(each.value, ast.Name) and each.value.id == frame.captured
+                for each in call.keywords
+            )
+            if spread and _keyword_of(call, self.key) is None:
+                self.changes.append(SourceChange(frame.unit.path, "call", _span(call), self.key, name))
+                self.virtual.keywords.setdefault(place_of(frame.unit.path, call), {})[self.key] = name
+
+    def _pass_to_hub(self, hop: _Hop, name: str, reach: Reach) -> None:
+        self._write(hop, self.key, name, reach.given.get(self.key))
+
+    def _pass_on(self, hop: _Hop, name: str, inner: Frame) -> None:
+        """Pass the key from one function to the next, which gets a parameter for it unless it has one."""
+        if inner.link is not None and inner.link.kind == "object":
+            raise _Refusal(
+                f"{inner.value.name if inner.value else 'a function'} gets its values by way of an object",
+                inner.unit.path,
+                inner.node.lineno if inner.node else 1,
+            )
+        node = inner.node
+        assert node is not None
+        parameter = self._parameter_for(hop, inner, node)
+        if parameter not in _parameters(node) and node.args.kwarg is None:
+            self._take(inner, parameter)
+        self._write(hop, parameter, name, None)
+
+    def _parameter_for(self, hop: _Hop, inner: Frame, node: FunctionNode) -> str:
+        """The parameter of the next function that may hold the key: its own name, or another where that is taken."""
+        for name in (self.key, f"hub_{self.key}", f"huggingface_{self.key}"):
+            own = name in _parameters(node)
+            if own and self._is_free(hop.node, name, inner):
+                return name
+            if not own and not _means_something(node, name):
+                return name
+            if inner.registered:
+                break
+        called = inner.value.name if inner.value else node.name
+        raise _Refusal(f"{called} uses the name {self.key} for something else", inner.unit.path, node.lineno)
+
+    def _is_free(self, node: ast.expr, name: str, inner: Frame) -> bool:
+        """Whether a parameter that is there is not fed by this call, or with the neutral value."""
+        keyword = _keyword_of(node, name)
+        if keyword is not None:
+            return isinstance(keyword, ast.Constant) and keyword.value == self.neutral
+        given = inner.given.get(name)
+        return given is None or key_of(given) == self.key
+
+    def _write(self, hop: _Hop, keyword: str, name: str, old: Val | None) -> None:
+        """Put ``keyword=name`` at a call or dict, in place of a neutral constant if need be."""
+        path, node = hop.frame.unit.path, hop.node
+        written = _keyword_of(node, keyword)
+        if old is not None or written is not None:
+            if not (isinstance(written, ast.Constant) and written.value == self.neutral):
+                raise _Refusal(f"{keyword} is given another value here", path, node.lineno)
+            self.changes.append(SourceChange(path, "value", _span(written), keyword, name))
+        else:
+            target: SourceTarget = "call" if isinstance(node, ast.Call) else "dict"
+            self.changes.append(SourceChange(path, target, _span(node), keyword, name))
+        self.virtual.keywords.setdefault(place_of(path, node), {})[keyword] = name
+
+    def _guard(self, hop: _Hop, name: str) -> bool:
+        """The special cases: load the repo instead of the path wherever the key is given."""
+        frame = hop.frame
+        for case in SPECIAL_CASES:
+            if case.key != self.key or frame.value is None or frame.value.name != case.function or frame.node is None:
+                continue
+            for node in frame.node.body:
+                place = place_of(frame.unit.path, node)
+                if _is_if(node, case) and place not in self.virtual.guards:
+                    assign = tuple((variable, case.repo_id) for variable in case.variables)
+                    self.virtual.guards[place] = (name, assign)
+                    change = SourceChange(frame.unit.path, "guard", _span(node), self.key, name)
+                    self.changes.append(replace(change, assign=assign))
+                    return True
+        return False
+
+
+def _is_if(node: ast.stmt, case: SpecialCase) -> bool:
+    """The ``if`` of a special case, which sets its variables."""
+    if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == case.test):
+        return False
+    stored = {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+    return stored.issuperset(case.variables)
+
+
+def _way(reach: Reach) -> list[_Hop]:
+    """From the registered function to the hub call."""
+    hops = [_Hop(reach.frame, reach.node, reach.names)]
+    link = reach.frame.link
+    while link is not None:
+        hops.append(_Hop(link.frame, link.node, link.names))
+        link = link.frame.link
+    return hops[::-1]
+
+
+def _captured(frame: Frame, key: str) -> bool:
+    """Whether a function holds the key in its ``**kwargs`` and nowhere else."""
+    held = frame.env.get(frame.captured) if frame.captured else None
+    return isinstance(held, Dict) and key in held.items and key_of(held.items[key]) == key
+
+
+def _parameters(node: FunctionNode) -> list[str]:
+    return [each.arg for each in (*node.args.args, *node.args.kwonlyargs)]
+
+
+def _means_something(node: FunctionNode, name: str) -> bool:
+    """Whether ``name`` stands anywhere in a function, so that a new parameter of that name would change it."""
+    return any(
+        (isinstance(each, ast.Name) and each.id == name)
+        or (isinstance(each, ast.arg) and each.arg == name)
+        or (isinstance(each, (ast.Global, ast.Nonlocal)) and name in each.names)
+        or (isinstance(each, ast.alias) and (each.asname or each.name) == name)
+        for each in ast.walk(node)
+    )
+
+
+def _default_of(node: FunctionNode, name: str) -> ast.expr | None:
+    """The default of a parameter."""
+    names = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
+    if name in names:
+        place = names.index(name) - (len(names) - len(node.args.defaults))
+        return node.args.defaults[place] if place >= 0 else None
+    only = [each.arg for each in node.args.kwonlyargs]
+    return node.args.kw_defaults[only.index(name)] if name in only else None
+
+
+def _keyword_of(node: ast.expr, name: str) -> ast.expr | None:
+    """The value written for a keyword of a call or a key of a dict display."""
+    if isinstance(node, ast.Call):
+        return next((each.value for each in node.keywords if each.arg == name), None)
+    if isinstance(node, ast.Dict):
+        for key, value in zip(node.keys, node.values, strict=True):
+            if isinstance(key, ast.Constant) and key.value == name:
+                return value
+    return None
+
+
+def _last_name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _span(node: ast.expr | ast.stmt) -> Span:
+    return Span(node.lineno, node.col_offset, node.end_lineno or node.lineno, node.end_col_offset or node.col_offset)
