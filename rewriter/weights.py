@@ -193,9 +193,11 @@ def load_level(
 
 def _load_job(task: LoadTask, default: str | None) -> dict[str, Any]:
     repo_id = os.path.expanduser(task.repo_id) if task.repo_id.startswith("~") else task.repo_id
+    # As the checkout's scripts would read a relative one: they run in the checkout's root.
+    folder = os.path.join(os.path.abspath(task.root), task.cache_dir) if task.cache_dir else default
     return {
         "repo_id": repo_id,
-        "cache_dir": task.cache_dir or default,
+        "cache_dir": folder,
         "revision": task.revision,
         "subfolder": task.subfolder,
         "kind": task.kind,
@@ -381,7 +383,7 @@ def _build_result(task: BuildTask, part: int, told: _Told, python: str, default:
         return BuildResult(task, component, "ok", "", "", answer["parameters"], seconds, peak, answer["same_as"])
     reached = answer["cache_dir"] if not _is_scratch(answer["cache_dir"]) else default
     words = {"repo": "", "cache": reached or "", "config": task.config, "component": component, "python": python}
-    code, cause, remedy = explain(answer, "build", words)
+    code, cause, remedy = explain(answer, "build", words | {"known": _known_repo(answer.get("loader"))})
     if not code or (answer["stage"] == "config" and code != "OSR307"):
         code, cause, remedy = ("OSR313", "", "") if answer["stage"] == "config" else (code or "OSR301", cause, remedy)
     if code == "OSR304" and not reached:
@@ -414,7 +416,13 @@ def explain(told: dict[str, Any], level: Literal["load", "build"], words: dict[s
     ``words``: "repo" (used where the probe saw none), "cache", "config", "component" and "python", for the templates.
     """
     quoted = {key: _quoted(words[key]) for key in ("cache", "config", "python") if words[key]}
-    known_words = {"repo": "the repo", "cache": "the cache", "config": "CONFIG", "component": "COMPONENT"}
+    known_words = {
+        "repo": "the repo",
+        "cache": "the cache",
+        "config": "CONFIG",
+        "component": "COMPONENT",
+        "known": "ORG/NAME",
+    }
     known_words |= {key: value for key, value in (words | quoted).items() if value}
     if told["repo"]:
         known_words["repo"] = told["repo"]
@@ -428,6 +436,12 @@ def explain(told: dict[str, Any], level: Literal["load", "build"], words: dict[s
             found = known_words | {"keyword": match.groupdict().get("keyword") or ""}
             return code, known.cause.format(**found), known.remedy.format(**found)
     return "", "", ""
+
+
+def _known_repo(loader: object) -> str:
+    from rewriter.decide import KNOWN_REPOS
+
+    return KNOWN_REPOS.get(str(loader), "")
 
 
 def _first(told: dict[str, Any]) -> str:

@@ -165,7 +165,7 @@ class Explanation:
 
     ``pattern`` is searched in "Type: message (source line)". ``build``/``load``: the code at either level ("" where
     that level cannot meet it). ``cause`` and ``remedy`` are templates of {repo}, {cache}, {config},
-    {component}, {python} and {keyword}.
+    {component}, {python}, {keyword} and {known} (the repo id that belongs to the type).
     """
 
     pattern: re.Pattern[str]
@@ -209,10 +209,6 @@ EXPLANATIONS: tuple[Explanation, ...] = (
         '{python} -m pip install "huggingface_hub<0.26" (for diffusers 0.27), or newer diffusers and transformers',
     ),
     _explain(
-        r"(ModuleNotFoundError|ImportError).*No module named '(?P<keyword>torch|transformers|diffusers)", "OSR307",
-        "OSR201", "{python} has no {keyword}", "name the interpreter of your Open-Sora environment with --python",
-    ),
-    _explain(
         r"No module named '(?P<keyword>[\w.]+)'", "OSR307", "OSR201", "{python} has no {keyword}",
         "name the interpreter of your Open-Sora environment with --python, or install {keyword} there",
     ),
@@ -224,14 +220,14 @@ EXPLANATIONS: tuple[Explanation, ...] = (
     _explain(
         r"HFValidationError|Repo id must|Incorrect path_or_model_id", "OSR305", "OSR202",
         "{repo} is a path that does not exist, and was taken for a repo id",
-        "put the repo id into from_pretrained, with cache_dir: opensora-rewriter rewrite --set "
-        "{component}.from_pretrained=ORG/NAME {config}",
+        "put the repo id in its place: opensora-rewriter rewrite --cache-dir DIR --set "
+        "{component}.from_pretrained={known} {config}",
     ),
     _explain(
         r"Invalid checkpoint path|checkpoint path.*(not exist|not found)", "OSR306", "OSR204",
         "the path is not what Open-Sora's load_checkpoint takes (a .pt file, or a folder that holds model/)",
-        "put the repo id into from_pretrained instead of the path: opensora-rewriter rewrite --set "
-        "{component}.from_pretrained=ORG/NAME {config}",
+        "put the repo id in its place: opensora-rewriter rewrite --cache-dir DIR --set "
+        "{component}.from_pretrained={known} {config}",
     ),
     _explain(
         r"MemoryError|can't allocate memory|not enough memory|Cannot allocate memory", "OSR311", "OSR211",

@@ -464,6 +464,7 @@ def built(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "absent": f"dict(type='VideoAutoencoderKL', from_pretrained='example-org/absent', {cache})",
         "local": f"dict(type='t5', from_pretrained='./pretrained_models/t5', {cache})",
         "path": "dict(type='VideoAutoencoderKL', from_pretrained='./pretrained_models/vae')",
+        "moved": "dict(type='OpenSoraVAE_V1_2', from_pretrained='/absent/OpenSora-VAE-v1.2')",
         "unknown": "dict(type='NoSuchType')",
         "text_encoder": f"dict(type='t5', from_pretrained={tiny.T5!r}, {cache})",
     }
@@ -496,6 +497,7 @@ def test_an_equal_dict_is_not_built_twice(built: dict[str, Any]) -> None:
         ("absent", "OSR304", "example-org/absent is not complete in"),
         ("local", "OSR303", "accepts only its own repo id"),
         ("path", "OSR305", "./pretrained_models/vae is a path that does not exist"),
+        ("moved", "OSR305", "/absent/OpenSora-VAE-v1.2 is a path that does not exist"),
         ("unknown", "OSR315", "NoSuchType"),
     ],
 )
@@ -504,6 +506,11 @@ def test_failures_of_a_real_loader_are_explained(built: dict[str, Any], componen
     assert finding.code == code, finding
     assert words in finding.message
     assert finding.remedy
+
+
+@pytest.mark.torch
+def test_a_moved_path_is_cured_with_the_repo_id_of_its_type(built: dict[str, Any]) -> None:
+    assert f"--set moved.from_pretrained={tiny.VAE_V1_2}" in built["moved"].findings[0].remedy
 
 
 # --- explanations ----------------------------------------------------------------------------------

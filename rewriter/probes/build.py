@@ -39,13 +39,14 @@ def main() -> None:
 
 def build(root: str, config: str, component: str, built: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Builds one component of one config; ``built`` remembers what equal dicts gave."""
-    stage = "config"
+    stage, loader = "config", None
     try:
         value = find(load(config), component)
         if not hasattr(value, "items"):
             why = f"the config's {component} is {shown(value)}"
             return {"status": "skipped", "stage": stage, "why": why if value is not None else f"no {component} here"}
         device = {"device": "cpu"} if component.split(".")[-1] == "text_encoder" else {}
+        loader = value.get("type")
         key = repr((plain(value), device))
         if key not in built:
             stage = "build"
@@ -58,7 +59,7 @@ def build(root: str, config: str, component: str, built: dict[str, dict[str, Any
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - others' code: sys.exit and worse
-        return dict(channel.describe(error, root), status="failed", stage=stage)
+        return dict(channel.describe(error, root), status="failed", stage=stage, loader=loader)
 
 
 def load(config: str) -> Any:
