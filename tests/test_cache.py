@@ -474,6 +474,7 @@ def test_a_disk_that_fails_while_hashing_is_told(cache: Path, monkeypatch: pytes
     finding = only(inspect(needs(cache), hash=True))
     assert finding.code == "OSR103"
     assert "Input/output error" in finding.message
+    assert "chmod" not in finding.remedy
 
 
 def test_a_repo_in_trouble_does_not_hide_the_others(cache: Path) -> None:
@@ -568,7 +569,9 @@ def test_the_remedy_for_a_missing_shard_fetches_just_that_into_the_same_snapshot
     assert words == ["hf", "download", T5, SHARDS[1], "--revision", COMMIT, "--cache-dir", str(cache)]
 
 
-@pytest.mark.parametrize("name", ["no_ref", "no_refs_folder", "ref_with_newline", "ref_written_by_powershell"])
+@pytest.mark.parametrize(
+    "name", ["no_ref", "no_refs_folder", "no_ref_and_two_snapshots", "ref_with_newline", "ref_written_by_powershell"]
+)
 def test_the_remedy_for_a_ref_cures_it(cache: Path, name: str) -> None:
     MISTAKES[name][1](cache)
     subprocess.run(["sh", "-c", only(inspect(needs(cache))).remedy], check=True)

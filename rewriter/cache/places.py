@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shlex
@@ -100,7 +101,10 @@ def _directory_trouble(path: str, of: str, repo_ids: Sequence[str]) -> tuple[str
 
 def unreadable(path: str, error: OSError, of: str = "") -> tuple[str, str, str]:
     """The finding's code, message and remedy for something that this user cannot read."""
-    remedy = f"ask its owner for: chmod -R a+rX {shlex.quote(path)}"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        remedy = f"ask its owner for: chmod -R a+rX {shlex.quote(path)}"
+    else:
+        remedy = f"see what stands there (ls -lR {shlex.quote(path)}) and whether the disk is sound"
     return "OSR103", f"{path}{of} cannot be read: {error.strerror or error}", remedy
 
 

@@ -123,7 +123,7 @@ class Repo:
 
     def _with_files(self, commit: str) -> tuple[str, Trouble | None]:
         """A snapshot without a single file: a copy left its links behind, or a download had only begun."""
-        if any(files for _, _, files in os.walk(self.snapshot(commit))):
+        if _has_files(self.snapshot(commit)):
             return commit, None
         if self.unfinished:
             return "", self.unfinished_trouble()
@@ -169,10 +169,11 @@ class Repo:
                 f"{self.repo_id}: {path} is not there, so revision {self.ref!r} is unknown",
                 self.download(),
             )
-        newest = max(self.snapshots, key=lambda commit: (_modified(self.snapshot(commit)), commit))
+        filled = [commit for commit in self.snapshots if _has_files(self.snapshot(commit))] or self.snapshots
+        newest = max(filled, key=lambda commit: (_modified(self.snapshot(commit)), commit))
         message = f"{self.repo_id}: {path} is not there, so nothing says which commit to read"
         if len(self.snapshots) > 1:
-            message += f"; {len(self.snapshots)} snapshots are there, {newest} is the newest"
+            message += f"; {len(self.snapshots)} snapshots are there, {newest} is the newest of those with files"
         folder = shlex.quote(os.path.dirname(path))
         return "OSR108", message, f"mkdir -p {folder} && printf %s {shlex.quote(newest)} > {shlex.quote(path)}"
 
@@ -231,6 +232,10 @@ def _names(path: str) -> frozenset[str]:
         return frozenset(name for name in os.listdir(path) if name != ".DS_Store")
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
+
+
+def _has_files(folder: str) -> bool:
+    return any(files for _, _, files in os.walk(folder))
 
 
 def _modified(path: str) -> float:
