@@ -146,7 +146,10 @@ class _Case:
         trace = self.decider.trace(self.type, bare)
         if not trace.found:
             return self._unregistered()
-        foreign = [r for r in trace.rejections if not r.via]
+        asked = self._asks_for_cache()
+        foreign = [
+            r for r in trace.rejections if not r.via and (asked or self.changes.get(r.key, REMOVE) is not REMOVE)
+        ]
         if foreign:
             names = ", ".join(f"`{r.key}`" for r in foreign)
             rejection = foreign[0]
@@ -156,6 +159,8 @@ class _Case:
                 f"`{self.dotted}` raises a TypeError, with or without cache_dir",
                 f"remove {names} from the dict",
             )
+        if not asked:
+            return self._close(trace, False)
         remote, missing = hub_calls(trace, self.decider.root)
         if trace.failures:
             return self._path_refused(trace)
@@ -325,9 +330,11 @@ class _Case:
             "name the sources with --opensora-source DIR",
         )
 
+    def _asks_for_cache(self) -> bool:
+        return self.request.looks_at_cache_dir(self.owner) or bool(self.request.keys_asked(self.owner))
+
     def _business(self) -> bool:
-        asked = self.request.looks_at_cache_dir(self.owner) or self.request.keys_asked(self.owner)
-        return bool(asked or self.changes)
+        return self._asks_for_cache() or bool(self.changes)
 
     def _not_needed(self, trace: Trace) -> Decision:
         present = self.values.get(CACHE_DIR)

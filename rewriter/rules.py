@@ -199,4 +199,20 @@ text_encoder = dict(type="classes", num_classes=1000)
     ),
 )  # fmt: skip
 
-RULES: dict[str, Rule] = {rule.code: rule for rule in _RULES}
+CONFIG_RULES: dict[str, Rule] = {rule.code: rule for rule in _RULES}
+"""What ``check`` and ``rewrite`` find."""
+
+
+def all_rules() -> dict[str, Rule]:
+    """Every finding of every command, by code: configs, caches and locks, weights and builds."""
+    from rewriter.cache_rules import CACHE_RULES
+    from rewriter.weights_rules import WEIGHTS_RULES
+
+    plain = {**CACHE_RULES, **WEIGHTS_RULES}
+    others = {code: _of_verify(code, slug, text) for code, (slug, text) in plain.items()}
+    return dict(sorted({**CONFIG_RULES, **others}.items()))
+
+
+def _of_verify(code: str, slug: str, text: str) -> Rule:
+    words = slug.replace("-", " ").replace("lfs", "LFS").replace("hf home", "HF_HOME")
+    return Rule(code, slug, words, "error", text)

@@ -177,9 +177,10 @@ def loaders(opensora_source: str | None) -> Any:
     if opensora_source is None:
         return Loaders()
     place = os.path.abspath(os.path.expanduser(opensora_source))
-    for candidate in (place, os.path.dirname(place)):
-        if os.path.isdir(os.path.join(candidate, "opensora")):
-            return Loaders(candidate)
+    root = os.path.dirname(place) if os.path.basename(place) == "opensora" else place
+    # configs/ has a folder opensora/ too, which holds no loaders
+    if any(os.path.exists(os.path.join(root, "opensora", name)) for name in ("__init__.py", "registry.py", "models")):
+        return Loaders(root)
     fail(f"--opensora-source {opensora_source} holds no opensora/ folder", "name the root of an Open-Sora checkout")
 
 

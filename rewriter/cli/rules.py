@@ -11,17 +11,19 @@ def command(code: str | None) -> None:
     """List every finding, or explain CODE with an example before and after."""
     import textwrap
 
-    from rewriter.rules import RULES
+    from rewriter.rules import all_rules
+
+    rules = all_rules()
 
     if code is None:
-        for rule in RULES.values():
+        for rule in rules.values():
             click.echo(f"{rule.code}  {rule.title}" + (" (warning)" if rule.severity == "warning" else ""))
         return
-    rule_or_none = RULES.get(code.upper())
+    rule_or_none = rules.get(code.upper())
     if rule_or_none is None:
         from difflib import get_close_matches
 
-        near = get_close_matches(code.upper(), RULES, 1)
+        near = get_close_matches(code.upper(), rules, 1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise click.UsageError(f"No such finding {code!r}.{hint} `opensora-rewriter rules` lists them.")
     rule = rule_or_none

@@ -1,0 +1,338 @@
+"""The commands as a user meets them, on copies of the fixture checkouts: what is printed, written and returned."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+Checkout = Callable[[str], Path]
+Run = Callable[..., Result]
+TAGS = ("v1.0", "v1.1", "v1.2", "v1.3")
+SAMPLE = "configs/opensora-v1-2/inference/sample.py"
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Every file below ``root``."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def asked(cache: str | Path) -> tuple[str, ...]:
+    return ("--all-configs", "--cache-dir", str(cache))
+
+
+# --- rewrite -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_rewrite_then_check_finds_nothing_that_rewrite_could_cure(
+    tag: str, checkout: Checkout, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "hub").mkdir()
+    root = checkout(tag)
+    done = run("rewrite", *asked(tmp_path / "hub"), "--resolve", "always", cwd=root)
+    assert done.exit_code in (0, 1), done.output
+    checked = run("check", *asked(tmp_path / "hub"), cwd=root)
+    for code in ("OSR001", "OSR002", "OSR003", "OSR004", "OSR005", "OSR009"):
+        assert code not in checked.output
+    compiled = subprocess.run([sys.executable, "-m", "compileall", "-q", str(root)], check=False)
+    assert compiled.returncode == 0
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_a_second_rewrite_changes_nothing(tag: str, checkout: Checkout, run: Run) -> None:
+    root = checkout(tag)
+    run("rewrite", *asked("/models/hf"), "--local-files-only", "--no-resolve", cwd=root)
+    before = contents(root)
+    again = run("rewrite", *asked("/models/hf"), "--local-files-only", "--no-resolve", "--check", cwd=root)
+    assert "would rewrite" not in again.output
+    run("rewrite", *asked("/models/hf"), "--local-files-only", "--no-resolve", cwd=root)
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_unset_brings_configs_back_to_the_byte(tag: str, checkout: Checkout, run: Run) -> None:
+    root = checkout(tag)
+    before = {name: data for name, data in contents(root).items() if name.startswith("configs")}
+    had_one = {name for name, data in before.items() if b"cache_dir" in data}
+    run("rewrite", *asked("/models/hf"), "--no-resolve", cwd=root)
+    changed = {name for name, data in contents(root).items() if before.get(name, data) != data}
+    assert changed
+    undone = run("rewrite", "--all-configs", "--unset", "vae.cache_dir", "--unset", "text_encoder.cache_dir",
+                 "--no-resolve", cwd=root)  # fmt: skip
+    assert undone.exit_code == 0, undone.output
+    after = contents(root)
+    assert {name for name in before if after[name] != before[name]} <= had_one
+
+
+@pytest.mark.parametrize("option", ["--diff", "--check"])
+def test_diff_and_check_write_nothing_and_exit_1(option: str, checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    before = contents(root)
+    done = run("rewrite", *asked("/models/hf"), "--no-resolve", option, cwd=root)
+    assert done.exit_code == 1
+    assert contents(root) == before
+    expected = '+    cache_dir="/models/hf",' if option == "--diff" else f"would rewrite {SAMPLE}"
+    assert expected in done.output
+
+
+def test_the_diff_is_a_patch_that_gives_what_rewrite_writes(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    patch = run("rewrite", *asked("/models/hf"), "--no-resolve", "--diff", "--quiet", cwd=root).stdout
+    before = contents(root)
+    run("rewrite", *asked("/models/hf"), "--no-resolve", cwd=root)
+    written = contents(root)
+    for name, data in before.items():
+        (root / name).write_bytes(data)
+    subprocess.run(["git", "apply", "-p0", "-"], input=patch.encode(), cwd=root, check=True)
+    assert contents(root) == written
+
+
+def test_no_source_leaves_loaders_alone_and_refuses_what_needs_them(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    done = run("rewrite", SAMPLE, "--cache-dir", "/models/hf", "--no-source", "--no-resolve", cwd=root)
+    assert done.exit_code == 1
+    assert "OSR004" in done.output
+    assert "opensora/models/vae/vae.py:" in done.output
+    text = (root / SAMPLE).read_text()
+    assert text.count('cache_dir="/models/hf"') == 1
+    assert "components: 1 set, 1 refused" in done.output
+
+
+def test_rewrite_with_nothing_to_do_is_wrong_usage(checkout: Checkout, run: Run) -> None:
+    done = run("rewrite", cwd=checkout("v1.2"))
+    assert done.exit_code == 2
+    assert "--cache-dir" in done.output
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--cache-dir", ""),
+        ("--cache-dir", "/a", "--cache-dir", "/b"),
+        ("--set", "vae"),
+        ("--set", "vae.from_pretrained"),
+        ("--unset", "from_pretrained"),
+        ("--cache-dir", "/a", "--component", "a-b"),
+        ("--cache-dir", "/a", "--stdin-filename", "x.py"),
+        ("-", "--cache-dir", "/a"),
+        ("no-such-folder", "--cache-dir", "/a"),
+        (".", "--cache-dir", "/a", "--include", "nothing-like-this/*.py"),
+        (".", "--cache-dir", "/a", "--opensora-source", "configs"),
+        (".", "--cache-dir", "/a", "--python", "/no/such/python"),
+    ],
+)
+def test_wrong_usage_exits_2_with_a_message_and_writes_nothing(
+    args: tuple[str, ...], checkout: Checkout, run: Run
+) -> None:
+    root = checkout("v1.2")
+    before = contents(root)
+    done = run("rewrite", *args, cwd=root)
+    assert done.exit_code == 2, done.output
+    assert "Traceback" not in done.output
+    assert contents(root) == before
+
+
+def test_a_relative_directory_and_a_tilde_are_made_absolute(
+    checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = checkout("v1.1")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    run("rewrite", "--cache-dir", "vae=./hub", "--cache-dir", "text_encoder=~/hub", "--no-resolve", cwd=root)
+    text = (root / "configs/opensora-v1-1/inference/sample.py").read_text()
+    assert f'cache_dir="{root}/hub"' in text
+    assert 'cache_dir="/home/somebody/hub"' in text
+
+
+def test_a_directory_that_cannot_be_a_cache_is_warned_of_at_once(checkout: Checkout, run: Run, tmp_path: Path) -> None:
+    home = tmp_path / "hf"
+    model = home / "hub" / "models--DeepFloyd--t5-v1_1-xxl"
+    (model / "snapshots").mkdir(parents=True)
+    root = checkout("v1.1")
+    for directory, words in ((tmp_path / "absent", "does not exist"), (home, "hub"), (model, "models--")):
+        done = run("rewrite", "--cache-dir", directory, "--no-resolve", "--check", cwd=root)
+        assert "warning: " in done.stderr
+        assert words in done.stderr
+    assert "warning: " not in run("rewrite", "--cache-dir", home / "hub", "--no-resolve", "--check", cwd=root).stderr
+
+
+def test_stdin_to_stdout(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    source = (root / "configs/opensora-v1-1/inference/sample.py").read_bytes()
+    before = contents(root)
+    done = run("rewrite", "-", "--stdin-filename", root / "configs/opensora-v1-1/inference/sample.py", "--cache-dir",
+               "/models/hf", "--no-resolve", cwd=root, stdin=source)  # fmt: skip
+    assert done.exit_code == 0
+    assert done.stdout.encode() == source.replace(b"cache_dir=None", b'cache_dir="/models/hf"')
+    assert contents(root) == before
+
+
+def test_a_link_out_of_the_checkout_is_not_written_through(checkout: Checkout, run: Run, tmp_path: Path) -> None:
+    root = checkout("v1.1")
+    outside = tmp_path / "elsewhere.py"
+    outside.write_bytes((root / "configs/opensora-v1-1/inference/sample.py").read_bytes())
+    before = outside.read_bytes()
+    (root / "configs/opensora-v1-1/inference/linked.py").symlink_to(outside)
+    done = run("rewrite", "--cache-dir", "/models/hf", "--no-resolve", cwd=root)
+    assert done.exit_code == 1
+    assert "out of the checkout" in " ".join(done.output.split())
+    assert outside.read_bytes() == before
+
+
+def test_a_config_that_mmengine_cannot_load_is_refused_alone(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    bad = root / "configs/opensora-v1-1/inference/bad.py"
+    bad.write_text('vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")\nundefined_name\n')
+    done = run("rewrite", "configs/opensora-v1-1", "--cache-dir", "/models/hf", "--resolve", "always", cwd=root)
+    assert done.exit_code == 1
+    assert "OSR901" in done.output
+    assert "undefined_name" in done.output
+    assert b"cache_dir" not in bad.read_bytes()
+    assert '"/models/hf"' in (root / "configs/opensora-v1-1/inference/sample.py").read_text()
+
+
+def test_broken_sources_are_reported_and_passed_over(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    (root / "opensora/models/broken.py").write_text('@MODELS.register_module("x"\ndef f(:\n')
+    done = run("check", SAMPLE, "--cache-dir", "/models/hf", cwd=root)
+    assert done.exit_code == 1
+    assert "Traceback" not in done.output
+    assert "`t5` loads from the Hub and has no cache_dir" in " ".join(done.output.split())
+
+
+def test_a_lone_config_is_decided_by_the_built_in_table_which_is_said(run: Run, tmp_path: Path) -> None:
+    lone = tmp_path / "sample.py"
+    lone.write_text('text_encoder = dict(type="t5", from_pretrained="DeepFloyd/t5-v1_1-xxl")\n')
+    done = run("rewrite", lone, "--cache-dir", "/models/hf", "--no-resolve")
+    assert done.exit_code == 0, done.output
+    assert "built-in table" in done.stderr
+    assert 'cache_dir="/models/hf"' in lone.read_text()
+
+
+def test_sources_may_lie_elsewhere(checkout: Checkout, run: Run, tmp_path: Path) -> None:
+    root = checkout("v1.0")
+    lone = tmp_path / "sample.py"
+    lone.write_text('vae = dict(type="VideoAutoencoderKL", from_pretrained="stabilityai/sd-vae-ft-ema")\n')
+    for place in (root, root / "opensora"):
+        done = run("check", lone, "--opensora-source", place, "--cache-dir", "/models/hf")
+        assert "OSR004" in done.output  # v1.0's loader; the built-in table is v1.3's
+
+
+def test_help_has_an_example_for_every_command(run: Run) -> None:
+    from rewriter.cli import COMMANDS
+
+    for name in COMMANDS:
+        done = run(name, "--help")
+        assert done.exit_code == 0
+        assert f"opensora-rewriter {name}" in done.output.split("Examples:")[1]
+    assert run("--version").output.startswith("opensora-rewriter, version ")
+    assert "Did you mean 'rewrite'" in run("rewrit").output
+
+
+# --- check -------------------------------------------------------------------------------------
+
+
+def test_check_executes_nothing_and_writes_nothing(checkout: Checkout, run: Run, tmp_path: Path) -> None:
+    root = checkout("v1.2")
+    canary = tmp_path / "canary"
+    config = root / "configs/opensora-v1-2/inference/hostile.py"
+    config.write_text(f"open({str(canary)!r}, 'w')\nvae = dict(type='VideoAutoencoderKL', from_pretrained='a/b')\n")
+    before = contents(root)
+    for args in (("check", *asked("/x")), ("trace", "--all-configs"), ("rewrite", *asked("/x"), "--no-resolve",
+                 "--check")):  # fmt: skip
+        assert "Traceback" not in run(*args, cwd=root).output
+    assert not canary.exists()
+    assert contents(root) == before
+
+
+def test_check_of_a_folder_takes_inference_and_all_configs_takes_all(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    some = run("check", cwd=root).output
+    every = run("check", "--all-configs", cwd=root).output
+    assert "/train/" not in some
+    assert "/train/" in every
+
+
+def test_output_cannot_drive_the_terminal(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    config = root / "configs/opensora-v1-2/inference/escape.py"
+    config.write_text('vae = dict(type="\\x1b[31mX\\n::error::forged", from_pretrained="a/b")\n')
+    output = run("check", config, cwd=root).output
+    assert "\x1b" not in output
+    assert not any(line.startswith("::error") for line in output.splitlines())
+
+
+def test_odd_files_are_one_finding_each_and_the_rest_goes_on(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    folder = root / "configs/opensora-v1-2/inference"
+    (folder / "nul.py").write_bytes(b"vae = 1\0\n")
+    (folder / "bytes.py").write_bytes(b"vae = '\xff'\n")
+    (folder / "folder.py").mkdir()
+    (folder / "dangling.py").symlink_to(folder / "nowhere.py")
+    (folder / "loop.py").symlink_to(folder / "loop.py")
+    (folder / "new\nline.py").write_bytes(b"vae = (\n")
+    os.mkfifo(folder / "fifo.py")
+    done = run("check", "configs/opensora-v1-2/inference", "--cache-dir", "/x", cwd=root)
+    assert done.exit_code == 1
+    assert done.output.count(": OSR900") == 7, done.output
+    assert f"{SAMPLE}:" in done.output
+
+
+# --- trace, rules ------------------------------------------------------------------------------
+
+
+def test_trace_names_the_four_repos_of_v1_2s_sample(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    done = run("trace", SAMPLE, "--repos", cwd=root)
+    assert done.stdout.split() == [
+        "DeepFloyd/t5-v1_1-xxl",
+        "PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers",
+        "hpcai-tech/OpenSora-STDiT-v3",
+        "hpcai-tech/OpenSora-VAE-v1.2",
+    ]
+    assert "subfolder=vae" in run("trace", SAMPLE, "--repos", "--verbose", cwd=root).stdout
+
+
+def test_trace_as_json_says_which_keys_arrive(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    report = json.loads(run("trace", SAMPLE, "--output-format", "json", cwd=root).stdout)
+    found = {
+        (component["component"], call["repo_id"]): call
+        for component in report["components"]
+        for call in component["calls"]
+    }
+    t5 = found["text_encoder", "DeepFloyd/t5-v1_1-xxl"]
+    assert (t5["cache_dir"], t5["local_files_only"]) == ("open", "open")
+    hidden = found["vae", "PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers"]
+    assert (hidden["hard_coded"], hidden["subfolder"], hidden["cache_dir"]) == (True, "vae", "rejected")
+    source = (root / hidden["path"]).read_text().splitlines()
+    assert "from_pretrained(" in source[hidden["line"] - 1]
+
+
+def test_trace_table_shows_the_way(checkout: Checkout, run: Run) -> None:
+    output = run("trace", SAMPLE, cwd=checkout("v1.2")).stdout
+    for words in ("OpenSoraVAE_V1_2", "AutoencoderKL.from_pretrained", "rejected", "STDiT3-XL/2"):
+        assert words in output
+
+
+def test_rules_lists_every_code_and_explains_each(run: Run) -> None:
+    listed = run("rules").output
+    codes = [line.split()[0] for line in listed.splitlines()]
+    assert codes == sorted(codes)
+    assert {"OSR001", "OSR010", "OSR101", "OSR201", "OSR301", "OSR902"} <= set(codes)
+    for code in codes:
+        explained = run("rules", code.lower())
+        assert explained.exit_code == 0
+        assert len(explained.output.splitlines()) > 3
+    assert "cache_dir=" in run("rules", "OSR001").output
+    assert run("rules", "OSR999").exit_code == 2
