@@ -31,7 +31,7 @@ class _Call:
 
 @dataclass(frozen=True, slots=True)
 class _Loader:
-    """A registered function or class. ``open``: it takes ``**kwargs``. ``needs_path``: ``from_pretrained`` is a must."""
+    """A registered function or class. ``open``: it takes ``**kwargs``. ``needs_path``: without it it fails."""
 
     function: str
     parameters: str

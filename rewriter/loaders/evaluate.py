@@ -19,6 +19,7 @@ from rewriter.loaders.values import (
     Dict,
     External,
     Function,
+    Given,
     Instance,
     Lazy,
     Method,
@@ -165,6 +166,7 @@ class Evaluation:
         self._caught = 0
         self._via: tuple[str, ...] = ()
         self._built = False
+        self._given: dict[str, Val] = {}
         self._steps = 0
 
     # --- from outside
@@ -175,12 +177,17 @@ class Evaluation:
         given = {name: from_literal(value, tracked(name), (name,)) for name, value in values.items()}
         for name in ("type", "_scope_", "_delete_"):
             given.pop(name, None)
+        self._given = dict(given)
         try:
             self._build(type_name, Arguments([], given), None)
         except _TooMuchError:
             self._note("the evaluation of this loader was given up: it is too long")
         except RecursionError:
             self._note("the evaluation of this loader was given up: it is nested too deeply")
+
+    def asked(self) -> frozenset[str]:
+        """The keywords whose values had a part in the result; of the others it matters only that they are there."""
+        return frozenset(name for name, value in self._given.items() if not isinstance(value, Given) or value.asked)
 
     def trace(self) -> Trace:
         """The result for others."""
@@ -259,10 +266,15 @@ class Evaluation:
     def resolve(self, unit: Unit, name: str) -> Val:
         """The value of a top-level name of a file."""
         place = (unit.path, name)
-        if place not in self._modules:
-            self._modules[place] = Unknown()  # a cycle tells nothing
-            self._modules[place] = self._resolve(unit, name)
-        return self._modules[place]
+        known = self.sources.resolved.get(place) or self._modules.get(place)
+        if known is not None:
+            return known
+        self._modules[place] = Unknown()  # a cycle tells nothing
+        value = self._resolve(unit, name)
+        if isinstance(value, (Class, Function, External, Module)):  # nothing that an evaluation could change
+            self.sources.resolved[place] = value
+        self._modules[place] = value
+        return value
 
     def _resolve(self, unit: Unit, name: str) -> Val:
         nodes = unit.find(name)

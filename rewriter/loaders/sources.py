@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from rewriter.loaders.evaluate import Evaluation, Virtual
 from rewriter.loaders.index import Registration, python_files, read_bytes, registered, registered_in
 from rewriter.loaders.unit import Unit, UnreadableError, text_of
+from rewriter.loaders.values import Val
 from rewriter.types import Trace, Value
 
 # A definition without any of these, and without a name that leads to one, loads nothing from the Hub.
@@ -36,7 +37,9 @@ class Sources:
         self._units: dict[str, Unit] = {}
         self._modules: dict[str, Unit | None] = {}
         self._leads: dict[tuple[str, str], bool] = {}
-        self._traces: dict[object, Trace] = {}
+        self.resolved: dict[tuple[str, str], Val] = {}
+        # (type, *keywords) -> the keywords whose values were asked for -> those values -> the trace
+        self._traces: dict[tuple[str, ...], dict[tuple[str, ...], dict[tuple[object, ...], Trace]]] = {}
 
     def known_types(self) -> list[str]:
         """Every name registered with ``MODELS``, sorted."""
@@ -44,10 +47,14 @@ class Sources:
 
     def trace(self, type_name: str, values: Mapping[str, Value]) -> Trace:
         """What building ``type_name`` with these keyword values (without ``type``) would do; see :class:`Trace`."""
-        memo = (type_name, *((name, *_identity(values[name])) for name in values))
-        trace = self._traces.get(memo)
-        if trace is None:
-            trace = self._traces[memo] = self.evaluate(type_name, values).trace()
+        known = self._traces.setdefault((type_name, *sorted(values)), {})
+        for asked, traces in known.items():
+            trace = traces.get(_identity(values, asked))
+            if trace is not None:
+                return trace
+        evaluation = self.evaluate(type_name, values)
+        asked, trace = tuple(sorted(evaluation.asked())), evaluation.trace()
+        known.setdefault(asked, {})[_identity(values, asked)] = trace
         return trace
 
     def evaluate(self, type_name: str, values: Mapping[str, Value], virtual: Virtual | None = None) -> Evaluation:
@@ -160,8 +167,13 @@ class Sources:
             self.problems.append((path, line, message))
 
 
-def _identity(value: object) -> tuple[object, object]:
-    """What tells two keyword values apart in the memory of traces."""
-    if isinstance(value, Value):
-        return (value.literal, repr(value.value) if value.literal else value.text)
-    return (None, repr(value))
+def _identity(values: Mapping[str, Value], names: tuple[str, ...]) -> tuple[object, ...]:
+    """What tells the values of these keywords apart from others."""
+    found: list[object] = []
+    for name in names:
+        value = values[name]
+        if not isinstance(value, Value):  # a nested mapping
+            found.append(repr(value))
+        else:
+            found.append((value.literal, repr(value.value) if value.literal else value.text))
+    return tuple(found)

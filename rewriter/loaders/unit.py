@@ -81,6 +81,7 @@ class Unit:
         self._imports: dict[str, Import] | None = None
         self._stars: list[str] = []
         self._all_names: set[str] | None = None
+        self._found: dict[str, list[ast.stmt]] = {}
         self._rest: list[_Block] = []
 
     # --- what the file defines
@@ -94,15 +95,24 @@ class Unit:
 
     def find(self, name: str) -> list[ast.stmt]:
         """The top-level statements that bind ``name`` by a definition or an assignment, in order."""
-        self._split()
-        whole = self._whole
+        found = self._found.get(name)
+        if found is None:
+            self._split()
+            whole = self._whole
+            found = [node for block in self._binding(name) for node in self._parse(block) if name in bound(node)]
+            if self._whole != whole:
+                return self.find(name)
+            self._found[name] = found
+        return found
+
+    def _binding(self, name: str) -> list[_Block]:
+        """The pieces that may bind a name."""
         blocks = list(self._names.get(name, ()))
-        if self._rest:
+        others = [block for block in self._rest if not block.head.startswith(("import", "from"))]
+        if others:
             word = re.compile(rf"\b{re.escape(name)}\b")
-            others = [block for block in self._rest if not block.head.startswith(("import", "from"))]
             blocks += [block for block in others if word.search(self.text, block.start, block.end)]
-        found = [node for block in blocks for node in self._parse(block) if name in bound(node)]
-        return found if self._whole == whole else self.find(name)
+        return blocks
 
     def text_of(self, name: str) -> str:
         """The source of the statements that bind ``name`` (empty: none)."""

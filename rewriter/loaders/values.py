@@ -47,6 +47,24 @@ class Const(Val):
         self.given = given
 
 
+class Given(Const):
+    """A constant of the config that notes whether anything asked for it: what was not asked for decided nothing."""
+
+    __slots__ = ("_value", "asked")
+
+    def __init__(self, value: object, key: str | None = None) -> None:
+        self._value = value
+        self.asked = False
+        self.key = key
+        self.given = True
+
+    @property
+    def value(self) -> object:  # type: ignore[override]
+        """The constant itself."""
+        self.asked = True
+        return self._value
+
+
 class Sequence(Val):
     """A list, tuple or set whose elements are known one by one."""
 
@@ -249,7 +267,7 @@ def from_literal(value: object, key: str | None = None, path: tuple[str, ...] = 
         return Dict(items, given=True, path=path)
     if isinstance(value, (list, tuple, set, frozenset)):
         return Sequence([from_literal(each, None, path) for each in value])
-    return Const(value, True, key)
+    return Given(value, key) if len(path) == 1 else Const(value, True, key)
 
 
 TRACKED = ("cache_dir", "local_files_only")
