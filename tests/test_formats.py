@@ -46,7 +46,7 @@ def real(checkout: Callable[[str], Path]) -> Report:
     """`check` of the fixture v1.2 with the edits that `rewrite` would make."""
     root = checkout("v1.2")
     targets = selecting.select((str(root),), all_configs=True, include=(), exclude=(), cwd=str(root)).targets
-    request = Request(cache_dir="/models/hf/hub", edit_source=False)
+    request = Request(cache_dir="/models/hf/hub")
     checked = plan.check(targets, request, plan.Loaders())
     cure = plan.rewrite(targets, request, plan.Loaders())
     return formats.of_plan(
