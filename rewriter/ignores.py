@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from rewriter.rules import RULES
+from rewriter.rules import CONFIG_RULES
 from rewriter.types import Finding, Ignore
 
 # A file that cannot be read or a run that cannot be proved is not a matter of taste.
@@ -64,14 +64,14 @@ def _unused(path: str, comment: Ignore, code: str) -> Finding:
     written = f"ignore[{code}]" if code else "ignore"
     if code in NEVER_IGNORED:
         message = f"`{written}`: {code} cannot be ignored"
-    elif code and code not in RULES:
+    elif code and code not in CONFIG_RULES:
         message = f"`{written}`: there is no finding {code}"
     else:
         message = f"`{written}` hides nothing on this line"
     remedy = f"take {code} out of the comment on line {comment.line}" if len(comment.codes) > 1 else (
         f"remove the comment on line {comment.line}"
     )  # fmt: skip
-    return Finding("OSR012", path, comment.line, 0, "", message, remedy, RULES["OSR012"].severity)
+    return Finding("OSR012", path, comment.line, 0, "", message, remedy, CONFIG_RULES["OSR012"].severity)
 
 
 def _by_settings(ignore: frozenset[str], per_file: PerFile, folder: str | None) -> Callable[[Finding], bool]:

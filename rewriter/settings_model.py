@@ -8,10 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from rewriter.cache_rules import CACHE_RULES
 from rewriter.ignores import NEVER_IGNORED
-from rewriter.rules import RULES
-from rewriter.weights_rules import WEIGHTS_RULES
+from rewriter.rules import all_rules
 
 Problem = tuple[tuple[str, ...], str]  # the keys that lead to it, and what is wrong there
 
@@ -19,7 +17,7 @@ Problem = tuple[tuple[str, ...], str]  # the keys that lead to it, and what is w
 def _code(value: str) -> str:
     if value in NEVER_IGNORED:
         raise ValueError(f"{value} cannot be ignored")
-    known = {*RULES, *CACHE_RULES, *WEIGHTS_RULES} - NEVER_IGNORED
+    known = all_rules().keys() - NEVER_IGNORED
     if value not in known:
         raise ValueError(f"no such finding {value!r}{_hint(value.upper(), sorted(known))}")
     return value

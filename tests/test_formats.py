@@ -16,7 +16,7 @@ from rewriter import checkout as selecting
 from rewriter import formats, plan
 from rewriter.formats import ComponentRow, Fix, Report
 from rewriter.request import Request
-from rewriter.rules import RULES
+from rewriter.rules import CONFIG_RULES
 from rewriter.types import REMOVE, Finding
 
 SCHEMA = json.loads((Path(__file__).parent / "data" / "sarif-schema-2.1.0.json").read_bytes())
@@ -157,7 +157,7 @@ def test_sarif_of_a_checkout_is_valid_and_complete(real: Report) -> None:
     run = sarif(real)
     assert len(run["results"]) == len(real.findings) > 0
     rules = run["tool"]["driver"]["rules"]
-    assert [rule["id"] for rule in rules] == sorted(RULES)
+    assert [rule["id"] for rule in rules] == sorted(CONFIG_RULES)
     for result in run["results"]:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
         place = result["locations"][0]["physicalLocation"]["artifactLocation"]

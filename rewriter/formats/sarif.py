@@ -39,7 +39,7 @@ from rewriter.formats import Fix, Report, from_base
 from rewriter.formats.json_report import escaped, unicode
 from rewriter.formats.positions import Hunk, before_column, hunks, lines_of, utf16_units
 from rewriter.report import ordered, printable, shown
-from rewriter.rules import RULES, Rule
+from rewriter.rules import CONFIG_RULES, Rule, all_rules
 from rewriter.types import Finding
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -190,16 +190,9 @@ def _by_component(fix: Fix) -> Iterable[tuple[int, _Cure]]:
 
 def _rules(codes: set[str]) -> Sequence[Rule]:
     """Every rule of ``check`` and ``rewrite``, and those of ``verify`` where it was the one that spoke."""
-    rules = dict(RULES)
-    if not codes <= rules.keys():
-        from rewriter.cache_rules import CACHE_RULES
-        from rewriter.weights_rules import WEIGHTS_RULES
-
-        for code, (name, explanation) in {**CACHE_RULES, **WEIGHTS_RULES}.items():
-            title = explanation.split(". ", 1)[0].rstrip(".")
-            rules.setdefault(code, Rule(code, name, title, "error", explanation))
-        for code in codes - rules.keys():
-            rules[code] = Rule(code, code.lower(), code, "error", code)
+    rules = dict(CONFIG_RULES if codes <= CONFIG_RULES.keys() else all_rules())
+    for code in codes - rules.keys():
+        rules[code] = Rule(code, code.lower(), code, "error", code)
     return [rules[code] for code in sorted(rules)]
 
 
