@@ -416,7 +416,9 @@ class _Case:
         return self._decision("cannot", None, changes=False)
 
     def _decision(self, outcome: Outcome, trace: Trace | None, *, changes: bool = True) -> Decision:
-        made = tuple(ConfigChange(self.component, key, value) for key, value in self.changes.items()) if changes else ()
+        # each new keyword goes right after from_pretrained, so the last one made stands first
+        backwards = reversed(self.changes.items()) if changes else ()
+        made = tuple(ConfigChange(self.component, key, value) for key, value in backwards)
         return Decision(self.component, outcome, self.type, tuple(self.findings), made, trace)
 
     # --- words ---

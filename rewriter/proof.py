@@ -15,7 +15,7 @@ from rewriter.decoding import Decoded, decode, parse
 from rewriter.types import REMOVE, Component, ConfigChange, ConfigFile, Problem, SourceChange, Span
 
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
-_SHAPE = ("keys", "form", "ways", "shared_with")
+_SHAPE = ("keys", "form", "ways")
 
 Place = tuple[int, int, int, int]
 Pairs = Sequence[tuple[Component, Component]]
@@ -281,7 +281,10 @@ def _difference(
             line = getattr(a, "lineno", line)
             changes = asked.get(_place(a), ()) if asked and hasattr(a, "lineno") else ()
             free = False
-            for change in changes:
+            # of two new parameters the later one has to go first: only a last one may be new
+            for change in (*changes, *reversed(changes)):
+                if done is not None and change in done:
+                    continue
                 free = free or change.target not in ("parameter", "call", "dict")
                 if done is not None and (free or _fits(a, change)) and (free or _strip(a, b, change)):
                     done.add(change)

@@ -61,11 +61,11 @@ class Request:
     def keys_asked(self, name: str) -> tuple[tuple[str, object], ...]:
         """``(key, value)`` pairs that a Hub-loading component ``name`` is to have, beside ``sets``."""
         pairs: list[tuple[str, object]] = []
-        if self.local_files_only:
-            pairs.append((LOCAL_FILES_ONLY, True))
         directory = self.dir_for(name)
         if directory is not None:
             pairs.append((CACHE_DIR, directory))
+        if self.local_files_only:
+            pairs.append((LOCAL_FILES_ONLY, True))
         return tuple(pairs)
 
     @property

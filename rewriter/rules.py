@@ -164,8 +164,8 @@ vae = dict(type="VideoAutoencoderKL", from_pretrained="stabilityai/sd-vae-ft-ema
 vae = dict(
     type="VideoAutoencoderKL",
     from_pretrained="stabilityai/sd-vae-ft-ema",
-    local_files_only=True,
     cache_dir="/models/hf/hub",
+    local_files_only=True,
 )
 """,
     ),

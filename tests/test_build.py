@@ -174,7 +174,6 @@ class Rewritten:
 @pytest.fixture(scope="module", params=tuple(WITH_CACHE_DIR))
 def rewritten(request: pytest.FixtureRequest, hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Rewritten:
     """Rewrite a copy of one release by the command line, then build everything in one child process."""
-    pytest.importorskip("rewriter.thread", reason="the source edits are not there yet")
     tag: str = request.param
     scratch = tmp_path_factory.mktemp(f"{tag}-rewritten")
     root = Path(shutil.copytree(FIXTURES / tag, scratch / tag))
