@@ -648,7 +648,7 @@ class _Reader:
         """What ``ast.literal_eval`` gives, with ``dict(a=1)`` and names of constants; raises _NotLiteral."""
         if isinstance(node, ast.Constant):
             value = node.value
-            if type(value) is str and "{{" in value:  # mmengine replaces {{ ... }} before it runs the file
+            if type(value) is str and "{{" in value and self._templated(node):
                 raise _NotLiteral
             return value
         if isinstance(node, ast.Tuple):
@@ -677,6 +677,13 @@ class _Reader:
         except TypeError:  # an unhashable key
             raise _NotLiteral from None
 
+    def _templated(self, node: ast.Constant) -> bool:
+        """Whether ``{{`` stands in the source itself: mmengine puts something in its place before it runs the file."""
+        lines = self._lines[node.lineno - 1 : node.end_lineno]
+        lines[-1] = lines[-1][: node.end_col_offset]
+        lines[0] = lines[0][node.col_offset :]
+        return any(b"{{" in line for line in lines)
+
     def _text(self, node: ast.AST) -> str:
         """The source of ``node`` on one line, shortened."""
         first: int = node.lineno  # type: ignore[attr-defined]
@@ -689,8 +696,8 @@ class _Reader:
                 return line[column:end].decode("utf-8")
             text = line[column : min(end, column + 4 * _TEXT)].decode("utf-8", "ignore")
         else:
-            lines = [line[column:], *self._lines[first : min(last - 1, first + _TEXT // 8)]]
-            if last - 1 <= first + _TEXT // 8:
+            lines = [line[column:], *self._lines[first : min(last - 1, first + _TEXT)]]
+            if last - 1 <= first + _TEXT:
                 lines.append(self._lines[last - 1][:end])
             text = b" ".join([part[: 4 * _TEXT].strip() for part in lines]).decode("utf-8", "ignore")
         return text if len(text) <= _TEXT else text[: _TEXT - 3] + "..."

@@ -61,7 +61,7 @@ def compare(
     pairs = list(zip(_kept(was, replaced), _kept(now, replaced), strict=False))
     return (
         _components_differ(_kept(was, replaced), _kept(now, replaced))
-        or _unmade(now, _carried(pairs, changes))
+        or _unmade(now, _carried(was, pairs, changes))
         or _dicts_differ(before, after, pairs, changes)
     )
 
@@ -91,10 +91,18 @@ def _components_differ(was: Sequence[Component], now: Sequence[Component]) -> st
     return None
 
 
-def _carried(pairs: Pairs, changes: Iterable[ConfigChange]) -> list[ConfigChange]:
-    """The changes, with the components of the new file in place of those of the old."""
-    by_span = {a.span: b for a, b in pairs}
-    return [ConfigChange(by_span.get(c.component.span, c.component), c.key, c.value) for c in changes]
+def _carried(was: ConfigFile, pairs: Pairs, changes: Iterable[ConfigChange]) -> list[ConfigChange]:
+    """The changes, with the components of the new file in place of those of the old.
+
+    What was asked for a dict that another change takes away is left out.
+    """
+    twin = {a.span: b for a, b in pairs}
+    gone = {component.span for component in was.components} - twin.keys()
+    return [
+        ConfigChange(twin.get(c.component.span, c.component), c.key, c.value)
+        for c in changes
+        if c.component.span not in gone
+    ]
 
 
 def _unmade(config: ConfigFile, changes: Iterable[ConfigChange]) -> str | None:

@@ -176,13 +176,15 @@ def _insert(row: _Row, place: int, element: Element) -> _Row:
     if style is None:
         before, after = _inline_separator(row, place)
         pair = (replace(item, before=before, after=after), _Item(element, item.before, item.after))
-    elif _has_newline(style.before):  # comma first
-        ahead, behind = _split(style.before, item.after if bare_end else item.before)
-        new = _Item(element, _NOTHING, behind) if bare_end else _Item(element, behind, item.after)
-        pair = (replace(item, before=ahead, after=style.after), new)
+    elif bare_end and _comma_first(style):
+        ahead, behind = _split(style.before, item.after)
+        pair = (replace(item, before=ahead, after=style.after), _Item(element, _NOTHING, behind))
+    elif _comma_first(item):
+        ahead, behind = _split(_line_break(style), item.before)
+        pair = (replace(item, before=ahead), _Item(element, behind, item.after))
     else:
-        ahead, behind = _split(style.after, item.after)
-        before = style.before if bare_end else item.before
+        ahead, behind = _split(_line_break(style), item.after)
+        before = _plain(style.before) if bare_end else item.before
         pair = (replace(item, before=before, after=ahead), _Item(element, _plain(item.before), behind))
     return replace(row, items=(*row.items[:place], *pair, *row.items[place + 1 :]))
 
@@ -216,7 +218,7 @@ def _delete(row: _Row, index: int) -> _Row:
         merged = replace(previous, before=item.before, after=item.after)
     elif not last and not _breaks(item):
         merged = previous  # the next item moves up to this one's place
-    elif _has_newline(previous.before) and not _has_newline(previous.after):  # comma first
+    elif _comma_first(previous):
         if bare_end:
             merged = replace(previous, before=_NOTHING, after=_join(previous.before, item.after))
         else:
@@ -253,6 +255,14 @@ def _has_newline(gap: Gap) -> bool:
 
 def _breaks(item: _Item) -> bool:
     return _has_newline(item.before) or _has_newline(item.after)
+
+
+def _comma_first(item: _Item) -> bool:
+    return _has_newline(item.before) and not _has_newline(item.after)
+
+
+def _line_break(item: _Item) -> Gap:
+    return item.after if _has_newline(item.after) else item.before
 
 
 def _plain(gap: Gap) -> Gap:
