@@ -10,6 +10,7 @@ from rewriter.locality import locality
 from rewriter.types import CACHE_DIR, LOCAL_FILES_ONLY, Failure, HubCall, Rejection, Trace, Value
 
 _BOTH = frozenset({CACHE_DIR, LOCAL_FILES_ONLY})
+_ALL = _BOTH | {"subfolder", "revision"}
 _NO_KEYWORDS = frozenset({"type", "_scope_", "_delete_"})
 
 
@@ -61,7 +62,7 @@ _TABLE = {
     "VideoAutoencoderKL": _Loader(
         "VideoAutoencoderKL.__init__",
         "from_pretrained micro_batch_size cache_dir local_files_only subfolder scaling_factor",
-        (_Call("diffusers", "AutoencoderKL", _BOTH),),
+        (_Call("diffusers", "AutoencoderKL", _BOTH | {"subfolder"}),),
     ),
     "VideoAutoencoderKLTemporalDecoder": _Loader(
         "VideoAutoencoderKLTemporalDecoder.__init__",
@@ -89,8 +90,8 @@ _TABLE = {
         _model("OpenSoraVAE_V1_3_Pipline", frozenset()),
     ),
     "STDiT2-XL/2": _Loader("STDiT2_XL_2", "from_pretrained", _model("STDiT2", frozenset()), open=True),
-    "STDiT3-XL/2": _Loader("STDiT3_XL_2", "from_pretrained", _model("STDiT3", _BOTH), open=True),
-    "STDiT3-3B/2": _Loader("STDiT3_3B_2", "from_pretrained", _model("STDiT3", _BOTH), open=True),
+    "STDiT3-XL/2": _Loader("STDiT3_XL_2", "from_pretrained", _model("STDiT3", _ALL), open=True),
+    "STDiT3-3B/2": _Loader("STDiT3_3B_2", "from_pretrained", _model("STDiT3", _ALL), open=True),
 }
 
 
@@ -131,8 +132,6 @@ def _happens(call: _Call, repo: Value, values: Mapping[str, Value]) -> bool:
 
 def _hub_call(call: _Call, repo: Value, values: Mapping[str, Value]) -> HubCall:
     repo_id = call.repo_id or (repo.value if isinstance(repo.value, str) else None)
-    subfolder = values.get("subfolder")
-    given = subfolder.value if subfolder is not None and isinstance(subfolder.value, str) else None
     return HubCall(
         callee=f"{call.class_name}.from_pretrained",
         kind="from_pretrained",
@@ -144,7 +143,13 @@ def _hub_call(call: _Call, repo: Value, values: Mapping[str, Value]) -> HubCall:
         repo_id=repo_id,
         repo_text=repo_id if repo_id is not None else repo.text,
         hard_coded=call.repo_id is not None,
-        subfolder=call.subfolder or (given if call.class_name == "AutoencoderKL" else None),
-        reached=frozenset(key for key in call.carries if key in values),
+        subfolder=call.subfolder or _carried(call, "subfolder", values),
+        revision=_carried(call, "revision", values),
+        reached=frozenset(key for key in call.carries & _BOTH if key in values),
         certain=repo.literal or call.when == "always",
     )
+
+
+def _carried(call: _Call, key: str, values: Mapping[str, Value]) -> str | None:
+    value = values[key].value if key in call.carries and key in values else None
+    return value if isinstance(value, str) else None

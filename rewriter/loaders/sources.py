@@ -17,6 +17,8 @@ _LEADS_ON = re.compile(
     r"\.\s*from_pretrained\b|[\"']from_pretrained[\"']\s*\)|\b(?:hf_hub_download|snapshot_download|build_module)\b|\.build\("
 )
 
+LEADING = frozenset({"hf_hub_download", "snapshot_download", "build_module"})
+
 
 class Sources:
     """The loaders of a checkout. Nothing is read before it is asked for, and nothing is ever executed.
@@ -30,6 +32,7 @@ class Sources:
     def __init__(self, root: str, package: str = "opensora", overlay: Mapping[str, bytes] | None = None) -> None:
         self.root = root
         self.package = package
+        self._inner_import = re.compile(rf"^[ \t]+(?:from\s+(?:\.|{package}\b)|import\s+{package}\b)", re.MULTILINE)
         self.overlay: Mapping[str, bytes] = overlay or {}
         self.problems: list[tuple[str, int, str]] = []
         self._data: dict[str, bytes] | None = None
@@ -126,22 +129,30 @@ class Sources:
 
     def _looks_on(self, unit: Unit, name: str) -> bool:
         text = unit.text_of(name)
-        if _LEADS_ON.search(text):
+        if _LEADS_ON.search(text) or self._inner_import.search(text):
             return True
         imports = unit.imports()
         for word in unit.names():
             if word not in text:
                 continue
             if word in imports:
-                module, original = imports[word]
-                if self.inside(module) and (target := self.module(module)) is not None:
-                    if original is None or self.module(f"{module}.{original}"):
-                        continue  # a module's attribute: followed when it is called
-                    if self._leads_through(target, original):
-                        return True
+                if self._import_leads(text, *imports[word]):
+                    return True
             elif word != name and self.leads_on(unit, word):
                 return True
         return any(self.inside(star) for star in unit.stars())
+
+    def _import_leads(self, text: str, module: str, original: str | None) -> bool:
+        """Whether an imported name may lead to a hub call in ``text``."""
+        if original in LEADING:
+            return True
+        if not self.inside(module):
+            return False
+        inner = self.module(module if original is None else f"{module}.{original}")
+        if inner is not None:  # a module: its names are used with a dot
+            return any(f".{each}" in text and self._leads_through(inner, each) for each in inner.names())
+        target = self.module(module)
+        return target is not None and original is not None and self._leads_through(target, original)
 
     def _leads_through(self, unit: Unit, name: str) -> bool:
         """:meth:`leads_on` for a name that ``unit`` may itself import."""

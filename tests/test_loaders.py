@@ -1,0 +1,504 @@
+"""What is read from loaders' sources: which Hub calls remain for given keywords, and what reaches them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from conftest import FIXTURES
+from loading import only, repos, sources, trace, values
+
+from rewriter.loaders import Sources
+from rewriter.types import Value
+
+BOTH = {"cache_dir", "local_files_only"}
+
+
+# --- the four releases, by their fixtures: FACTS of each type -------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tag", "type_name", "keywords", "expected", "rejected"),
+    [
+        ("v1.0", "t5", {"from_pretrained": "./pretrained_models/t5_ckpts"},
+         [("./pretrained_models/t5_ckpts/t5-v1_1-xxl", set())] * 2, True),
+        ("v1.0", "VideoAutoencoderKL", {"from_pretrained": "o/n"}, [("o/n", set())], True),
+        ("v1.0", "VideoAutoencoderKLTemporalDecoder", {"from_pretrained": "o/n"}, [("o/n", set())], True),
+        ("v1.0", "clip", {"from_pretrained": "o/n"}, [("o/n", set())] * 2, True),
+        ("v1.0", "classes", {"num_classes": 3}, [], True),
+        ("v1.1", "t5", {"from_pretrained": "DeepFloyd/t5-v1_1-xxl"}, [("DeepFloyd/t5-v1_1-xxl", BOTH)] * 2, False),
+        ("v1.1", "VideoAutoencoderKL", {"from_pretrained": "o/n"}, [("o/n", BOTH)], False),
+        ("v1.1", "STDiT2-XL/2", {"from_pretrained": "o/n"}, [("o/n", set())], False),
+        ("v1.2", "OpenSoraVAE_V1_2", {"from_pretrained": "o/n"},
+         [("o/n", set()), ("PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers", {"local_files_only"})], True),
+        ("v1.2", "STDiT3-XL/2", {"from_pretrained": "o/n"}, [("o/n", BOTH)], False),
+        ("v1.3", "t5", {"from_pretrained": "o/n"}, [("o/n", BOTH)] * 2, False),
+        ("v1.3", "OpenSoraVAE_V1_3", {"from_pretrained": "o/n"}, [("o/n", set())], True),
+        ("v1.3", "OpenSoraVAE_V1_3", {"from_pretrained": "/home/someone/x", "force_huggingface": True},
+         [("/home/someone/x", set())], True),
+        ("v1.3", "classes", {"num_classes": 3}, [], True),
+    ],
+)  # fmt: skip
+def test_each_release_loads_what_its_loaders_say(
+    tag: str, type_name: str, keywords: dict[str, object], expected: list[tuple[str, set[str]]], rejected: bool
+) -> None:
+    given = values(**keywords, cache_dir="/models", local_files_only=True)
+    result = Sources(str(FIXTURES / tag)).trace(type_name, given)
+    assert result.found
+    assert [(call.repo_id, set(call.reached)) for call in result.calls] == expected
+    assert any(each.key == "cache_dir" and not each.chain for each in result.rejections) == rejected
+    assert ("cache_dir" in result.accepts) != rejected
+    assert not result.unknown
+
+
+def test_the_hidden_repo_is_named_with_its_subfolder_and_the_way_to_it() -> None:
+    result = Sources(str(FIXTURES / "v1.2")).trace("OpenSoraVAE_V1_2", values(from_pretrained=None))
+    hidden = only(result)
+    assert hidden.repo_id == "PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers"
+    assert (hidden.subfolder, hidden.hard_coded, hidden.library) == ("vae", True, "diffusers")
+    functions = ["OpenSoraVAE_V1_2", "VideoAutoencoderPipeline.__init__", "VideoAutoencoderKL.__init__"]
+    assert [step.function for step in hidden.chain] == functions
+    assert hidden.chain[-1].line == hidden.line
+
+
+@pytest.mark.parametrize("tag", ["v1.1", "v1.2"])
+def test_t5_of_v1_1_takes_one_repo_id_and_nothing_else(tag: str) -> None:
+    loaders = Sources(str(FIXTURES / tag))
+    wrong = loaders.trace("t5", values(from_pretrained="./t5"))
+    assert [failure.text for failure in wrong.failures] == ["from_pretrained in self.available_models"]
+    assert not loaders.trace("t5", values(from_pretrained="DeepFloyd/t5-v1_1-xxl")).failures
+
+
+def test_an_existing_checkpoint_is_read_from_disk(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    loaders = Sources(str(FIXTURES / "v1.2"))
+    there = loaders.trace("STDiT3-XL/2", values(from_pretrained=str(tmp_path / "weights")))
+    assert there.calls == ()
+    assert repos(loaders.trace("STDiT3-XL/2", values(from_pretrained=str(tmp_path / "gone")))) == [
+        str(tmp_path / "gone")
+    ]
+
+
+def test_load_checkpoint_of_v1_3_downloads_one_file_of_a_repo() -> None:
+    call = only(Sources(str(FIXTURES / "v1.3")).trace("PixArt-XL/2", values(from_pretrained="org/name/model.pth")))
+    assert (call.kind, call.repo_id, call.filename) == ("hf_hub_download", "org/name", "model.pth")
+
+
+def test_the_keywords_that_a_nested_factory_forwards_are_rejected_further_in() -> None:
+    given = values(from_pretrained="o/n/f.pt", cache_dir="/models")
+    result = Sources(str(FIXTURES / "v1.3")).trace("VAE_Temporal_SD", given)
+    rejection = next(each for each in result.rejections if each.key == "cache_dir")
+    assert rejection.function == "VAE_Temporal.__init__"
+    assert [step.function for step in rejection.chain] == ["VAE_Temporal_SD"]
+
+
+# --- registering ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ('@MODELS.register_module("a-b")\nclass C:\n    def __init__(self): pass\n', "a-b"),
+        ("@MODELS.register_module(name='a-b')\ndef f(): pass\n", "a-b"),
+        ("@MODELS.register_module()\nclass Cls:\n    def __init__(self): pass\n", "Cls"),
+        ("@MODELS.register_module(force=True)\ndef func(): pass\n", "func"),
+        ('@other\n@MODELS.register_module("x")\n@torch.no_grad()\ndef func(): pass\n', "x"),
+        ('@MODELS.register_module(name=["one", "two"])\ndef func(): pass\n', "two"),
+        ('@MODELS.register_module(\n    "long",\n)\ndef func(): pass\n', "long"),
+        ('def func(): pass\nMODELS.register_module(name="x", module=func)\n', "x"),
+        ('def func(): pass\nMODELS.register_module("y")(func)\n', "y"),
+        ("def func(): pass\nMODELS.register_module()(func)\n", "func"),
+    ],
+)
+def test_every_way_of_registering_is_seen(tmp_path: Path, source: str, name: str) -> None:
+    loaders = sources(tmp_path, loaders="from opensora.registry import MODELS\n" + source)
+    assert name in loaders.known_types()
+    assert loaders.trace(name, {}).found
+
+
+def test_a_registry_may_have_another_name_here(tmp_path: Path) -> None:
+    text = "from opensora.registry import MODELS as M\n@M.register_module('x')\ndef f(): pass\n"
+    assert sources(tmp_path, loaders=text).known_types() == ["x"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from opensora.registry import DATASETS\n@DATASETS.register_module('x')\ndef f(): pass\n",
+        "from opensora.registry import MODELS\n# @MODELS.register_module('x')\ndef f(): pass\n",
+    ],
+)
+def test_other_registries_and_comments_register_no_model(tmp_path: Path, source: str) -> None:
+    assert sources(tmp_path, loaders=source).known_types() == []
+
+
+def test_an_unregistered_type_is_not_found(tmp_path: Path) -> None:
+    assert not sources(tmp_path).trace("nothing", values(from_pretrained="o/n")).found
+
+
+def test_a_definition_shown_in_a_docstring_is_not_taken_for_one(tmp_path: Path) -> None:
+    source = '''
+    NOTE = """
+def f(from_pretrained):
+    return None
+"""
+
+    @MODELS.register_module("x")
+    def f(from_pretrained, cache_dir=None):
+        from transformers import AutoModel
+
+        return AutoModel.from_pretrained(from_pretrained, cache_dir=cache_dir)
+    '''
+    source = "\n".join(line[4:] if line.startswith("    ") else line for line in source.splitlines())
+    result = trace(tmp_path, source, "x", from_pretrained="o/n", cache_dir="/c")
+    assert only(result).reached == {"cache_dir"}
+
+
+# --- odd files --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (b'@MODELS.register_module("bad")\ndef f(:\n', "parse"),
+        (b'x = "\0"\n@MODELS.register_module("bad")\ndef f(): pass\n', "NUL"),
+        (b'# register_module \xff\n@MODELS.register_module("bad")\ndef f(): pass\n', "utf-8"),
+        (b"# coding: none-such\n# register_module\n", "none-such"),
+        (b'@MODELS.register_module("bad")\ndef f(): return ' + b"(" * 5000 + b")" * 5000, ""),
+    ],
+)
+def test_a_broken_file_is_reported_and_passed_over(tmp_path: Path, data: bytes, word: str) -> None:
+    loaders = sources(tmp_path, good="from opensora.registry import MODELS\n@MODELS.register_module()\ndef g(): pass\n")
+    (tmp_path / "opensora" / "bad.py").write_bytes(data)
+    assert loaders.trace("g", {}).found
+    loaders.trace("bad", values(from_pretrained="o/n"))
+    assert [os.path.basename(path) for path, _, _ in loaders.problems] == ["bad.py"]
+    assert word in loaders.problems[0][2]
+
+
+@pytest.mark.parametrize("newline", ["\r\n", "\r"])
+def test_line_ends_and_a_byte_order_mark_change_nothing(tmp_path: Path, newline: str) -> None:
+    text = (
+        "from transformers import AutoModel\nfrom opensora.registry import MODELS\n\n\n@MODELS.register_module()\n"
+        "def f(path):\n    return AutoModel.from_pretrained(path)\n"
+    )
+    loaders = sources(tmp_path)
+    (tmp_path / "opensora" / "f.py").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", newline).encode())
+    call = only(loaders.trace("f", values(path="o/n")))
+    assert (call.line, call.column) == (7, 11)
+
+
+def test_no_package_at_all_is_no_error(tmp_path: Path) -> None:
+    assert Sources(str(tmp_path)).known_types() == []
+
+
+def test_a_cyclic_import_and_endless_recursion_come_to_an_end(tmp_path: Path) -> None:
+    loaders = sources(
+        tmp_path,
+        a="from opensora.b import g\nfrom opensora.registry import MODELS, build_module\n"
+        "@MODELS.register_module()\ndef f(x):\n    build_module\n    return g(x)\n",
+        b="from opensora.a import f\ndef g(x):\n    return f(x)\n",
+    )
+    result = loaders.trace("f", values(x=1))
+    assert any("calls itself" in note for note in result.unknown)
+
+
+# --- following --------------------------------------------------------------------------------
+
+
+def test_calls_are_followed_through_modules_and_packages(tmp_path: Path) -> None:
+    loaders = sources(
+        tmp_path,
+        **{"models/__init__": "from .inner import *\n"},
+        **{
+            "models/inner": "from huggingface_hub import snapshot_download as fetch\n"
+            "def get(repo, **kw):\n    return fetch(repo, **kw)\n"
+        },
+        loaders="import opensora.models.inner as m\nfrom opensora.models import get\n"
+        "from opensora.registry import MODELS\n"
+        "@MODELS.register_module()\ndef f(a, b, cache_dir=None):\n"
+        "    get(a, cache_dir=cache_dir)\n    m.get(b, cache_dir='/elsewhere')\n",
+    )
+    result = loaders.trace("f", values(a="o/a", b="o/b", cache_dir="/c"))
+    assert [(call.kind, call.repo_id, set(call.reached)) for call in result.calls] == [
+        ("snapshot_download", "o/a", {"cache_dir"}),
+        ("snapshot_download", "o/b", set()),
+    ]
+
+
+def test_a_key_counts_as_reached_only_if_the_config_gives_it(tmp_path: Path) -> None:
+    source = """
+    from transformers import AutoModel
+    @MODELS.register_module()
+    def f(path, cache_dir=None):
+        AutoModel.from_pretrained(path, cache_dir=cache_dir)
+    """
+    assert only(trace(tmp_path, source, "f", path="o/n")).reached == frozenset()
+    assert only(trace(tmp_path, source, "f", path="o/n", cache_dir=None)).reached == {"cache_dir"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "arrives"),
+    [
+        ("cache_dir", True),
+        ("os.path.expanduser(cache_dir)", True),
+        ("cache_dir or None", True),
+        ("str(cache_dir)", True),
+        ("os.path.join(cache_dir, 'sub')", False),
+        ("None", False),
+        ("path", False),
+    ],
+)
+def test_only_the_same_directory_counts_as_reached(tmp_path: Path, expression: str, arrives: bool) -> None:
+    source = f"""
+    import os
+    from transformers import AutoModel
+    @MODELS.register_module()
+    def f(path, cache_dir=None):
+        where = {expression}
+        AutoModel.from_pretrained(path, cache_dir=where)
+    """
+    assert bool(only(trace(tmp_path, source, "f", path="o/n", cache_dir="/c")).reached) == arrives
+
+
+def test_keywords_travel_in_dicts_and_on_objects(tmp_path: Path) -> None:
+    source = """
+    from transformers import AutoModel, PretrainedConfig
+    class Config(PretrainedConfig):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+    class Model:
+        def __init__(self, config):
+            self.config = config
+            self.load()
+        def load(self):
+            AutoModel.from_pretrained(self.config.path, **self.config.rest)
+    @MODELS.register_module()
+    def f(path, **kwargs):
+        name = kwargs.pop("subfolder", None)
+        rest = {**kwargs, "subfolder": name}
+        rest.update(revision="abc")
+        return Model(Config(path=path, rest=rest))
+    """
+    call = only(trace(tmp_path, source, "f", path="o/n", subfolder="s", cache_dir="/c"))
+    assert (call.subfolder, call.revision, call.reached) == ("s", "abc", {"cache_dir"})
+
+
+def test_a_condition_that_cannot_be_decided_makes_calls_uncertain(tmp_path: Path) -> None:
+    source = """
+    import torch
+    from transformers import AutoModel
+    @MODELS.register_module()
+    def f(path):
+        if torch.cuda.is_available():
+            AutoModel.from_pretrained("o/gpu")
+        else:
+            AutoModel.from_pretrained("o/cpu")
+        AutoModel.from_pretrained(path)
+    """
+    result = trace(tmp_path, source, "f", path="o/n")
+    assert [(call.repo_id, call.certain) for call in result.calls] == [
+        ("o/gpu", False),
+        ("o/cpu", False),
+        ("o/n", True),
+    ]
+
+
+def test_what_follows_a_possible_return_is_uncertain_and_what_follows_a_possible_raise_is_not(tmp_path: Path) -> None:
+    source = """
+    import torch
+    from transformers import AutoModel
+    @MODELS.register_module()
+    def f():
+        if torch.a():
+            raise ValueError
+        AutoModel.from_pretrained("o/first")
+        if torch.b():
+            return
+        AutoModel.from_pretrained("o/second")
+    """
+    result = trace(tmp_path, source, "f")
+    assert [(call.repo_id, call.certain) for call in result.calls] == [("o/first", True), ("o/second", False)]
+
+
+def test_branches_do_not_see_each_other_and_are_joined_after(tmp_path: Path) -> None:
+    source = """
+    import torch
+    from transformers import AutoModel
+    @MODELS.register_module()
+    def f(path, cache_dir=None):
+        kwargs = dict(cache_dir=cache_dir)
+        if torch.a():
+            kwargs["cache_dir"] = None
+        else:
+            AutoModel.from_pretrained("o/else", **kwargs)
+        AutoModel.from_pretrained("o/after", **kwargs)
+    """
+    result = trace(tmp_path, source, "f", path="o/n", cache_dir="/c")
+    assert [(call.repo_id, set(call.reached)) for call in result.calls] == [
+        ("o/else", {"cache_dir"}),
+        ("o/after", set()),
+    ]
+
+
+def test_one_of_two_repos_is_listed_as_both(tmp_path: Path) -> None:
+    source = """
+    import torch
+    from transformers import AutoModel
+    @MODELS.register_module()
+    def f(path):
+        AutoModel.from_pretrained("o/large" if torch.a() else path)
+    """
+    result = trace(tmp_path, source, "f", path="o/n")
+    assert [(c.repo_id, c.hard_coded, c.certain) for c in result.calls] == [
+        ("o/large", True, False),
+        ("o/n", False, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("condition", "taken"),
+    [
+        ("path is not None", True),
+        ("not path", False),
+        ("path == 'o/n' and flag", True),
+        ("flag and path is None", False),
+        ("path in ['o/n', 'x']", True),
+        ("'zzz' in path", False),
+        ("isinstance(path, str)", True),
+        ("path.endswith('.pt') or path.endswith('.pth')", False),
+        ("os.path.exists(path)", False),
+        ("len(path) > 2", True),
+        ("path.split('/')[-1] == 'n'", True),
+        ("f'{path}.bin' != 'o/n.bin'", False),
+    ],
+)
+def test_conditions_on_known_values_are_decided(tmp_path: Path, condition: str, taken: bool) -> None:
+    source = f"""
+    import os
+    from transformers import AutoModel
+    @MODELS.register_module()
+    def f(path, flag=True):
+        if {condition}:
+            AutoModel.from_pretrained(path)
+    """
+    result = trace(tmp_path, source, "f", path="o/n")
+    assert [call.certain for call in result.calls] == ([True] if taken else [])
+
+
+def test_a_config_value_that_is_no_literal_decides_nothing_and_is_shown_as_written(tmp_path: Path) -> None:
+    source = """
+    from transformers import AutoModel
+    @MODELS.register_module()
+    def f(path, cache_dir=None):
+        AutoModel.from_pretrained(path, cache_dir=cache_dir)
+    """
+    open_value = Value(False, None, 'os.environ["REPO"]')
+    call = only(trace(tmp_path, source, "f", path=open_value, cache_dir=Value(False, None, "DIR")))
+    assert (call.repo_id, call.repo_text, call.reached) == (None, 'os.environ["REPO"]', {"cache_dir"})
+
+
+def test_a_nested_config_dict_is_built_and_answers_for_itself(tmp_path: Path) -> None:
+    source = """
+    from transformers import AutoModel
+    @MODELS.register_module()
+    class Inner:
+        def __init__(self, path, cache_dir=None):
+            self.model = AutoModel.from_pretrained(path, cache_dir=cache_dir)
+    @MODELS.register_module()
+    class Outer:
+        def __init__(self, inner):
+            self.inner = build_module(inner, MODELS)
+    """
+    inner = {"type": "Inner", "path": "o/n", "cache_dir": "/c", "wrong": 1}
+    result = trace(tmp_path, source, "Outer", inner=inner)
+    assert (only(result).via, only(result).reached) == (("inner",), {"cache_dir"})
+    assert [(each.key, each.via) for each in result.rejections] == [("wrong", ("inner",))]
+
+
+def test_what_cannot_be_followed_is_said(tmp_path: Path) -> None:
+    source = """
+    import json
+    from opensora.gone import helper
+    @MODELS.register_module()
+    def f(path):
+        build_module(json.load(path), MODELS)
+        build_module(dict(type="nowhere"), MODELS)
+        helper(path)
+        json.load(path).from_pretrained("o/n")
+    """
+    notes = trace(tmp_path, source, "f", path="x").unknown
+    assert len(notes) == 4
+    assert any("what it builds cannot be told" in note for note in notes)
+    assert any('"nowhere" is not registered' in note for note in notes)
+    assert any("opensora.gone.helper is not in the sources" in note for note in notes)
+    assert any("from_pretrained(...)" in note for note in notes)
+
+
+def test_a_checkout_class_with_its_own_from_pretrained_is_no_hub_call(tmp_path: Path) -> None:
+    source = """
+    from transformers import PreTrainedModel
+    class Own(PreTrainedModel):
+        @classmethod
+        def from_pretrained(cls, path):
+            return cls()
+    class Inherited(PreTrainedModel):
+        pass
+    @MODELS.register_module()
+    def f(path):
+        Own.from_pretrained(path)
+        Inherited.from_pretrained(path)
+    """
+    call = only(trace(tmp_path, source, "f", path="o/n"))
+    assert (call.library, call.class_name) == ("opensora", "Inherited")
+
+
+def test_a_dataclass_config_takes_its_fields_and_nothing_else(tmp_path: Path) -> None:
+    source = """
+    from dataclasses import dataclass
+    from transformers import AutoModel
+    @dataclass
+    class Config:
+        path: str
+        cache_dir: str = None
+    @MODELS.register_module()
+    def f(path, **kwargs):
+        config = Config(path=path, **kwargs)
+        AutoModel.from_pretrained(config.path, cache_dir=config.cache_dir)
+    """
+    result = trace(tmp_path, source, "f", path="o/n", cache_dir="/c", local_files_only=True)
+    assert only(result).reached == {"cache_dir"}
+    assert [each.key for each in result.rejections] == ["local_files_only"]
+
+
+def test_overlay_bytes_stand_for_the_file(tmp_path: Path) -> None:
+    loaders = sources(tmp_path, f="from opensora.registry import MODELS\n@MODELS.register_module()\ndef f(): pass\n")
+    path = str(tmp_path / "opensora" / "f.py")
+    edited = (tmp_path / "opensora" / "f.py").read_bytes().replace(b"f()", b"f(cache_dir=None)")
+    assert loaders.trace("f", {}).accepts == frozenset()
+    assert Sources(str(tmp_path), overlay={path: edited}).trace("f", {}).accepts == {"cache_dir"}
+
+
+def test_reading_executes_nothing(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    source = f"""
+    open({str(canary)!r}, "w").close()
+    @MODELS.register_module()
+    def f(path=open({str(canary)!r}, "w")):
+        open({str(canary)!r}, "w").close()
+    """
+    assert trace(tmp_path, source, "f").found
+    assert not canary.exists()
+
+
+def test_traces_are_told_apart_by_the_values_that_matter(tmp_path: Path) -> None:
+    loaders = sources(
+        tmp_path,
+        f="from transformers import AutoModel\nfrom opensora.registry import MODELS\n@MODELS.register_module()\n"
+        "def f(path, size=1, big=False):\n    if big:\n        AutoModel.from_pretrained(path)\n",
+    )
+    assert repos(loaders.trace("f", values(path="o/a", size=1, big=True))) == ["o/a"]
+    assert repos(loaders.trace("f", values(path="o/b", size=2, big=True))) == ["o/b"]
+    assert repos(loaders.trace("f", values(path="o/b", size=3, big=False))) == []
+    assert repos(loaders.trace("f", values(path="o/a", size=9, big=True))) == ["o/a"]
