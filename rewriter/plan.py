@@ -18,6 +18,7 @@ from rewriter.types import (
     ConfigFile,
     FileEdit,
     Finding,
+    Ignore,
     Problem,
     SourceChange,
     Trace,
@@ -38,7 +39,7 @@ class FileResult:
     """What one config file came to: picklable, one a file.
 
     ``old`` is what was read (None: it could not be); ``new`` is what ``rewrite`` would write, equal to ``old`` where
-    nothing changes.
+    nothing changes. ``ignores``: its ignore comments. ``passed_over``: lines of components that nobody selected.
     """
 
     path: str
@@ -47,6 +48,8 @@ class FileResult:
     findings: tuple[Finding, ...] = ()
     old: bytes | None = None
     new: bytes | None = None
+    ignores: tuple[Ignore, ...] = ()
+    passed_over: tuple[int, ...] = ()
 
     @property
     def changes(self) -> tuple[ConfigChange, ...]:
@@ -250,7 +253,10 @@ class Planner:
         findings = self._others(target, config, [component for component, _ in picked])
         findings += self._unknown_bases(target, config)
         new = self._edited(target.path, data, decisions)
-        return FileResult(target.path, root, tuple(decisions), tuple(findings), data, new)
+        looked_at = {component.span.line for component, _ in picked}
+        passed_over = {component.span.line for component in config.components} - looked_at
+        return FileResult(target.path, root, tuple(decisions), tuple(findings), data, new, config.ignores,
+                          tuple(sorted(passed_over)))  # fmt: skip
 
     def _edited(self, path: str, data: bytes, decisions: Sequence[Decision]) -> bytes:
         changes = [change for decision in decisions for change in decision.changes]

@@ -65,12 +65,12 @@ def counted(number: int, word: str) -> str:
     return f"{number} {word}" + ("" if number == 1 else "s")
 
 
-def check_summary(plan: Plan) -> str:
+def check_summary(files: int, found: Iterable[Finding]) -> str:
     """The last line of ``check``."""
-    findings = ordered(plan.all_findings)
+    findings = ordered(found)
     errors = sum(finding.severity == "error" for finding in findings)
     warnings = len(findings) - errors
-    read = counted(len(plan.results), "file")
+    read = counted(files, "file")
     if not findings:
         return f"{read} read, nothing found"
     by_code = Counter(finding.code for finding in findings)
@@ -100,7 +100,7 @@ def rewritten(plan: Plan, cwd: str, *, would: bool) -> Iterator[str]:
             yield f"{verb} {printable(shown(edit.path, cwd))}: {names}"
 
 
-def rewrite_summary(plan: Plan, *, would: bool) -> Iterator[str]:
+def rewrite_summary(plan: Plan, findings: Iterable[Finding], *, would: bool) -> Iterator[str]:
     """The last two lines of ``rewrite``: files, then components."""
     changed = len(plan.config_edits)
     verb = "to rewrite" if would else "rewritten"
@@ -114,6 +114,6 @@ def rewrite_summary(plan: Plan, *, would: bool) -> Iterator[str]:
     )  # fmt: skip
     parts = [f"{counts[key]} {word}" for key, word in words if counts[key] or key in ("set", "cannot")]
     yield "components: " + ", ".join(parts)
-    refused = Counter(finding.code for finding in plan.all_findings if finding.severity == "error")
+    refused = Counter(finding.code for finding in ordered(findings) if finding.severity == "error")
     if refused:
         yield "refused by: " + ", ".join(f"{code} x{count}" for code, count in sorted(refused.items()))

@@ -18,6 +18,9 @@ COMMANDS = {
     "verify": "Prove that what lies in cache_dir is whole, loads, and builds, offline.",
     "lock": "Write down which weights the configs need, with their hashes.",
     "adopt": "Turn a flat download or clone into the standard cache layout.",
+    "settings": "Print the settings that hold and where each comes from.",
+    "schema": "Print the JSON Schema of the json output format.",
+    "completion": "Print the shell completion of bash, zsh or fish.",
     "rules": "List the findings, or explain one of them.",
 }
 

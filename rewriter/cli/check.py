@@ -14,38 +14,43 @@ Examples:
   opensora-rewriter check                                   # the checkout around you
   opensora-rewriter check . --all-configs --cache-dir /models/hf/hub
   opensora-rewriter check configs/opensora-v1-2/inference/sample.py --must-exist
+  opensora-rewriter check . --output-format sarif --output-file opensora-rewriter.sarif
 """
 
 
 @click.command("check", epilog=EPILOG)
-@common.selection_options
-@common.cache_options
+@common.shared(cache=True, output=True)
 @click.option("--must-exist", is_flag=True, help="A local path that does not exist is an error.")
-def command(
-    paths: tuple[str, ...], all_configs: bool, include: tuple[str, ...], exclude: tuple[str, ...],
-    components: tuple[str, ...], all_components: bool, opensora_source: str | None, quiet: bool, verbose: bool,
-    cache_dirs: tuple[str, ...], local_files_only: bool, must_exist: bool,
-) -> None:  # fmt: skip
+def command(chosen: common.Chosen, must_exist: bool) -> None:
     """Say which components do not load from a local cache. Without --cache-dir any absolute directory will do."""
     from dataclasses import replace
 
     from rewriter import plan, report
 
-    directories = common.parse_cache_dirs(cache_dirs)
-    request = common.base_request(components, all_components, directories, local_files_only)
-    request = replace(request, checking=True, must_exist=must_exist)
-    selection = common.select(paths, all_configs, include, exclude)
-    result = plan.check(selection.targets, request, common.loaders(opensora_source))
+    request = replace(chosen.request(), checking=True, must_exist=must_exist)
+    selection = chosen.select()
+    result = plan.check(selection.targets, request, chosen.loaders())
     cwd = os.getcwd()
-    findings = [*selection.findings, *result.all_findings]
+    findings = chosen.kept([*selection.findings, *result.all_findings], result.results, unused=True)
+    failed = any(finding.severity == "error" for finding in findings)
+    if chosen.output_format != "full" or chosen.output_file:
+        from rewriter import __version__, formats
+
+        cure = None
+        if chosen.output_format == "sarif" and request.keys_possible:
+            cure = plan.rewrite(selection.targets, replace(request, checking=False), chosen.loaders())
+        told = formats.of_plan("check", result, version=__version__, cwd=cwd, exit_code=int(failed),
+                               findings=findings, cure=cure)  # fmt: skip
+        if chosen.emit(told):
+            raise SystemExit(common.FOUND if failed else 0)
     for line in report.full(findings, cwd):
         click.echo(line)
-    if verbose:
+    if chosen.verbose:
         for line in report.verdicts(result.results, cwd):
             click.echo(line)
-    if not quiet:
+    if not chosen.quiet:
         for note in result.notes:
             click.echo(f"note: {note}", err=True)
-        click.echo(report.check_summary(result))
-    if any(finding.severity == "error" for finding in findings):
+        click.echo(report.check_summary(len(result.results), findings))
+    if failed:
         raise SystemExit(common.FOUND)

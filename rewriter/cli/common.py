@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
-from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from rewriter.request import DEFAULT_COMPONENTS, Request
-from rewriter.types import CACHE_DIR
+from rewriter.settings import Settings, SettingsError, load, with_cache_dirs, with_options
+from rewriter.types import CACHE_DIR, Finding
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from rewriter.checkout import Selection
+    from rewriter.formats import Report
+    from rewriter.lock import Lock
+    from rewriter.plan import FileResult, Loaders
+
+Command = Callable[..., Any]
 
 FOUND = 1  # exit code: findings
 FAILED = 2  # exit code: wrong usage or a failure of the run itself
+
+OUTPUT_FORMATS = ("full", "concise", "json", "github", "sarif")
 
 
 def fail(message: str, remedy: str = "") -> NoReturn:
@@ -37,50 +48,197 @@ def warn(message: str, remedy: str = "") -> None:
         click.echo("  " + printable(remedy), err=True)
 
 
-def selection_options(command: Command) -> Command:
-    """PATH and the options that say which files and which components."""
-    for option in reversed(
-        [
-            click.argument("paths", nargs=-1, metavar="[PATH]..."),
-            click.option("--all-configs", is_flag=True, help="Every configs/**/*.py, not only **/inference/*.py."),
-            click.option("--include", multiple=True, metavar="GLOB", help="Files to take instead (repeatable)."),
-            click.option("--exclude", multiple=True, metavar="GLOB", help="Files to leave out (repeatable)."),
-            click.option("--component", "components", multiple=True, metavar="NAME",
-                         help=f"Component to look at (repeatable; default {', '.join(DEFAULT_COMPONENTS)})."),
-            click.option("--all-components", is_flag=True, help="Every component that loads from the Hub."),
-            click.option("--opensora-source", metavar="DIR", help="Checkout whose opensora/ holds the loaders."),
-            click.option("-q", "--quiet", is_flag=True, help="Only findings and errors."),
-            click.option("-v", "--verbose", is_flag=True, help="Every component and every note."),
-        ]
-    ):  # fmt: skip
-        command = option(command)
-    return command
+# --- options -----------------------------------------------------------------------------------
 
 
-def cache_options(command: Command) -> Command:
-    """``--cache-dir`` and ``--local-files-only``, the same for ``check`` and ``rewrite``."""
-    command = click.option(
-        "--local-files-only", is_flag=True, help="Also local_files_only=True, where the loader takes it."
-    )(command)
-    return click.option(
-        "--cache-dir", "cache_dirs", multiple=True, metavar="[COMPONENT=]DIR",
-        help="The hub cache, for every component or for one (repeatable).",
-    )(command)  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What the shared options say, the settings of file and environment merged in."""
+
+    paths: tuple[str, ...]
+    settings: Settings
+    all_components: bool
+    quiet: bool
+    verbose: bool
+    output_format: str
+    output_file: str | None
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The names to select."""
+        return self.settings.components or DEFAULT_COMPONENTS
+
+    @property
+    def traced(self) -> tuple[str, ...] | None:
+        """The names to trace; None: every component."""
+        return None if self.all_components else self.components
+
+    def select(self) -> Selection:
+        """The files of the run; no file found, or a path that is not there, ends it with exit code 2."""
+        from rewriter import checkout
+
+        settings = self.settings
+        paths = self.paths or (".",)
+        try:
+            selection = checkout.select(
+                paths, all_configs=settings.all_configs, include=settings.include,
+                exclude=settings.exclude, cwd=os.getcwd(),
+            )  # fmt: skip
+        except checkout.NoSuchPath as error:
+            fail(str(error))
+        if not selection.targets:
+            fail(
+                f"no config file found in {', '.join(paths)}",
+                "name a checkout that holds configs/ (and --all-configs for more than inference), or config files",
+            )
+        return selection
+
+    def loaders(self) -> Loaders:
+        """The loaders of the run; ``--opensora-source`` may name a checkout or the opensora/ folder itself."""
+        from rewriter.plan import Loaders
+
+        source = self.settings.opensora_source
+        if source is None:
+            return Loaders()
+        place = os.path.abspath(os.path.expanduser(source))
+        root = os.path.dirname(place) if os.path.basename(place) == "opensora" else place
+        # configs/ has a folder opensora/ too, which holds no loaders
+        if any(
+            os.path.exists(os.path.join(root, "opensora", name)) for name in ("__init__.py", "registry.py", "models")
+        ):
+            return Loaders(root)
+        fail(f"--opensora-source {source} holds no opensora/ package", "name the root of an Open-Sora checkout")
+
+    def request(self, sets: Sequence[str] = (), unsets: Sequence[str] = ()) -> Request:
+        """The part of a request that ``check`` and ``rewrite`` share."""
+        for name in self.components:
+            if not name.isidentifier():
+                raise click.UsageError(f"--component {name!r} is not an identifier")
+        return Request(
+            components=self.components,
+            all_components=self.all_components,
+            cache_dir=self.settings.cache_dir,
+            cache_dirs=self.settings.cache_dirs,
+            sets=tuple(_absolute_set(*parse_set(text)) for text in sets),
+            unsets=tuple(parse_target(text, "--unset") for text in unsets),
+            local_files_only=self.settings.local_files_only,
+        )
+
+    def kept(self, findings: Iterable[Finding], results: Sequence[FileResult] = (), *,
+             unused: bool = False) -> list[Finding]:  # fmt: skip
+        """The findings that neither a comment nor the settings ignore; with ``unused``, idle comments too."""
+        settings = self.settings
+        ignores = {result.path: result.ignores for result in results if result.ignores}
+        found = list(findings)
+        if not (ignores or settings.ignore or settings.per_file_ignores):
+            return found
+        from rewriter import ignores as ignoring
+        from rewriter.rules import all_rules
+
+        not_asked = {code for code in all_rules() if "OSR1" <= code[:4] < "OSR9"}
+        if settings.cache_dir is None and not settings.cache_dirs:
+            not_asked.add("OSR003")
+        if not settings.local_files_only:
+            not_asked.add("OSR011")
+        kept, idle = ignoring.apply(
+            found, ignores, not_looked_at={result.path: result.passed_over for result in results},
+            not_asked=not_asked, ignore=settings.ignore, per_file=settings.per_file_ignores,
+            folder=settings.folder,
+        )  # fmt: skip
+        return [*kept, *idle] if unused else kept
+
+    def emit(self, report: Report) -> bool:
+        """Write or print the report where a format or a file is asked for; False: the usual text is to be shown."""
+        if self.output_format == "full" and self.output_file is None:
+            return False
+        from rewriter import formats
+
+        text = formats.render(self.output_format, report)
+        if self.output_file is None:
+            click.echo(text, nl=False)
+            return True
+        write_text(os.path.abspath(self.output_file), text)
+        return False
+
+
+def shared(*, cache: bool = False, output: bool = False) -> Callable[[Command], Command]:
+    """Give a command PATH, the selection options, and a :class:`Chosen` made of them as its first argument."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def wrapped(
+            paths: tuple[str, ...], all_configs: bool, include: tuple[str, ...], exclude: tuple[str, ...],
+            components: tuple[str, ...], all_components: bool, opensora_source: str | None, quiet: bool,
+            verbose: bool, cache_dirs: tuple[str, ...] = (), local_files_only: bool = False,
+            output_format: str = "full", output_file: str | None = None, **own: Any,
+        ) -> Any:  # fmt: skip
+            settings = read_settings(paths, cache_dirs, idle=bool(own.get("unsets")))
+            settings = with_options(
+                settings, components=components, include=include, exclude=exclude, all_configs=all_configs,
+                local_files_only=local_files_only, opensora_source=opensora_source,
+            )  # fmt: skip
+            chosen = Chosen(paths, settings, all_components, quiet, verbose, output_format, output_file)
+            return command(chosen, **own)
+
+        made: Command = wrapped
+        options = [*_SELECTION, *(_CACHE if cache else ()), *(_OUTPUT if output else ())]
+        for option in reversed(options):
+            made = option(made)
+        return made
+
+    return decorate
+
+
+_SELECTION = (
+    click.argument("paths", nargs=-1, metavar="[PATH]..."),
+    click.option("--all-configs", is_flag=True, help="Every configs/**/*.py, not only **/inference/*.py."),
+    click.option("--include", multiple=True, metavar="GLOB", help="Files to take instead (repeatable)."),
+    click.option("--exclude", multiple=True, metavar="GLOB", help="Files to leave out (repeatable)."),
+    click.option("--component", "components", multiple=True, metavar="NAME",
+                 help=f"Component to look at (repeatable; default {', '.join(DEFAULT_COMPONENTS)})."),
+    click.option("--all-components", is_flag=True, help="Every component that loads from the Hub."),
+    click.option("--opensora-source", metavar="DIR", help="Checkout whose opensora/ holds the loaders."),
+    click.option("-q", "--quiet", is_flag=True, help="Only findings and errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Every component and every note."),
+)  # fmt: skip
+_CACHE = (
+    click.option("--cache-dir", "cache_dirs", multiple=True, metavar="[COMPONENT=]DIR",
+                 help="The hub cache, for every component or for one (repeatable)."),
+    click.option("--local-files-only", is_flag=True, help="Also local_files_only=True, where the loader takes it."),
+)  # fmt: skip
+_OUTPUT = (
+    click.option("--output-format", type=click.Choice(OUTPUT_FORMATS), default="full", show_default=True,
+                 help="How findings are told."),
+    click.option("--output-file", metavar="FILE", help="Write the report there instead of printing it."),
+)  # fmt: skip
+
+
+def read_settings(paths: tuple[str, ...], cache_dirs: tuple[str, ...] = (), *, idle: bool = False) -> Settings:
+    """File, environment and ``--cache-dir`` merged; mistakes in any end the run with exit code 2.
+
+    ``idle``: the command line undoes keywords, so that a directory of weaker places is not asked for.
+    """
+    general, single = parse_cache_dirs(cache_dirs)
+    try:
+        settings = load(next((path for path in paths if path != "-"), os.getcwd()), os.environ)
+    except SettingsError as error:
+        fail("the settings cannot be used:\n".rstrip() + " " + "; ".join(error.problems))
+    if idle:
+        settings = replace(settings, cache_dir=None, cache_dirs=(), local_files_only=False)
+    return with_cache_dirs(settings, general, single)
 
 
 def parse_cache_dirs(texts: tuple[str, ...]) -> tuple[str | None, tuple[tuple[str, str], ...]]:
     """Split ``--cache-dir`` values into the one for all and those for one component; paths made absolute."""
-    general: str | None = None
-    single: dict[str, str] = {}
+    from rewriter import settings
+
     for text in texts:
         name, equals, rest = text.partition("=")
-        if equals and name.isidentifier():
-            single[name] = absolute_dir(rest, text)
-        elif general is not None and general != absolute_dir(text, text):
-            raise click.UsageError(f"--cache-dir is given twice for every component: {general} and {text}")
-        else:
-            general = absolute_dir(text, text)
-    return general, tuple(single.items())
+        absolute_dir(rest if equals and name.isidentifier() else text, text)
+    try:
+        return settings.parse_cache_dirs(texts)
+    except ValueError as error:
+        raise click.UsageError(f"--cache-dir: {error}") from None
 
 
 def absolute_dir(path: str, given: str) -> str:
@@ -114,77 +272,26 @@ def parse_set(text: str) -> tuple[str, str, object]:
         return name, key, value
 
 
-def warn_about(directories: tuple[str | None, tuple[tuple[str, str], ...]]) -> None:
-    """Warn at once of a cache_dir that is missing, is HF_HOME, or is a model's own folder."""
-    from rewriter.cache.places import check_directory
-
-    general, single = directories
-    for directory in dict.fromkeys([general, *(path for _, path in single)]):
-        if directory is not None:
-            for finding in check_directory(directory):
-                warn(finding.message, finding.remedy)
-
-
-def base_request(
-    components: tuple[str, ...], all_components: bool, directories: tuple[str | None, tuple[tuple[str, str], ...]],
-    local_files_only: bool, sets: tuple[str, ...] = (), unsets: tuple[str, ...] = (),
-) -> Request:  # fmt: skip
-    """The part of a request that ``check`` and ``rewrite`` share."""
-    for name in components:
-        if not name.isidentifier():
-            raise click.UsageError(f"--component {name!r} is not an identifier")
-    general, single = directories
-    return Request(
-        components=components or DEFAULT_COMPONENTS,
-        all_components=all_components,
-        cache_dir=general,
-        cache_dirs=single,
-        sets=tuple(_absolute_set(*parse_set(text)) for text in sets),
-        unsets=tuple(parse_target(text, "--unset") for text in unsets),
-        local_files_only=local_files_only,
-    )
-
-
 def _absolute_set(name: str, key: str, value: object) -> tuple[str, str, object]:
     if key == CACHE_DIR and isinstance(value, str):  # the same promise as --cache-dir: absolute when written
         return name, key, absolute_dir(value, value)
     return name, key, value
 
 
-def select(paths: tuple[str, ...], all_configs: bool, include: tuple[str, ...], exclude: tuple[str, ...]) -> Any:
-    """The files of a run; no file found, or a path that is not there, ends it with exit code 2."""
-    from rewriter import checkout
+def warn_about(request: Request) -> None:
+    """Warn at once of a cache_dir that is missing, is HF_HOME, or is a model's own folder."""
+    from rewriter.cache.places import check_directory
 
-    try:
-        selection = checkout.select(
-            paths or (".",), all_configs=all_configs, include=include, exclude=exclude, cwd=os.getcwd()
-        )
-    except checkout.NoSuchPath as error:
-        fail(str(error))
-    if not selection.targets:
-        where = ", ".join(paths or (".",))
-        fail(
-            f"no config file found in {where}",
-            "name a checkout that holds configs/ (and --all-configs for more than inference), or config files",
-        )
-    return selection
+    for directory in dict.fromkeys([request.cache_dir, *(path for _, path in request.cache_dirs)]):
+        if directory is not None:
+            for finding in check_directory(directory):
+                warn(finding.message, finding.remedy)
 
 
-def loaders(opensora_source: str | None) -> Any:
-    """The loaders of the run; ``--opensora-source`` may name a checkout or the opensora/ folder itself."""
-    from rewriter.plan import Loaders
-
-    if opensora_source is None:
-        return Loaders()
-    place = os.path.abspath(os.path.expanduser(opensora_source))
-    root = os.path.dirname(place) if os.path.basename(place) == "opensora" else place
-    # configs/ has a folder opensora/ too, which holds no loaders
-    if any(os.path.exists(os.path.join(root, "opensora", name)) for name in ("__init__.py", "registry.py", "models")):
-        return Loaders(root)
-    fail(f"--opensora-source {opensora_source} holds no opensora/ folder", "name the root of an Open-Sora checkout")
+# --- files -------------------------------------------------------------------------------------
 
 
-def read_lock(path: str) -> Any:
+def read_lock(path: str) -> Lock:
     """The lock at ``path``; one that is missing or broken ends the run with exit code 2."""
     from rewriter.lock import LockError
     from rewriter.lock import read_lock as parse
@@ -206,7 +313,7 @@ def write_text(path: str, text: str) -> bool:
     from rewriter import writer
     from rewriter.types import FileEdit
 
-    new = text.encode("utf-8")
+    new = text.encode("utf-8", "backslashreplace")
     try:
         with open(path, "rb") as file:
             old: bytes | None = file.read()

@@ -17,28 +17,26 @@ Examples:
 
 
 @click.command("lock", epilog=EPILOG)
-@common.selection_options
-@click.option("--output-file", metavar="FILE", help="Where to write it (default opensora-models.lock in the checkout).")
-def command(
-    paths: tuple[str, ...], all_configs: bool, include: tuple[str, ...], exclude: tuple[str, ...],
-    components: tuple[str, ...], all_components: bool, opensora_source: str | None, quiet: bool, verbose: bool,
-    output_file: str | None,
-) -> None:  # fmt: skip
+@common.shared()
+@click.option(
+    "--output-file",
+    "lock_file",
+    metavar="FILE",
+    help="Where to write it (default opensora-models.lock in the checkout).",
+)
+def command(chosen: common.Chosen, lock_file: str | None) -> None:
     """Write opensora-models.lock (TOML): each repo needed, its commit, each file's size and hash, and who needs it."""
     from rewriter import report, tracing, verify
     from rewriter.cache import inspect
     from rewriter.cli.progress import bar
     from rewriter.lock import LOCK_NAME, LockError, write_lock
-    from rewriter.request import DEFAULT_COMPONENTS
 
-    selection = common.select(paths, all_configs, include, exclude)
-    loaders = common.loaders(opensora_source)
-    names = None if all_components else (components or DEFAULT_COMPONENTS)
-    traced, problems = tracing.trace_configs(selection.targets, loaders, names)
+    selection = chosen.select()
+    traced, problems = tracing.trace_configs(selection.targets, chosen.loaders(), chosen.traced)
     wanted = verify.wanted(traced, os.environ)
     roots = {target.root for target in selection.targets}
     root = roots.pop() if len(roots) == 1 else None
-    with bar("hashing", quiet=quiet) as progress:
+    with bar("hashing", quiet=chosen.quiet) as progress:
         inspected = inspect(wanted.needs, hash="unnamed", progress=progress)
     findings = [*selection.findings, *problems, *wanted.findings, *inspected.findings]
     for line in report.full(findings, os.getcwd()):
@@ -49,9 +47,9 @@ def command(
         text = write_lock(wanted.needs, inspected, root)
     except LockError as error:
         common.fail(f"no lock was written: {error}")
-    target = os.path.abspath(output_file or os.path.join(root or os.getcwd(), LOCK_NAME))
+    target = os.path.abspath(lock_file or os.path.join(root or os.getcwd(), LOCK_NAME))
     changed = common.write_text(target, text)
-    if not quiet:
+    if not chosen.quiet:
         repos = report.counted(len({need.repo_id for need in wanted.needs}), "repo")
         state = "wrote" if changed else "unchanged:"
         click.echo(f"{state} {report.printable(report.shown(target, os.getcwd()))} ({repos})")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rewriter.checkout import Target
     from rewriter.plan import Plan
     from rewriter.request import Request
-    from rewriter.types import FileEdit
+    from rewriter.types import FileEdit, Finding
 
 EPILOG = """
 \b
@@ -29,8 +29,7 @@ Examples:
 
 
 @click.command("rewrite", epilog=EPILOG)
-@common.selection_options
-@common.cache_options
+@common.shared(cache=True, output=True)
 @click.option("--set", "sets", multiple=True, metavar="COMPONENT.KEY=VALUE", help="Another keyword (repeatable).")
 @click.option("--unset", "unsets", multiple=True, metavar="COMPONENT.KEY", help="Take a keyword away (repeatable).")
 @click.option("--diff", is_flag=True, help="Print a unified diff, write nothing.")
@@ -49,11 +48,9 @@ Examples:
 @click.option("--python", metavar="EXE", help="Interpreter that has mmengine.")
 @click.option("--stdin-filename", metavar="PATH", help="Where the config of standard input (PATH -) belongs.")
 def command(
-    paths: tuple[str, ...], all_configs: bool, include: tuple[str, ...], exclude: tuple[str, ...],
-    components: tuple[str, ...], all_components: bool, opensora_source: str | None, quiet: bool, verbose: bool,
-    cache_dirs: tuple[str, ...], local_files_only: bool, sets: tuple[str, ...], unsets: tuple[str, ...],
-    diff: bool, only_check: bool, force: bool, no_source: bool, source_default: str | None, resolve: str,
-    no_resolve: bool, python: str | None, stdin_filename: str | None,
+    chosen: common.Chosen, sets: tuple[str, ...], unsets: tuple[str, ...], diff: bool, only_check: bool, force: bool,
+    no_source: bool, source_default: str | None, resolve: str, no_resolve: bool, python: str | None,
+    stdin_filename: str | None,
 ) -> None:  # fmt: skip
     """Add or replace cache_dir= (and other keywords) in configs, and thread it through the loaders.
 
@@ -62,38 +59,39 @@ def command(
     """
     from dataclasses import replace
 
-    directories = common.parse_cache_dirs(cache_dirs)
     request = replace(
-        common.base_request(components, all_components, directories, local_files_only, sets, unsets),
+        chosen.request(sets, unsets),
         force=force, edit_source=not no_source,
         source_default=common.absolute_dir(source_default, source_default) if source_default is not None else None,
     )  # fmt: skip
     if not (request.keys_possible or request.sets or request.unsets):
         raise click.UsageError("nothing to do: give --cache-dir, --local-files-only, --set or --unset")
-    common.warn_about(directories)
-    run = _Run(request, opensora_source, "never" if no_resolve else resolve, python)
-    if "-" in paths:
-        _filter(run, paths, stdin_filename)
+    common.warn_about(request)
+    run = _Run(request, chosen, "never" if no_resolve else resolve, python)
+    if "-" in chosen.paths:
+        _filter(run, stdin_filename)
         return
     if stdin_filename is not None:
         raise click.UsageError("--stdin-filename goes with PATH -")
-    selection = common.select(paths, all_configs, include, exclude)
+    selection = chosen.select()
     would = diff or only_check
     plan = run.plan(selection.targets)
+    findings = chosen.kept([*selection.findings, *plan.all_findings], plan.results)
+    refused = any(finding.severity == "error" for finding in findings)
+    code = common.FOUND if refused or (would and plan.edits) else 0
     if not would:
         _commit(plan)
-    _report(plan, would=would, diff=diff, quiet=quiet, verbose=verbose)
-    refused = any(finding.severity == "error" for finding in (*selection.findings, *plan.all_findings))
-    if refused or (would and plan.edits):
-        raise SystemExit(common.FOUND)
+    if not _formatted(chosen, plan, findings, code):
+        _report(chosen, plan, findings, would=would, diff=diff)
+    raise SystemExit(code)
 
 
 class _Run:
     """One run: from targets to a proved plan."""
 
-    def __init__(self, request: Request, opensora_source: str | None, resolve: str, python: str | None) -> None:
+    def __init__(self, request: Request, chosen: common.Chosen, resolve: str, python: str | None) -> None:
         self.request = request
-        self.opensora_source = opensora_source
+        self.chosen = chosen
         self.resolve = resolve
         self.python = python
 
@@ -101,7 +99,7 @@ class _Run:
         """Everything up to the proof; a failed one ends the run."""
         from rewriter import plan, prove
 
-        loaders = common.loaders(self.opensora_source)
+        loaders = self.chosen.loaders()
         try:
             made = plan.rewrite(targets, self.request, loaders, overlay=overlay)
             return prove.by_mmengine(made, loaders, mode=self.resolve, python=self.python)
@@ -126,29 +124,37 @@ def _commit(plan: Plan) -> None:
         common.fail(str(error), "nothing was written")
 
 
-def _report(plan: Plan, *, would: bool, diff: bool, quiet: bool, verbose: bool) -> None:
+def _formatted(chosen: common.Chosen, plan: Plan, findings: Sequence[Finding], code: int) -> bool:
+    """Tell the run in the format that was asked for; False: in the usual text."""
+    if chosen.output_format == "full" and chosen.output_file is None:
+        return False
+    from rewriter import __version__, formats
+
+    told = formats.of_plan("rewrite", plan, version=__version__, cwd=os.getcwd(), exit_code=code, findings=findings)
+    return chosen.emit(told)
+
+
+def _report(chosen: common.Chosen, plan: Plan, findings: Sequence[Finding], *, would: bool, diff: bool) -> None:
+    """What was (or would be) written, what was refused, and a summary. Beside a diff it goes to standard error."""
     from rewriter import report
 
     cwd = os.getcwd()
     if diff:
         for line in _diff(plan.edits, cwd):
             click.echo(_coloured(line), nl=False)
-        to_stderr = True
-    else:
-        to_stderr = False
-        if not quiet:
-            for line in report.rewritten(plan, cwd, would=would):
-                click.echo(line)
-    if verbose:
+    elif not chosen.quiet:
+        for line in report.rewritten(plan, cwd, would=would):
+            click.echo(line)
+    if chosen.verbose:
         for line in report.verdicts(plan.results, cwd):
-            click.echo(line, err=to_stderr)
-    for line in report.full(plan.all_findings, cwd):
-        click.echo(line, err=to_stderr)
-    if not quiet:
+            click.echo(line, err=diff)
+    for line in report.full(findings, cwd):
+        click.echo(line, err=diff)
+    if not chosen.quiet:
         for note in plan.notes:
             click.echo(f"note: {note}", err=True)
-        for line in report.rewrite_summary(plan, would=would):
-            click.echo(line, err=to_stderr)
+        for line in report.rewrite_summary(plan, findings, would=would):
+            click.echo(line, err=diff)
 
 
 def _diff(edits: tuple[FileEdit, ...], cwd: str) -> Iterator[str]:
@@ -174,13 +180,13 @@ def _coloured(line: str) -> str:
     return click.style(line, fg="red") if line.startswith("-") else line
 
 
-def _filter(run: _Run, paths: tuple[str, ...], stdin_filename: str | None) -> None:
+def _filter(run: _Run, stdin_filename: str | None) -> None:
     """Standard input to standard output; loaders are read, never edited."""
     from dataclasses import replace
 
     from rewriter.checkout import Target, find_root
 
-    if paths != ("-",) or stdin_filename is None:
+    if run.chosen.paths != ("-",) or stdin_filename is None:
         raise click.UsageError("PATH - stands alone and needs --stdin-filename PATH")
     path = os.path.abspath(stdin_filename)
     run.request = replace(run.request, edit_source=False)

@@ -24,38 +24,35 @@ Examples:
 
 
 @click.command("trace", epilog=EPILOG)
-@common.selection_options
+@common.shared()
 @click.option("--repos", is_flag=True, help="Only the repo ids that are needed, one a line (-v: subfolder, revision).")
-@click.option("--output-format", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def command(
-    paths: tuple[str, ...], all_configs: bool, include: tuple[str, ...], exclude: tuple[str, ...],
-    components: tuple[str, ...], all_components: bool, opensora_source: str | None, quiet: bool, verbose: bool,
-    repos: bool, output_format: str,
-) -> None:  # fmt: skip
+@click.option("--output-format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def command(chosen: common.Chosen, repos: bool, form: str) -> None:
     """Show the way from each component's type to every Hub call that it reaches. Executes nothing.
 
     Every component of a config is traced (--component narrows it): text_encoder, vae, model, discriminator, t5 ...
     """
     from rewriter import report, tracing
 
-    selection = common.select(paths, all_configs, include, exclude)
-    names = components if components and not all_components else None
-    loaders = common.loaders(opensora_source)
+    selection = chosen.select()
+    named = "components" in chosen.settings.origins and not chosen.all_components
+    names = chosen.components if named else None
+    loaders = chosen.loaders()
     traced, problems = tracing.trace_configs(selection.targets, loaders, names)
     cwd = os.getcwd()
     if repos:
         for repo_id, subfolder, revision in tracing.repos(traced):
             extra = "".join(f" {k}={v}" for k, v in (("subfolder", subfolder), ("revision", revision)) if v)
-            click.echo(report.printable(repo_id + (extra if verbose else "")))
-    elif output_format == "json":
+            click.echo(report.printable(repo_id + (extra if chosen.verbose else "")))
+    elif form == "json":
         import json
 
         click.echo(json.dumps({"schema_version": 1, "components": tracing.as_json(traced, cwd)}, indent=2))
     else:
-        _table(traced, cwd, verbose)
+        _table(traced, cwd, chosen.verbose)
     for line in report.full([*selection.findings, *problems, *loaders.problems()], cwd):
         click.echo(line, err=True)
-    if loaders.used_builtin and not quiet:
+    if loaders.used_builtin and not chosen.quiet:
         click.echo("note: no opensora/ sources: the built-in table of v1.3's loaders stands in", err=True)
     if problems:
         raise SystemExit(common.FOUND)

@@ -28,7 +28,7 @@ Examples:
 
 
 @click.command("verify", epilog=EPILOG)
-@common.selection_options
+@common.shared(output=True)
 @click.option(
     "--level",
     type=click.Choice(["resolve", "cache", "load", "build"]),
@@ -39,23 +39,18 @@ Examples:
 @click.option("--python", metavar="EXE", help="Interpreter of the Open-Sora environment.")
 @click.option("--hash", "hashing", is_flag=True, help="Hash every blob and compare it with its name.")
 @click.option("--lock", "lock_path", metavar="FILE", help="Say what changed since this lock was written.")
-def command(
-    paths: tuple[str, ...], all_configs: bool, include: tuple[str, ...], exclude: tuple[str, ...],
-    components: tuple[str, ...], all_components: bool, opensora_source: str | None, quiet: bool, verbose: bool,
-    level: str, python: str | None, hashing: bool, lock_path: str | None,
-) -> None:  # fmt: skip
+def command(chosen: common.Chosen, level: str, python: str | None, hashing: bool, lock_path: str | None) -> None:
     """Prove that the weights which the configs ask for lie in the cache and load, offline.
 
     Where no cache_dir reaches a loader, the cache of the environment is looked at (HF_HUB_CACHE, HF_HOME, or the
     default), and said so. Nothing is downloaded and nothing is written to a cache.
     """
-    run = _Verify(quiet=quiet, verbose=verbose, python=python)
-    run.select(paths, all_configs, include, exclude, components, all_components, opensora_source)
-    run.resolve(required=level == "resolve")
     from rewriter.verify import reaches
 
+    run = _Verify(chosen, python)
+    run.resolve(required=level == "resolve")
     if reaches(level, "cache"):
-        run.cache(hashing, lock_path, partial=bool(components or include or exclude) or not all_configs)
+        run.cache(hashing, lock_path)
     if reaches(level, "load"):
         run.load()
     if reaches(level, "build"):
@@ -66,33 +61,25 @@ def command(
 class _Verify:
     """One run of ``verify``: each level adds lines and findings."""
 
-    def __init__(self, *, quiet: bool, verbose: bool, python: str | None) -> None:
-        self.quiet = quiet
-        self.verbose = verbose
+    def __init__(self, chosen: common.Chosen, python: str | None) -> None:
+        from rewriter import tracing, verify
+
+        self.chosen = chosen
         self.python = python
         self.cwd = os.getcwd()
-        self.findings: list[Finding] = []
+        self.quiet = chosen.quiet or (chosen.output_format != "full" and chosen.output_file is None)
+        self.selection = chosen.select()
+        loaders = chosen.loaders()
+        self.traced, problems = tracing.trace_configs(self.selection.targets, loaders, chosen.traced)
+        self.findings: list[Finding] = [*self.selection.findings, *problems, *loaders.problems()]
+        self.wanted = verify.wanted(self.traced, os.environ)
 
     def say(self, line: str) -> None:
+        """A line of the usual text."""
         if not self.quiet:
             from rewriter.report import printable
 
             click.echo(printable(line))
-
-    def select(
-        self, paths: tuple[str, ...], all_configs: bool, include: tuple[str, ...], exclude: tuple[str, ...],
-        components: tuple[str, ...], all_components: bool, opensora_source: str | None,
-    ) -> None:  # fmt: skip
-        """Read and trace the configs."""
-        from rewriter import tracing, verify
-        from rewriter.request import DEFAULT_COMPONENTS
-
-        self.selection = common.select(paths, all_configs, include, exclude)
-        loaders = common.loaders(opensora_source)
-        names = None if all_components else (components or DEFAULT_COMPONENTS)
-        self.traced, problems = tracing.trace_configs(self.selection.targets, loaders, names)
-        self.findings += [*self.selection.findings, *problems, *loaders.problems()]
-        self.wanted = verify.wanted(self.traced, os.environ)
 
     def resolve(self, *, required: bool) -> None:
         """Level resolve."""
@@ -108,7 +95,7 @@ class _Verify:
         self.findings += found
         self.say(f"resolve  {note}" if note else f"resolve  {len(targets) - len(found)} of {len(targets)} configs load")
 
-    def cache(self, hashing: bool, lock_path: str | None, *, partial: bool) -> None:
+    def cache(self, hashing: bool, lock_path: str | None) -> None:
         """Level cache, and the comparison with a lock."""
         from rewriter import verify
         from rewriter.cli.progress import bar
@@ -132,7 +119,12 @@ class _Verify:
 
             path = os.path.abspath(lock_path)
             self.findings += compare_lock(lock, self.wanted.needs, report, lock_path=path, root=self._root(),
-                                          partial=partial)  # fmt: skip
+                                          partial=self._partial())  # fmt: skip
+
+    def _partial(self) -> bool:
+        """Whether configs or components may have been left out that the lock knows."""
+        settings = self.chosen.settings
+        return not settings.all_configs or bool(settings.components or settings.include or settings.exclude)
 
     def _root(self) -> str | None:
         roots = {target.root for target in self.selection.targets}
@@ -188,23 +180,36 @@ class _Verify:
         from rewriter.report import shown
 
         for result in report.results:
-            if not result.same_as or self.verbose:
+            if not result.same_as or self.chosen.verbose:
                 state = f"built, {result.parameters:,} parameters" if result.ok else f"failed: {result.exception}"
                 self.say(f"build    {shown(result.task.config, self.cwd)} {result.component}: {state} "
                          f"({result.seconds:.1f} s)")  # fmt: skip
 
     def end(self, level: str) -> None:
-        """Print the findings and the verdict, and end with its exit code."""
+        """Tell the findings and the verdict, and end with its exit code."""
         from rewriter import report
 
-        for line in report.full(self.findings, self.cwd):
-            click.echo(line)
-        errors = sum(finding.severity == "error" for finding in report.ordered(self.findings))
-        verdict = "everything asked for is there" if not errors else f"{report.counted(errors, 'error')} found"
-        self.say(f"verify   level {level}: {report.counted(len(self.selection.targets), 'config')}, "
-                 f"{report.counted(len({n.repo_id for n in self.wanted.needs}), 'repo')}: {verdict}")  # fmt: skip
+        findings = report.ordered(self.chosen.kept(self.findings))
+        errors = sum(finding.severity == "error" for finding in findings)
+        if not self._formatted(findings, common.FOUND if errors else 0):
+            for line in report.full(findings, self.cwd):
+                click.echo(line)
+            verdict = "everything asked for is there" if not errors else f"{report.counted(errors, 'error')} found"
+            self.say(f"verify   level {level}: {report.counted(len(self.selection.targets), 'config')}, "
+                     f"{report.counted(len({n.repo_id for n in self.wanted.needs}), 'repo')}: {verdict}")  # fmt: skip
         if errors:
             raise SystemExit(common.FOUND)
+
+    def _formatted(self, findings: Sequence[Finding], code: int) -> bool:
+        if self.chosen.output_format == "full" and self.chosen.output_file is None:
+            return False
+        from rewriter import __version__
+        from rewriter.formats import Report, repository
+
+        told = Report("verify", __version__, self.cwd, repository(self.cwd), tuple(findings),
+                      files=len(self.selection.targets), unchanged=len(self.selection.targets),
+                      exit_code=code)  # fmt: skip
+        return self.chosen.emit(told)
 
 
 def _repo_lines(inspected: Sequence[Any], hashing: bool) -> list[str]:

@@ -1,0 +1,28 @@
+"""``opensora-rewriter settings``: what holds here, and from where."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from rewriter.cli import common
+
+EPILOG = (
+    "\b\nExamples:\n  opensora-rewriter settings\n  opensora-rewriter settings ~/Open-Sora --cache-dir /models/hf\n"
+)
+
+
+@click.command("settings", epilog=EPILOG)
+@click.argument("path", required=False)
+@click.option("--cache-dir", "cache_dirs", multiple=True, metavar="[COMPONENT=]DIR", help="As for check and rewrite.")
+def command(path: str | None, cache_dirs: tuple[str, ...]) -> None:
+    """Print every setting as TOML, with where its value comes from.
+
+    They come from the command line, else OPENSORA_CACHE_DIR, else the nearest opensora-rewriter.toml or
+    [tool.opensora-rewriter] of pyproject.toml above PATH (default: here).
+    """
+    from rewriter.settings import explain
+
+    for line in explain(common.read_settings((path,) if path else (), cache_dirs), os.getcwd()):
+        click.echo(line)
