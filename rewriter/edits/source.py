@@ -230,7 +230,12 @@ def _insert(opening: Any, elements: list[Any], place: int, new: cst.Param) -> tu
     items = [_item(each) for each in elements]
     trailing = bool(elements) and isinstance(elements[-1].comma, cst.Comma)
     if items and not trailing:
-        items[-1] = rows._Item(items[-1].node, items[-1].before, elements[-1].whitespace_after_param)
+        gap = (
+            elements[-1].whitespace_after_param
+            if isinstance(elements[-1], cst.Param)
+            else elements[-1].whitespace_after
+        )
+        items[-1] = rows._Item(items[-1].node, items[-1].before, gap)
     row = rows._insert(rows._Row(opening, tuple(items), trailing), place, cast(Any, new))
     end = len(row.items) - 1
     return row.opening, [_element(item, at == end and not row.trailing) for at, item in enumerate(row.items)]
@@ -248,7 +253,9 @@ def _element(item: rows._Item, bare: bool) -> Any:
     if bare:
         return node.with_changes(comma=cst.MaybeSentinel.DEFAULT, whitespace_after_param=item.after)
     node = node.with_changes(comma=cst.Comma(item.before, item.after))
-    return node.with_changes(whitespace_after_param=cst.SimpleWhitespace("")) if isinstance(node, cst.Param) else node
+    if isinstance(node, cst.Param):
+        return node.with_changes(whitespace_after_param=cst.SimpleWhitespace(""))
+    return node.with_changes(whitespace_after=cst.SimpleWhitespace("")) if isinstance(node, cst.ParamSlash) else node
 
 
 def _new(node: cst.FunctionDef, change: SourceChange, encoding: str) -> cst.Param:
