@@ -211,7 +211,7 @@ class _Case:
         for name, key, value in self.request.sets:
             if name == self.component.name:
                 present = self.values.get(key)
-                if present is not None and present.literal and _same(key, present.value, value):
+                if _stands(key, present, value):
                     continue
                 refusal = self._uneditable(key)
                 if refusal is not None:
@@ -238,9 +238,8 @@ class _Case:
         if self.request.checking:
             if not rejected:
                 self._diagnose(key, present, wanted)
-        elif present is None or not present.literal or not _same(key, present.value, wanted):
-            if self._uneditable(key) is None:  # which adds its own finding where it is not
-                self.changes[key] = wanted
+        elif not _stands(key, present, wanted) and self._uneditable(key) is None:  # which adds its own finding
+            self.changes[key] = wanted
 
     def _diagnose(self, key: str, present: Value | None, wanted: object) -> None:
         cure = self._command(f"--{key.replace('_', '-')}" + (f" {_shell(str(wanted))}" if key == CACHE_DIR else ""))
@@ -448,6 +447,10 @@ class _Case:
 
     def _where(self, path: str, line: int) -> str:
         return f"{self._relative(path)}:{line}" if path else "built-in table"
+
+
+def _stands(key: str, present: Value | None, wanted: object) -> bool:
+    return present is not None and present.literal and _same(key, present.value, wanted)
 
 
 def _same(key: str, present: object, wanted: object) -> bool:

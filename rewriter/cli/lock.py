@@ -22,7 +22,7 @@ Examples:
     "--output-file",
     "lock_file",
     metavar="FILE",
-    help="Where to write it (default opensora-models.lock in the checkout).",
+    help="Where to write it (default: in the checkout).",
 )
 def command(chosen: common.Chosen, lock_file: str | None) -> None:
     """Write opensora-models.lock (TOML): each repo needed, its commit, each file's size and hash, and who needs it."""

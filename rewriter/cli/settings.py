@@ -8,9 +8,12 @@ import click
 
 from rewriter.cli import common
 
-EPILOG = (
-    "\b\nExamples:\n  opensora-rewriter settings\n  opensora-rewriter settings ~/Open-Sora --cache-dir /models/hf\n"
-)
+EPILOG = """
+\b
+Examples:
+  opensora-rewriter settings
+  opensora-rewriter settings ~/Open-Sora --cache-dir /models/hf/hub
+"""
 
 
 @click.command("settings", epilog=EPILOG)

@@ -7,8 +7,6 @@ after the first, uncounted pass, where they fit), and prints both medians and th
 `openssl dgst` is shown too, where there is one: some builds of sha256sum do not use the processor's SHA instructions.
 """
 
-# ruff: noqa: T201
-
 from __future__ import annotations
 
 import argparse

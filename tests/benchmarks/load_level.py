@@ -103,13 +103,13 @@ def main() -> None:
         task = LoadTask(REPO, folder, None, None, "from_pretrained", "transformers", "T5EncoderModel")
         report = load_level([task], python=chosen.python)
     result = report.results[0]
-    print(  # noqa: T201
+    print(
         f"{result.status}: {size / 1e9:.1f} GB of {chosen.format} in {result.files} shards, "
         f"{result.parameters} tensors, {result.elements / 1e9:.2f} billion numbers; "
         f"{result.seconds:.2f} s (imports of the libraries included), peak {result.peak_rss / 1e9:.2f} GB resident"
     )
     for finding in report.findings:
-        print(finding.code, finding.message)  # noqa: T201
+        print(finding.code, finding.message)
 
 
 if __name__ == "__main__":
