@@ -1,0 +1,167 @@
+"""The Python API: the command's jobs as functions that take and return plain values. Nothing is printed or written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rewriter import checkout, plan, tracing
+from rewriter.request import DEFAULT_COMPONENTS, Request
+from rewriter.types import Finding
+
+CacheDir = str | Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """What a rewrite of one source came to.
+
+    ``source``: the new text, equal to the old one where nothing changed. ``findings``: why components were refused,
+    and warnings. ``ok``: everything asked for holds.
+    """
+
+    source: str
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return all(finding.severity != "error" for finding in self.findings)
+
+
+def check_source(
+    source: str,
+    filename: str = "config.py",
+    *,
+    cache_dir: CacheDir = None,
+    components: Iterable[str] = DEFAULT_COMPONENTS,
+    local_files_only: bool = False,
+    opensora_source: str | None = None,
+) -> tuple[Finding, ...]:
+    """What ``opensora-rewriter check`` would find in one config.
+
+    Args:
+        source: the config's text.
+        filename: where it lies or would lie; the checkout around it holds the loaders. It need not exist.
+        cache_dir: the directory that every component is to have, or one for each component by name; relative paths
+            are relative to the working directory. None: any absolute directory will do.
+        components: the names to look at.
+        local_files_only: demand that key too.
+        opensora_source: root of the checkout whose loaders are meant, if not the one around ``filename``.
+
+    Returns:
+        The findings, errors and warnings, in the order of the file.
+
+    >>> [finding.code for finding in check_source('vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")')]
+    ['OSR001']
+    """
+    request = _request(cache_dir, components, local_files_only, checking=True)
+    planner = _planner(source, filename, request, opensora_source)
+    return planner.result(os.path.abspath(filename)).all_findings
+
+
+def rewrite_source(
+    source: str,
+    filename: str = "config.py",
+    *,
+    cache_dir: CacheDir = None,
+    components: Iterable[str] = DEFAULT_COMPONENTS,
+    local_files_only: bool = False,
+    sets: Mapping[str, object] | None = None,
+    unsets: Iterable[str] = (),
+    opensora_source: str | None = None,
+) -> Rewritten:
+    """What ``opensora-rewriter rewrite --no-source --no-resolve`` would make of one config.
+
+    Args:
+        sets: ``{"vae.from_pretrained": "ORG/NAME"}``, as ``--set``. unsets: ``["vae.cache_dir"]``, as ``--unset``.
+        Others: as for :func:`check_source`.
+
+    Raises:
+        rewriter.plan.ProofError: the new text does not read as it was meant to (a bug of ours; nothing is returned).
+
+    >>> result = rewrite_source('vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")', cache_dir="/models/hf")
+    >>> result.source
+    'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b", cache_dir="/models/hf")'
+    >>> rewrite_source(result.source, unsets=["vae.cache_dir"]).source
+    'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")'
+    >>> refused = rewrite_source('vae = dict(type="OpenSoraVAE_V1_2", from_pretrained="a/b")', cache_dir="/models/hf")
+    >>> refused.ok, [finding.code for finding in refused.findings]
+    (False, ['OSR004'])
+    """
+    from dataclasses import replace
+
+    request = _request(cache_dir, components, local_files_only, checking=False)
+    request = replace(
+        request, edit_source=False, sets=tuple((*_target(name), value) for name, value in (sets or {}).items()),
+        unsets=tuple(_target(name) for name in unsets),
+    )  # fmt: skip
+    result = _planner(source, filename, request, opensora_source).result(os.path.abspath(filename))
+    new = result.new if result.new is not None else source.encode("utf-8", "surrogateescape")
+    return Rewritten(new.decode("utf-8", "surrogateescape"), result.all_findings)
+
+
+def check_paths(
+    paths: Sequence[str],
+    *,
+    all_configs: bool = False,
+    cache_dir: CacheDir = None,
+    components: Iterable[str] = DEFAULT_COMPONENTS,
+    local_files_only: bool = False,
+    opensora_source: str | None = None,
+) -> tuple[Finding, ...]:
+    """What ``opensora-rewriter check PATH...`` would find; see :func:`check_source` for the arguments.
+
+    Raises:
+        rewriter.checkout.NoSuchPath: a path does not exist.
+    """
+    selection = checkout.select(paths, all_configs=all_configs, cwd=os.getcwd())
+    request = _request(cache_dir, components, local_files_only, checking=True)
+    found = plan.check(selection.targets, request, plan.Loaders(opensora_source))
+    return (*selection.findings, *found.all_findings)
+
+
+def needed_repos(
+    paths: Sequence[str], *, all_configs: bool = False, components: Iterable[str] | None = None,
+    opensora_source: str | None = None,
+) -> tuple[str, ...]:  # fmt: skip
+    """The repo ids that the configs need from the Hub, sorted, as ``opensora-rewriter trace --repos`` prints them.
+
+    Args:
+        components: the names to trace; None: every component.
+
+    Raises:
+        rewriter.checkout.NoSuchPath: a path does not exist.
+    """
+    selection = checkout.select(paths, all_configs=all_configs, cwd=os.getcwd())
+    traced, _ = tracing.trace_configs(selection.targets, plan.Loaders(opensora_source), components)
+    return tuple(dict.fromkeys(repo_id for repo_id, _, _ in tracing.repos(traced)))
+
+
+def _request(cache_dir: CacheDir, components: Iterable[str], local_files_only: bool, *, checking: bool) -> Request:
+    single = {} if cache_dir is None or isinstance(cache_dir, str) else dict(cache_dir)
+    return Request(
+        components=tuple(components),
+        cache_dir=_absolute(cache_dir) if isinstance(cache_dir, str) else None,
+        cache_dirs=tuple((name, _absolute(path)) for name, path in single.items()),
+        local_files_only=local_files_only,
+        checking=checking,
+    )
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _target(dotted: str) -> tuple[str, str]:
+    name, dot, key = dotted.rpartition(".")
+    if not dot or not name or not key:
+        raise ValueError(f"{dotted!r} is not COMPONENT.KEY")
+    return name, key
+
+
+def _planner(source: str, filename: str, request: Request, opensora_source: str | None) -> plan.Planner:
+    path = os.path.abspath(filename)
+    target = checkout.Target(path, checkout.find_root(path), True)
+    overlay = {path: source.encode("utf-8", "surrogateescape")}
+    return plan.Planner([target], request, plan.Loaders(opensora_source), overlay=overlay)
