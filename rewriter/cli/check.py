@@ -26,10 +26,12 @@ def command(chosen: common.Chosen, must_exist: bool) -> None:
     from dataclasses import replace
 
     from rewriter import plan, report
+    from rewriter.cli.progress import counter
 
     request = replace(chosen.request(), checking=True, must_exist=must_exist)
     selection = chosen.select()
-    result = plan.check(selection.targets, request, chosen.loaders())
+    with counter("reading", len(selection.targets), quiet=chosen.quiet) as tick:
+        result = plan.check(selection.targets, request, chosen.loaders(), tick)
     cwd = os.getcwd()
     findings = chosen.kept([*selection.findings, *result.all_findings], result.results, unused=True)
     failed = any(finding.severity == "error" for finding in findings)

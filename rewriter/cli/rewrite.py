@@ -98,10 +98,12 @@ class _Run:
     def plan(self, targets: Sequence[Target], overlay: dict[str, bytes] | None = None) -> Plan:
         """Everything up to the proof; a failed one ends the run."""
         from rewriter import plan, prove
+        from rewriter.cli.progress import counter
 
         loaders = self.chosen.loaders()
         try:
-            made = plan.rewrite(targets, self.request, loaders, overlay=overlay)
+            with counter("reading and editing", len(targets), quiet=self.chosen.quiet) as tick:
+                made = plan.rewrite(targets, self.request, loaders, overlay=overlay, progress=tick)
             return prove.by_mmengine(made, loaders, mode=self.resolve, python=self.python)
         except plan.ProofError as error:
             common.fail(
