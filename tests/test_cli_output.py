@@ -1,0 +1,141 @@
+"""Formats, settings and ignore comments, as the commands use them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+from click.testing import Result
+
+Checkout = Callable[[str], Path]
+Run = Callable[..., Result]
+SAMPLE = "configs/opensora-v1-2/inference/sample.py"
+SARIF = Path(__file__).parent / "data" / "sarif-schema-2.1.0.json"
+
+
+def test_json_of_check_and_rewrite_fits_the_printed_schema(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    schema = json.loads(run("schema").stdout)
+    for args in (("check",), ("rewrite", "--check", "--cache-dir", "/models/hf", "--no-resolve")):
+        done = run(*args, "--output-format", "json", cwd=root)
+        assert done.exit_code == 1
+        report = json.loads(done.stdout)
+        jsonschema.validate(report, schema)
+        assert report["exit_code"] == 1
+        assert report["command"] == args[0]
+
+
+def test_sarif_of_check_is_valid_and_carries_the_fix(checkout: Checkout, run: Run, tmp_path: Path) -> None:
+    root = checkout("v1.2")
+    target = tmp_path / "out.sarif"
+    done = run(
+        "check", SAMPLE, "--cache-dir", "/models/hf", "--output-format", "sarif", "--output-file", target, cwd=root
+    )
+    assert done.exit_code == 1
+    assert "OSR004" in done.stdout  # the usual text beside the file
+    log = json.loads(target.read_text())
+    jsonschema.validate(log, json.loads(SARIF.read_text()))
+    results = log["runs"][0]["results"]
+    assert {result["ruleId"] for result in results} == {"OSR001", "OSR004", "OSR010"}
+    fixed = [result for result in results if result["ruleId"] == "OSR001"]
+    assert 'cache_dir="/models/hf"' in json.dumps(fixed[0]["fixes"]).replace('\\"', '"')
+
+
+def test_github_annotations_point_at_the_line(checkout: Checkout, run: Run) -> None:
+    done = run("check", SAMPLE, "--output-format", "github", cwd=checkout("v1.2"))
+    lines = done.stdout.splitlines()
+    assert any(line.startswith(f"::error file={SAMPLE},line=20,") for line in lines), lines
+
+
+def test_concise_is_one_line_a_finding(checkout: Checkout, run: Run) -> None:
+    done = run("check", SAMPLE, "--output-format", "concise", cwd=checkout("v1.2"))
+    assert [line.split(": ")[1].split()[0] for line in done.stdout.splitlines()] == ["OSR010", "OSR004", "OSR001"]
+    assert all(line.startswith(SAMPLE + ":") for line in done.stdout.splitlines())
+
+
+def test_verify_speaks_json_too(checkout: Checkout, run: Run, tmp_path: Path) -> None:
+    root = checkout("v1.1")
+    run("rewrite", "--cache-dir", tmp_path / "no-hub", "--no-resolve", cwd=root)
+    done = run("verify", "--output-format", "json", cwd=root)
+    assert done.exit_code == 1
+    report = json.loads(done.stdout)
+    jsonschema.validate(report, json.loads(run("schema").stdout))
+    assert {finding["code"] for finding in report["findings"]} == {"OSR101"}
+
+
+def test_settings_of_the_project_are_used_and_explained(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    (root / "pyproject.toml").write_text(
+        '[tool.opensora-rewriter]\ncache-dir = "/models/hf"\nall-configs = true\nignore = ["OSR010"]\n'
+    )
+    done = run("rewrite", "--no-resolve", cwd=root)
+    assert done.exit_code == 0, done.output
+    assert '"/models/hf"' in (root / "configs/opensora-v1-1/train/stage1.py").read_text()
+    checked = run("check", cwd=root)
+    assert "OSR010" not in checked.output
+    explained = run("settings", cwd=root).output
+    assert 'cache-dir = "/models/hf"  # pyproject.toml:2' in explained
+    over = run("settings", "--cache-dir", "/other", cwd=root).output
+    assert 'cache-dir = "/other"  # command line' in over
+
+
+def test_the_environment_wins_over_the_file_and_the_command_line_over_both(
+    checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = checkout("v1.1")
+    (root / "opensora-rewriter.toml").write_text('cache-dir = "/from/file"\n')
+    sample = root / "configs/opensora-v1-1/inference/sample.py"
+    monkeypatch.setenv("OPENSORA_CACHE_DIR", "/from/environment")
+    from rewriter.cli import main  # `run` clears the variable for everyone else
+
+    monkeypatch.chdir(root)
+    from click.testing import CliRunner
+
+    assert CliRunner().invoke(main, ["rewrite", "--no-resolve"]).exit_code == 0
+    assert "/from/environment" in sample.read_text()
+    assert CliRunner().invoke(main, ["rewrite", "--no-resolve", "--cache-dir", "/from/line"]).exit_code == 0
+    assert "/from/line" in sample.read_text()
+
+
+def test_unset_is_not_undone_by_the_settings(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    (root / "opensora-rewriter.toml").write_text('cache-dir = "/models/hf"\n')
+    run("rewrite", "--no-resolve", cwd=root)
+    done = run("rewrite", "--unset", "vae.cache_dir", "--unset", "text_encoder.cache_dir", "--no-resolve", cwd=root)
+    assert done.exit_code == 0
+    assert "cache_dir" not in (root / "configs/opensora/inference/16x256x256.py").read_text()
+
+
+def test_a_mistake_in_the_settings_is_told_with_its_line_and_the_right_name(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    (root / "opensora-rewriter.toml").write_text('components = ["vae"]\ncachedir = "/models/hf"\n')
+    done = run("check", cwd=root)
+    assert done.exit_code == 2
+    assert "opensora-rewriter.toml:2" in done.output
+    assert "cache-dir" in done.output
+
+
+def test_an_ignore_comment_hides_its_finding_and_an_idle_one_is_a_finding(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    config = root / "configs/opensora/inference/own.py"
+    config.write_text(
+        'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")  # opensora-rewriter: ignore[OSR001]\n'
+    )
+    assert run("check", config, cwd=root).exit_code == 0
+    config.write_text(
+        'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b", cache_dir="/")'
+        "  # opensora-rewriter: ignore[OSR001]\n"
+    )
+    done = run("check", config, cwd=root)
+    assert done.exit_code == 1
+    assert "OSR012" in done.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str, run: Run) -> None:
+    done = run("completion", shell)
+    assert done.exit_code == 0
+    assert "_OPENSORA_REWRITER_COMPLETE" in done.output
