@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rewriter.checkout import Target
 from rewriter.locality import locality
-from rewriter.plan import Loaders, Planner
+from rewriter.plan import Loaders, Planner, keywords
 from rewriter.request import Request
 from rewriter.types import CACHE_DIR, LOCAL_FILES_ONLY, Component, Finding, HubCall, Trace, Value
 
@@ -35,7 +35,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ComponentTrace:
-    """One component with its rows, and what could not be followed in plain words."""
+    """One component with its rows, and what could not be followed in plain words.
+
+    ``instead``: repos that it reads once ``rewrite`` has edited its loader, where it now reads a path (v1.0's ``t5``).
+    """
 
     path: str
     root: str | None
@@ -43,6 +46,7 @@ class ComponentTrace:
     type: str
     rows: tuple[Row, ...]
     unknown: tuple[str, ...]
+    instead: tuple[str, ...] = ()
 
 
 def trace_configs(
@@ -93,7 +97,18 @@ def _component(target: Target, component: Component, loaders: Loaders) -> Compon
         _row(target, component, str(kind.value), call, values, given) for call in as_is.calls
         if not call.via and call.repo_text != "None"
     )  # fmt: skip
-    return ComponentTrace(target.path, target.root, component, str(kind.value), rows, as_is.unknown)
+    instead = _instead(target, loaders, str(kind.value), values) if any(r.place == "missing" for r in rows) else ()
+    return ComponentTrace(target.path, target.root, component, str(kind.value), rows, as_is.unknown, instead)
+
+
+def _instead(target: Target, loaders: Loaders, kind: str, values: Mapping[str, Value]) -> tuple[str, ...]:
+    sources = loaders.sources(target.root)
+    if sources is None:
+        return ()
+    from rewriter.thread import thread
+
+    changes = thread(sources, kind, keywords(values), CACHE_DIR).changes
+    return tuple(sorted({repo_id for c in changes if c.target == "guard" for _, repo_id in c.assign}))
 
 
 def _row(target: Target, component: Component, kind: str, call: HubCall, values: Mapping[str, Value],
@@ -121,10 +136,12 @@ def _arrival(key: str, call: HubCall, values: Mapping[str, Value], given: Trace)
 
 def repos(traced: Iterable[ComponentTrace]) -> list[tuple[str, str, str]]:
     """``(repo_id, subfolder, revision)`` of every Hub repository that is needed, sorted; local paths never."""
-    return sorted({
+    traced = list(traced)
+    reached = {
         (row.call.repo_id or "", row.call.subfolder or "", row.call.revision or "")
         for component in traced for row in component.rows if row.place == "repo" and row.call.repo_id
-    })  # fmt: skip
+    }  # fmt: skip
+    return sorted(reached | {(repo_id, "", "") for component in traced for repo_id in component.instead})
 
 
 def as_json(traced: Iterable[ComponentTrace], cwd: str) -> list[dict[str, object]]:

@@ -303,6 +303,15 @@ def test_trace_names_the_four_repos_of_v1_2s_sample(checkout: Checkout, run: Run
     assert "subfolder=vae" in run("trace", SAMPLE, "--repos", "--verbose", cwd=root).stdout
 
 
+def test_trace_names_the_repo_that_v1_0s_t5_reads_once_it_is_rewritten(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.0")
+    sample = "configs/opensora/inference/16x256x256.py"
+    before = run("trace", sample, "--repos", cwd=root).stdout.split()
+    assert before == ["DeepFloyd/t5-v1_1-xxl", "stabilityai/sd-vae-ft-ema"]
+    run("rewrite", sample, "--cache-dir", "/models/hf", "--no-resolve", cwd=root)
+    assert run("trace", sample, "--repos", cwd=root).stdout.split() == before
+
+
 def test_trace_as_json_says_which_keys_arrive(checkout: Checkout, run: Run) -> None:
     root = checkout("v1.2")
     report = json.loads(run("trace", SAMPLE, "--output-format", "json", cwd=root).stdout)
