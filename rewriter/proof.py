@@ -77,8 +77,29 @@ def _everywhere(config: ConfigFile, changes: Sequence[ConfigChange]) -> list[Con
 
 
 def _kept(config: ConfigFile, replaced: set[tuple[str, ...]]) -> list[Component]:
-    """The components of ``config`` but those that come or go with a value that is asked for."""
-    return [c for c in config.components if not any(c.keys[: len(r)] == r for r in replaced)]
+    """The components of ``config`` but those that come or go with a value that is asked for.
+
+    They stand at or below a key of ``replaced``, or, where another dict holds them by ``**``, in its value's span.
+    """
+    values = [
+        keyword.span
+        for component in config.components
+        for keyword in component.written
+        if (*component.keys, keyword.key) in replaced
+    ]
+    return [
+        component
+        for component in config.components
+        if not any(component.keys[: len(keys)] == keys for keys in replaced)
+        and not any(_holds(value, component.span) for value in values)
+    ]
+
+
+def _holds(outer: Span, inner: Span) -> bool:
+    return (outer.line, outer.column) <= (inner.line, inner.column) and (inner.end_line, inner.end_column) <= (
+        outer.end_line,
+        outer.end_column,
+    )
 
 
 def _components_differ(was: Sequence[Component], now: Sequence[Component]) -> str | None:

@@ -34,7 +34,7 @@ values = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.lists(st.one_of(st.integers(), st.text(max_size=4)), max_size=3),
     st.tuples(st.integers(), st.text(max_size=4)),
-    st.dictionaries(st.text(max_size=4), st.integers(), max_size=2),
+    st.tuples(st.dictionaries(st.text(max_size=4), st.integers(), max_size=2)),  # bare, it would be a component
 )
 
 _ATOMS = [

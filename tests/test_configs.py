@@ -67,10 +67,20 @@ def test_a_dict_that_holds_an_expression_is_not_a_literal_value() -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["def f():\n    vae = dict()\n", "class A:\n    vae = dict()\n", "vaes = [dict(type='x')]\n", "f(dict(type='x'))\n",
-     "buckets = {1: dict(a=1), '144p': {'a': 2}}\n", "vae = 'path'\n", "vae = None\n", "vae = 3\n", "vae = f'{1}'\n",
-     "vae = [1]\n", "vae = 'a' + suffix\n"],
-)  # fmt: skip
+    [
+        "def f():\n    vae = dict()\n",
+        "class A:\n    vae = dict()\n",
+        "vaes = [dict(type='x')]\n",
+        "f(dict(type='x'))\n",
+        "buckets = {1: dict(a=1), '144p': {'a': 2}}\n",
+        "vae = 'path'\n",
+        "vae = None\n",
+        "vae = 3\n",
+        "vae = f'{1}'\n",
+        "vae = [1]\n",
+        "vae = 'a' + suffix\n",
+    ],
+)
 def test_what_is_no_component(source: str) -> None:
     assert [c.keys for c in read(source).components if c.keys != ("buckets",)] == []
 
@@ -94,9 +104,18 @@ def test_names_that_are_bound_at_all() -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("'a' \"b\"", "ab"), ("-1", -1), ("(1, 2)", (1, 2)), ("1e-4", 1e-4), ("b'x'", b"x"), ("{1, 2}", {1, 2}), ("(None)", None),
-     ("dict(a=dict())", {"a": {}}), ('r"\\d"', "\\d")],
-)  # fmt: skip
+    [
+        ("'a' \"b\"", "ab"),
+        ("-1", -1),
+        ("(1, 2)", (1, 2)),
+        ("1e-4", 1e-4),
+        ("b'x'", b"x"),
+        ("{1, 2}", {1, 2}),
+        ("(None)", None),
+        ("dict(a=dict())", {"a": {}}),
+        ('r"\\d"', "\\d"),
+    ],
+)
 def test_literal_values(text: str, value: object) -> None:
     found = effective(component(read(f"vae = dict(x={text})\n"), "vae"))["x"]
     assert found.literal
@@ -126,12 +145,16 @@ def test_a_name_of_a_constant_is_its_value() -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["if x:\n    root = 'a'\nvae = dict(p=root)\n", "root = 'a'\nif x:\n    root = 'b'\nvae = dict(p=root)\n",
-     "root = 'a'\nroot += 'b'\nvae = dict(p=root)\n", "root = 'a'\nfor root in x:\n    pass\nvae = dict(p=root)\n",
-     "root = 'a'\nfrom x import root\nvae = dict(p=root)\n",
-     "root = 'a'\nfor i in x:\n    vae = dict(p=root)\n    root = 'b'\n",
-     "root = 'a'\ndef f():\n    global root\n    root = 'b'\nf()\nvae = dict(p=root)\n"],
-)  # fmt: skip
+    [
+        "if x:\n    root = 'a'\nvae = dict(p=root)\n",
+        "root = 'a'\nif x:\n    root = 'b'\nvae = dict(p=root)\n",
+        "root = 'a'\nroot += 'b'\nvae = dict(p=root)\n",
+        "root = 'a'\nfor root in x:\n    pass\nvae = dict(p=root)\n",
+        "root = 'a'\nfrom x import root\nvae = dict(p=root)\n",
+        "root = 'a'\nfor i in x:\n    vae = dict(p=root)\n    root = 'b'\n",
+        "root = 'a'\ndef f():\n    global root\n    root = 'b'\nf()\nvae = dict(p=root)\n",
+    ],
+)
 def test_a_name_that_may_hold_something_else_is_not(source: str) -> None:
     assert not effective(component(read(source), "vae"))["p"].literal
 
@@ -152,11 +175,21 @@ def test_annotated() -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["if x:\n    vae = dict()\n", "if x:\n    pass\nelse:\n    vae = dict()\n", "try:\n    vae = dict()\nfinally:\n    pass\n",
-     "try:\n    pass\nexcept E:\n    vae = dict()\n", "for i in x:\n    vae = dict()\n", "while x:\n    vae = dict()\n",
-     "with x:\n    vae = dict()\n", "match x:\n    case 1:\n        vae = dict()\n", "vae = dict() if x else None\n",
-     "vae = x or dict()\n", "(vae := dict())\n", "if (vae := dict()):\n    pass\n"],
-)  # fmt: skip
+    [
+        "if x:\n    vae = dict()\n",
+        "if x:\n    pass\nelse:\n    vae = dict()\n",
+        "try:\n    vae = dict()\nfinally:\n    pass\n",
+        "try:\n    pass\nexcept E:\n    vae = dict()\n",
+        "for i in x:\n    vae = dict()\n",
+        "while x:\n    vae = dict()\n",
+        "with x:\n    vae = dict()\n",
+        "match x:\n    case 1:\n        vae = dict()\n",
+        "vae = dict() if x else None\n",
+        "vae = x or dict()\n",
+        "(vae := dict())\n",
+        "if (vae := dict()):\n    pass\n",
+    ],
+)
 def test_conditional(source: str) -> None:
     assert "conditional" in ways(source, "vae")
 
@@ -203,9 +236,17 @@ def test_tuples_are_unpacked() -> None:
 
 @pytest.mark.parametrize(
     "expression",
-    ["dict(**common, b=2)", "{**common, 'b': 2}", "dict(common, b=2)", "dict(common.items(), b=2)", "dict(**{'a': 1}, b=2)",
-     "common | dict(b=2)", "dict(dict(a=1), b=2)", "dict(a=1) | {'b': 2}"],
-)  # fmt: skip
+    [
+        "dict(**common, b=2)",
+        "{**common, 'b': 2}",
+        "dict(common, b=2)",
+        "dict(common.items(), b=2)",
+        "dict(**{'a': 1}, b=2)",
+        "common | dict(b=2)",
+        "dict(dict(a=1), b=2)",
+        "dict(a=1) | {'b': 2}",
+    ],
+)
 def test_defaults_from_another_dict(expression: str) -> None:
     found = component(read(f"common = dict(a=1)\nvae = {expression}\n"), "vae")
     assert literals(found) == {"a": 1, "b": 2}
@@ -251,12 +292,25 @@ def test_later_changes_of_a_spread_dict_do_not_count() -> None:
 
 @pytest.mark.parametrize(
     ("statement", "values"),
-    [("vae['a'] = 2", {"a": 2}), ("vae.a = 2", {"a": 2}), ("vae.update(b=2)", {"a": 1, "b": 2}), ("vae.update({'a': 2})", {"a": 2}),
-     ("vae.update(dict(a=2), b=3)", {"a": 2, "b": 3}), ("del vae['a']", {}), ("vae.pop('a')", {}), ("x = vae.pop('a', None)", {}),
-     ("vae.setdefault('a', 2)", {"a": 1}), ("vae.setdefault('b', 2)", {"a": 1, "b": 2}), ("vae |= {'a': 2}", {"a": 2}),
-     ("vae |= dict(b=2)", {"a": 1, "b": 2}), ("k = 'a'\nvae[k] = 2", {"a": 2}), ("more = dict(a=5)\nvae.update(more)", {"a": 5}),
-     ("alias = vae\nalias['a'] = 2", {"a": 2}), ("vae['a'], b = 2, 3", {"a": 2})],
-)  # fmt: skip
+    [
+        ("vae['a'] = 2", {"a": 2}),
+        ("vae.a = 2", {"a": 2}),
+        ("vae.update(b=2)", {"a": 1, "b": 2}),
+        ("vae.update({'a': 2})", {"a": 2}),
+        ("vae.update(dict(a=2), b=3)", {"a": 2, "b": 3}),
+        ("del vae['a']", {}),
+        ("vae.pop('a')", {}),
+        ("x = vae.pop('a', None)", {}),
+        ("vae.setdefault('a', 2)", {"a": 1}),
+        ("vae.setdefault('b', 2)", {"a": 1, "b": 2}),
+        ("vae |= {'a': 2}", {"a": 2}),
+        ("vae |= dict(b=2)", {"a": 1, "b": 2}),
+        ("k = 'a'\nvae[k] = 2", {"a": 2}),
+        ("more = dict(a=5)\nvae.update(more)", {"a": 5}),
+        ("alias = vae\nalias['a'] = 2", {"a": 2}),
+        ("vae['a'], b = 2, 3", {"a": 2}),
+    ],
+)
 def test_later_statements_change_keys(statement: str, values: dict[str, object]) -> None:
     found = component(read(f"vae = dict(a=1)\n{statement}\n"), "vae")
     assert literals(found) == values
@@ -306,14 +360,24 @@ def test_printing_a_dict_does_not_change_it() -> None:
 
 @pytest.mark.parametrize(
     ("data", "line", "words"),
-    [(b"a = 1\nvae = dict(\n", 2, "not Python"), (b"a = 1\n\0", 2, "NUL"), (b"a = 1\nb = '\xff'\n", 2, "0xff"),
-     (b"# coding: klingon\na = 1\n", 1, "klingon"), ("vae = 'x'".encode("utf-16"), 1, "UTF-16"),
-     (b"# coding: ascii\nx = '\xc3\xa9'\n", 2, "ascii"), (b"\xef\xbb\xbf# coding: latin-1\n", 1, "byte order mark"),
-     ("# 模型\n".encode("gbk"), 1, "not utf-8"), (b"x = " + b"(" * 5000, 1, "not Python"),
-     (b"x = 1" + b" + 1" * 60_000, 1, "too deeply"), (b"x = " + b"-" * 100_000 + b"1\n", 1, "too deeply"),
-     (b"vae = dict(\n    a=1,\n    a=2)\n", 3, "'a' is repeated"), (b"#" * 20_000_001, 1, "20 MB"),
-     (b"# coding: rot13\n", 1, "rot13"), (b"# coding: utf-16\n", 1, "utf-16")],
-)  # fmt: skip
+    [
+        (b"a = 1\nvae = dict(\n", 2, "not Python"),
+        (b"a = 1\n\0", 2, "NUL"),
+        (b"a = 1\nb = '\xff'\n", 2, "0xff"),
+        (b"# coding: klingon\na = 1\n", 1, "klingon"),
+        ("vae = 'x'".encode("utf-16"), 1, "UTF-16"),
+        (b"# coding: ascii\nx = '\xc3\xa9'\n", 2, "ascii"),
+        (b"\xef\xbb\xbf# coding: latin-1\n", 1, "byte order mark"),
+        ("# 模型\n".encode("gbk"), 1, "not utf-8"),
+        (b"x = " + b"(" * 5000, 1, "not Python"),
+        (b"x = 1" + b" + 1" * 60_000, 1, "too deeply"),
+        (b"x = " + b"-" * 100_000 + b"1\n", 1, "too deeply"),
+        (b"vae = dict(\n    a=1,\n    a=2)\n", 3, "'a' is repeated"),
+        (b"#" * 20_000_001, 1, "20 MB"),
+        (b"# coding: rot13\n", 1, "rot13"),
+        (b"# coding: utf-16\n", 1, "utf-16"),
+    ],
+)
 def test_a_file_that_cannot_be_read_is_a_problem(data: bytes, line: int, words: str) -> None:
     config = read_config(data, PATH)
     assert config.problem is not None
@@ -399,9 +463,15 @@ def test_bases_are_paths_beside_the_file() -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["_base_ = [name]\n", "_base_ = 'mmdet::x.py'\n", "_base_ = '{{$X:a}}'\n", "_base_ = f'{x}'\n",
-     "with read_base():\n    from .x import *\n", "if x:\n    _base_ = 'a.py'\n"],
-)  # fmt: skip
+    [
+        "_base_ = [name]\n",
+        "_base_ = 'mmdet::x.py'\n",
+        "_base_ = '{{$X:a}}'\n",
+        "_base_ = f'{x}'\n",
+        "with read_base():\n    from .x import *\n",
+        "if x:\n    _base_ = 'a.py'\n",
+    ],
+)
 def test_bases_that_cannot_be_told(source: str) -> None:
     assert read(source).bases_unknown is not None
 
