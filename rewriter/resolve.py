@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
+
+from rewriter.interpreters import Interpreter, InterpreterError, environment, find
 
 if TYPE_CHECKING:
     import subprocess
@@ -22,36 +23,10 @@ _START = (
     "exec(compile(open(sys.argv[1], encoding='utf-8').read(), sys.argv[1], 'exec'), "
     "{'__name__': '__main__', '__file__': sys.argv[1]})"
 )
-_PROBE = (
-    "import sys; sys.path[:] = [p for p in sys.path if p]; import importlib.util as u; "
-    "s = u.find_spec('mmengine'); sys.exit(0 if s is not None and s.origin else 3)"
-)
-_NO_MMENGINE = 3
-
-# What an interpreter needs to start and to find its packages. Everything else stays here: tokens, keys, proxies.
-_SYSTEM = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP")
-_WINDOWS = ("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE")
-_PYTHON = ("VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "PYENV_ROOT", "PYENV_VERSION", "PYTHONPATH")
-_KEPT = frozenset((*_SYSTEM, *_WINDOWS, *_PYTHON, "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"))
-_ADDED = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
-    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-}
 
 
 class ResolveError(Exception):
     """No config could be loaded: the interpreter, not a config, is at fault. The message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interpreter:
-    """A Python that has mmengine. ``origin`` is told to the user: "--python", "active virtual environment", ..."""
-
-    executable: str
-    origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,80 +54,16 @@ class Resolved:
     line: int | None = None
 
 
-# --- the interpreter -----------------------------------------------------------------------------
-
-
 def find_interpreter(python: str | None = None) -> Interpreter | None:
-    """The interpreter to load configs with: of ``--python``, else the first with mmengine of the active virtual or
-    conda environment and our own; None where none has it.
+    """The interpreter to load configs with: the first that has mmengine; see :func:`rewriter.interpreters.find`.
 
     Raises:
         ResolveError: ``python`` is not a Python, or lacks mmengine.
     """
-    if python is not None:
-        return _asked_for(python)
-    for variable, origin in (("VIRTUAL_ENV", "active virtual environment"), ("CONDA_PREFIX", "conda environment")):
-        prefix = os.environ.get(variable)
-        executable = _python_of(prefix) if prefix else None
-        if executable is not None and _has_mmengine(executable):
-            return Interpreter(executable, origin)
-    if sys.executable and _has_mmengine(sys.executable):
-        return Interpreter(sys.executable, "this one")
-    return None
-
-
-def _asked_for(python: str) -> Interpreter:
-    import shutil
-
-    executable = shutil.which(os.path.expanduser(python))
-    if executable is None:
-        raise ResolveError(f"--python {python}: no such program")
-    code = _probe(os.path.abspath(executable))
-    if code == _NO_MMENGINE:
-        raise ResolveError(
-            f"--python {python}: mmengine is not installed there; install it: {python} -m pip install mmengine"
-        )
-    if code != 0:
-        raise ResolveError(f"--python {python}: this does not run as a Python interpreter")
-    return Interpreter(os.path.abspath(executable), "--python")
-
-
-def _python_of(prefix: str) -> str | None:
-    if os.path.normcase(os.path.abspath(prefix)) == os.path.normcase(sys.prefix) and sys.executable:
-        return sys.executable
-    names = ("Scripts\\python.exe", "python.exe") if os.name == "nt" else ("bin/python", "bin/python3")
-    return next((path for name in names if os.path.isfile(path := os.path.join(prefix, name))), None)
-
-
-def _has_mmengine(executable: str) -> bool:
-    if executable != sys.executable:
-        return _probe(executable) == 0
-    from importlib.util import find_spec
-
-    spec = find_spec("mmengine")
-    return spec is not None and spec.origin is not None
-
-
-def _probe(executable: str) -> int:
-    import subprocess
-
     try:
-        run = subprocess.run(
-            [executable, "-c", _PROBE],
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=30,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return -1
-    return run.returncode
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name.upper() in _KEPT or name.startswith("LC_")}
-    return {**kept, **_ADDED}
+        return find(python, "mmengine")
+    except InterpreterError as error:
+        raise ResolveError(str(error)) from None
 
 
 # --- loading -------------------------------------------------------------------------------------
@@ -237,7 +148,7 @@ def _resolved(answer: Mapping[str, Any]) -> Resolved:
         return Resolved(True, answer["value"])
     error, line = _plain(str(answer.get("error"))), answer.get("line")
     name = error.removeprefix("KeyError: ").strip("'\"")
-    if error.startswith("KeyError: ") and name in os.environ and name not in _environment():
+    if error.startswith("KeyError: ") and name in os.environ and name not in environment():
         error += " (an environment variable that is not handed to configs here)"
     return Resolved(False, error=error, line=line if isinstance(line, int) else None)
 
@@ -271,7 +182,7 @@ class _Child:
         try:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 [interpreter.executable, "-c", _START, _CHILD],
-                env=_environment(),
+                env=environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

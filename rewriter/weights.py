@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rewriter import interpreters
 from rewriter.types import Finding, HubCall
 from rewriter.weights_rules import EXPLANATIONS
 
@@ -673,32 +673,16 @@ def _last_words(output: str) -> str:
 
 
 def find_python(python: str | None, module: str) -> str:
-    """The interpreter to ask: ``python``, else that of VIRTUAL_ENV or CONDA_PREFIX, else our own.
+    """The interpreter to ask: ``python`` as it is, else the first candidate that has ``module``, else the first of all.
 
-    Of those not named by the user, the first that has ``module``; the first of all where none has.
+    One that lacks what it needs is told by the child itself, as a finding.
     """
     if python:
         from shutil import which
 
         return os.path.abspath(which(os.path.expanduser(python)) or os.path.expanduser(python))
-    folder, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
-    roots = [os.environ[key] for key in ("VIRTUAL_ENV", "CONDA_PREFIX") if os.environ.get(key)]
-    places = [os.path.join(root, folder, name) for root in roots]
-    candidates = [place for place in places if os.access(place, os.X_OK)] + [sys.executable]
-    return next((one for one in candidates if _has(one, module)), candidates[0])
-
-
-def _has(python: str, module: str) -> bool:
-    import subprocess
-
-    code = (
-        "import sys; sys.path[:] = [place for place in sys.path if place]; import importlib.util; "
-        f"spec = importlib.util.find_spec({module!r}); sys.exit(spec is None or not spec.origin)"
-    )
-    try:
-        return subprocess.run([python, "-c", code], capture_output=True, timeout=60, check=False).returncode == 0
-    except (OSError, subprocess.SubprocessError):
-        return False
+    found = interpreters.find(None, module) or next(interpreters.candidates())
+    return found.executable
 
 
 def environment_cache() -> str:
