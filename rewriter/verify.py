@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from rewriter.cache import Need, Report, default_cache, inspect
+from rewriter.cache import Need, Report, check_directory, default_cache, inspect
 from rewriter.checkout import Target
 from rewriter.tracing import ComponentTrace, Row
 from rewriter.types import Finding
@@ -68,15 +69,32 @@ def wanted(traced: Sequence[ComponentTrace], environ: Mapping[str, str]) -> Want
 def _no_need(row: Row) -> Finding | None:
     """Why no cache can be asked for this call, or None."""
     if row.place == "missing":
+        from rewriter.decide import KNOWN_REPOS
+
+        directory = shlex.quote(row.cache_dir) if row.cache_dir is not None else "DIR"
+        target = f"{row.component.rpartition('.')[2]}.from_pretrained={KNOWN_REPOS.get(row.type, 'ORG/NAME')}"
         return Finding("OSR006", row.path, row.line, 0, row.component,
                        f"{row.call.repo_id!r} is meant as a local path, and nothing is there",
-                       f"opensora-rewriter rewrite {{path}} --cache-dir DIR "
-                       f"--set {row.component.rpartition('.')[2]}.from_pretrained=ORG/NAME")  # fmt: skip
+                       f"opensora-rewriter rewrite {{path}} --cache-dir {directory} --set {target}")  # fmt: skip
     if row.place == "unknown":
         return Finding("OSR007", row.path, row.line, 0, row.component,
                        f"{row.call.callee} loads `{row.call.repo_text}`, which only running the config would tell",
                        "verify it by level build, or write the repo id as a string", "warning")  # fmt: skip
     return None
+
+
+def directories(needs: Sequence[Need]) -> list[Finding]:
+    """What is wrong with the cache directories themselves: not absolute, not there, not readable, not a cache."""
+    first: dict[tuple[str, str], Need] = {}
+    for need in needs:
+        first.setdefault((need.cache_dir, need.source), need)
+    return [
+        finding for need in first.values()
+        for finding in check_directory(
+            need.cache_dir, where=need.wanted_by[0], source=need.source,
+            repo_ids=[other.repo_id for other in needs if other.cache_dir == need.cache_dir],
+        )
+    ]  # fmt: skip
 
 
 def resolve_level(targets: Sequence[Target], python: str | None, *, required: bool) -> tuple[list[Finding], str]:

@@ -48,7 +48,7 @@ def command(chosen: common.Chosen, level: str, python: str | None, hashing: bool
     from rewriter.verify import reaches
 
     run = _Verify(chosen, python)
-    run.resolve(required=level == "resolve")
+    run.resolve(alone=level == "resolve")
     if reaches(level, "cache"):
         run.cache(hashing, lock_path)
     if reaches(level, "load"):
@@ -81,19 +81,23 @@ class _Verify:
 
             click.echo(printable(line))
 
-    def resolve(self, *, required: bool) -> None:
-        """Level resolve."""
+    def resolve(self, *, alone: bool) -> None:
+        """Level resolve; ``alone``: no level follows that would look at the cache directories."""
         from rewriter import verify
         from rewriter.resolve import ResolveError
 
         broken = {finding.path for finding in self.findings if finding.code == "OSR900"}
         targets = [target for target in self.selection.targets if target.path not in broken]
         try:
-            found, note = verify.resolve_level(targets, self.python, required=required)
+            found, note = verify.resolve_level(targets, self.python, required=alone)
         except ResolveError as error:
             common.fail(str(error), "pip install 'opensora-rewriter[resolve]', or name one that has it with --python")
         self.findings += found
         self.say(f"resolve  {note}" if note else f"resolve  {len(targets) - len(found)} of {len(targets)} configs load")
+        if alone:
+            self.findings += verify.directories(self.wanted.needs)
+            for place in dict.fromkeys(need.cache_dir for need in self.wanted.needs):
+                self.say(f"resolve  cache directory {place}")
 
     def cache(self, hashing: bool, lock_path: str | None) -> None:
         """Level cache, and the comparison with a lock."""
@@ -164,6 +168,8 @@ class _Verify:
 
     def build(self) -> None:
         """Level build."""
+        from rewriter.cli.progress import counter
+        from rewriter.report import shown
         from rewriter.weights import BuildTask, build_level
 
         tasks: dict[tuple[str, str], list[tuple[str, int]]] = {}
@@ -175,9 +181,10 @@ class _Verify:
             BuildTask(root, path, tuple(name for name, _ in parts), tuple(line for _, line in parts))
             for (root, path), parts in tasks.items()
         ]
-        report = build_level(made, python=self.python, use_environment_cache=self.wanted.environment is not None)
+        with counter("building", sum(len(task.components) for task in made), quiet=self.quiet) as tick:
+            report = build_level(made, python=self.python, on_result=lambda _result: tick(),
+                                 use_environment_cache=self.wanted.environment is not None)  # fmt: skip
         self.findings += report.findings
-        from rewriter.report import shown
 
         for result in report.results:
             if not result.same_as or self.chosen.verbose:
@@ -195,6 +202,8 @@ class _Verify:
             for line in report.full(findings, self.cwd):
                 click.echo(line)
             verdict = "everything asked for is there" if not errors else f"{report.counted(errors, 'error')} found"
+            if level == "resolve" and not errors:
+                verdict = "they resolve; no repo was looked at"
             self.say(f"verify   level {level}: {report.counted(len(self.selection.targets), 'config')}, "
                      f"{report.counted(len({n.repo_id for n in self.wanted.needs}), 'repo')}: {verdict}")  # fmt: skip
         if errors:
