@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from rewriter.frozen import Frozen
 from rewriter.locality import locality
 from rewriter.types import CACHE_DIR, LOCAL_FILES_ONLY, Failure, HubCall, Rejection, Trace, Value
 
@@ -14,8 +14,7 @@ _ALL = _BOTH | {"subfolder", "revision"}
 _NO_KEYWORDS = frozenset({"type", "_scope_", "_delete_"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(Frozen):
     """``X.from_pretrained`` of a loader. ``repo_id`` None: the config's ``from_pretrained``.
 
     ``carries``: the loader's keywords that are passed on to it. ``when`` "remote": only for a ``from_pretrained`` that
@@ -30,8 +29,7 @@ class _Call:
     when: Literal["always", "remote"] = "always"
 
 
-@dataclass(frozen=True, slots=True)
-class _Loader:
+class _Loader(Frozen):
     """A registered function or class. ``open``: it takes ``**kwargs``. ``needs_path``: without it it fails."""
 
     function: str

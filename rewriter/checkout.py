@@ -6,8 +6,8 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from rewriter.frozen import Frozen
 from rewriter.types import Finding
 
 CONFIGS = "configs"
@@ -47,8 +47,7 @@ class Unreadable(Exception):  # noqa: N818 - a state of the file, reported as OS
         self.remedy = remedy
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Frozen):
     """A config file of the run. ``named``: it stood on the command line itself, so no pattern takes it away."""
 
     path: str
@@ -56,16 +55,14 @@ class Target:
     named: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Frozen):
     """The files of a run, sorted by path, each once; ``findings``: folders that could not be listed (OSR900)."""
 
     targets: tuple[Target, ...]
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Frozen):
     """One ``*.py`` found by the walk. ``odd``: neither a regular file nor a link, so git would not list it."""
 
     path: str

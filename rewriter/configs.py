@@ -13,9 +13,9 @@ import ast
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 
 from rewriter.decoding import Decoded, decode, parse
+from rewriter.frozen import replace
 from rewriter.types import Component, ConfigFile, Form, Ignore, Keyword, Override, Problem, Span, Value
 
 # Names that hold a component even where what is bound to them is not a dict that can be read.

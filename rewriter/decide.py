@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Literal
 
+from rewriter.frozen import Frozen, replace
 from rewriter.locality import locality
 from rewriter.request import Request
 from rewriter.types import (
@@ -37,8 +37,7 @@ KNOWN_REPOS = {
 _PLACEHOLDER = "/cache_dir"  # stands for "some absolute directory" when `check` names none
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Frozen):
     """What is decided about one component.
 
     ``findings``: for ``check`` what is wrong with it as it stands; for ``rewrite`` why it is refused, and warnings.
@@ -78,8 +77,7 @@ def hub_calls(trace: Trace, root: str | None, *, own: bool = True) -> tuple[list
     return remote, missing
 
 
-@dataclass(frozen=True, slots=True)
-class Decider:
+class Decider(Frozen):
     """The decision for the components of one config file.
 
     ``path``: of the file. ``root``: of its checkout. ``trace``: what the loaders say (on the sources as they will be).

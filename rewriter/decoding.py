@@ -10,8 +10,8 @@ import ast
 import codecs
 import re
 import warnings
-from dataclasses import dataclass
 
+from rewriter.frozen import Frozen
 from rewriter.types import Problem
 
 MAX_BYTES = 20_000_000
@@ -23,8 +23,7 @@ _COOKIE = re.compile(
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(Frozen):
     """Source as ``ast`` sees it. ``utf8``: without byte order mark. ``encoding``: of the file; "utf-8" mostly."""
 
     utf8: bytes

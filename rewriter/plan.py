@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from rewriter import configs
 from rewriter.checkout import Target, Unreadable, outside, read_bytes
 from rewriter.decide import Decider, Decision, hub_calls
+from rewriter.frozen import Frozen, replace
 from rewriter.loaders import Sources
 from rewriter.request import Request
 from rewriter.types import (
@@ -34,8 +34,7 @@ def keywords(values: Mapping[str, Value]) -> dict[str, Value]:
     return {key: value for key, value in values.items() if key not in NO_KEYWORDS}
 
 
-@dataclass(frozen=True, slots=True)
-class FileResult:
+class FileResult(Frozen):
     """What one config file came to: picklable, one a file.
 
     ``old`` is what was read (None: it could not be); ``new`` is what ``rewrite`` would write, equal to ``old`` where
@@ -60,8 +59,7 @@ class FileResult:
         return (*self.findings, *(finding for decision in self.decisions for finding in decision.findings))
 
 
-@dataclass(frozen=True, slots=True)
-class Thread:
+class Thread(Frozen):
     """The source changes that let the asked keys reach every Hub call of one loader, and where it is registered."""
 
     root: str
@@ -69,8 +67,7 @@ class Thread:
     changes: tuple[SourceChange, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Frozen):
     """All edits and findings of one run.
 
     ``notes`` are for the reader: what was passed over or stood in for. ``threads``: what the source edits are made of.

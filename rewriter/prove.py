@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 
 from rewriter import plan as planning
+from rewriter.frozen import replace
 from rewriter.plan import FileResult, Loaders, Plan
 from rewriter.resolve import MISSING, Job, Resolved, ResolveError, differences, find_interpreter, resolve
 from rewriter.types import REMOVE, ConfigChange, Finding

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from rewriter.frozen import Frozen
 from rewriter.types import CACHE_DIR, LOCAL_FILES_ONLY
 
 DEFAULT_COMPONENTS = ("text_encoder", "vae")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Frozen):
     """The question that ``check`` and ``rewrite`` put to every component.
 
     ``components``: names that are selected. ``all_components``: every dict whose loader reads from the Hub is.

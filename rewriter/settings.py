@@ -13,8 +13,9 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from rewriter.frozen import Frozen, factory, replace
 
 OWN_FILE = "opensora-rewriter.toml"
 PYPROJECT = "pyproject.toml"
@@ -31,8 +32,7 @@ class SettingsError(Exception):
         super().__init__("\n".join(self.problems))
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Frozen):
     """What holds. Directories are absolute; patterns and codes are as written.
 
     ``cache_dir``: for every component. ``cache_dirs``: ``(component, directory)`` that win over it.
@@ -52,7 +52,7 @@ class Settings:
     all_configs: bool = False
     opensora_source: str | None = None
     path: str | None = None
-    origins: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = factory(dict)
 
     @property
     def folder(self) -> str | None:
@@ -146,7 +146,7 @@ def with_options(
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value}
     origins = {**settings.origins, **dict.fromkeys(given, COMMAND_LINE)}
-    return replace(settings, **given, origins=origins)  # type: ignore[arg-type]
+    return replace(settings, **given, origins=origins)
 
 
 def explain(settings: Settings, cwd: str | None = None) -> list[str]:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
+from rewriter.frozen import Frozen, replace
 from rewriter.loaders import Sources
 from rewriter.loaders.evaluate import Evaluation, Frame, FunctionNode, Reach, Virtual, place_of
 from rewriter.loaders.library import DOWNLOADS
@@ -26,8 +26,7 @@ _UNSET = {CACHE_DIR: None, LOCAL_FILES_ONLY: False}
 _STANDS_FOR = {CACHE_DIR: Value(True, "/", "'/'"), LOCAL_FILES_ONLY: Value(True, True, "True")}
 
 
-@dataclass(frozen=True, slots=True)
-class SpecialCase:
+class SpecialCase(Frozen):
     """A loader that joins a path where a repo id is needed: with ``key`` given, it must load ``repo_id`` instead.
 
     ``function``: where the path is made. ``test``: the variable of the ``if`` that makes it. ``variables``: those that
@@ -47,8 +46,7 @@ SPECIAL_CASES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Threading:
+class Threading(Frozen):
     """The changes that let the key reach every hub call; with ``refusal`` (why that cannot be done) there are none.
 
     ``refusal_path``, ``refusal_line``: where the obstacle stands. ``to_repo``: with these changes the loader reads a
@@ -108,8 +106,7 @@ class _Refusal(Exception):  # noqa: N818 - a result, not an error
         self.line = line
 
 
-@dataclass(frozen=True, slots=True)
-class _Hop:
+class _Hop(Frozen):
     """One function on the way, and the call or dict in it that leads on."""
 
     frame: Frame
@@ -117,14 +114,14 @@ class _Hop:
     names: Mapping[str, str]
 
 
-@dataclass(slots=True)
 class _Search:
-    sources: Sources
-    key: str
-    default: object
-    neutral: object
-    virtual: Virtual = field(default_factory=Virtual)
-    changes: list[SourceChange] = field(default_factory=list)
+    def __init__(self, sources: Sources, key: str, default: object, neutral: object) -> None:
+        self.sources = sources
+        self.key = key
+        self.default = default
+        self.neutral = neutral
+        self.virtual = Virtual()
+        self.changes: list[SourceChange] = []
 
     def check(self, before: int, evaluation: Evaluation) -> None:
         """Refuse where a round brought nothing new: the key gets lost in a way that no edit here mends."""

@@ -7,15 +7,15 @@ Paths are absolute strings; :mod:`rewriter.report` makes them relative to where 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+from rewriter.frozen import Frozen
 
 CACHE_DIR = "cache_dir"
 LOCAL_FILES_ONLY = "local_files_only"
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Frozen):
     """Where a piece of source stands: ``ast``'s numbers (end exclusive)."""
 
     line: int
@@ -24,8 +24,7 @@ class Span:
     end_column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Frozen):
     """What stands for a keyword: a Python literal, or an expression that only running would tell.
 
     ``literal`` is True when ``value`` is what ``ast.literal_eval`` gives; else ``value`` is None.
@@ -37,8 +36,7 @@ class Value:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Keyword:
+class Keyword(Frozen):
     """One keyword of a component, with the span of its value expression."""
 
     key: str
@@ -46,8 +44,7 @@ class Keyword:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Override:
+class Override(Frozen):
     """A later statement that sets (or may set, or removes) a key of a component: ``vae["k"] = v``, ``.update(k=v)``.
 
     ``key`` is None where the key itself is not a literal. ``certain`` is False under an ``if``, a loop or a ``try``.
@@ -62,8 +59,7 @@ class Override:
 Form = Literal["call", "literal", "other"]
 
 
-@dataclass(frozen=True, slots=True)
-class Component:
+class Component(Frozen):
     """A config dict that builds a module, at one place where it is written.
 
     One name can be written in several places (both branches of an ``if``): each is a component of its own.
@@ -105,8 +101,7 @@ class Component:
         return self.keys[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Frozen):
     """Why a file could not be read: what was found and what to do about it."""
 
     line: int
@@ -115,16 +110,14 @@ class Problem:
     remedy: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ignore:
+class Ignore(Frozen):
     """A comment ``# opensora-rewriter: ignore[OSR001]``; ``codes`` empty means every code."""
 
     line: int
     codes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigFile:
+class ConfigFile(Frozen):
     """What a config file says, read without running it.
 
     ``bases``: ``_base_`` targets as absolute paths. ``bases_unknown``: why some cannot be told, or None.
@@ -146,8 +139,7 @@ class ConfigFile:
 # --- loaders -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Frozen):
     """One step of the way from a registered name to a hub call: a function, and the line in it that leads on."""
 
     function: str  # "OpenSoraVAE_V1_2", "T5Encoder.__init__"
@@ -155,8 +147,7 @@ class Step:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class HubCall:
+class HubCall(Frozen):
     """A call that reads through the Hugging Face cache, for one set of keyword values.
 
     ``callee``: as written, ``"AutoTokenizer.from_pretrained"``; ``library``: the package that the class or function
@@ -190,8 +181,7 @@ class HubCall:
     via: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(Frozen):
     """A TypeError that building would raise: ``function`` has no parameter ``key``."""
 
     key: str
@@ -202,8 +192,7 @@ class Rejection:
     via: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Frozen):
     """An assertion of a loader that is false for these values (v1.1 ``t5`` takes one repo id and nothing else)."""
 
     text: str
@@ -211,8 +200,7 @@ class Failure:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(Frozen):
     """What building ``type`` with given keyword values would do, as far as the sources tell without running them.
 
     ``found``: the type is registered in the sources (or in the built-in table: ``builtin``).
@@ -238,8 +226,7 @@ class Trace:
 Severity = Literal["error", "warning"]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Frozen):
     """One diagnosis. ``component`` is dotted ("model.vae") or empty; ``remedy`` can be pasted or followed as it is."""
 
     code: str
@@ -252,8 +239,7 @@ class Finding:
     severity: Severity = "error"
 
 
-@dataclass(frozen=True, slots=True)
-class _Remove:
+class _Remove(Frozen):
     """The one value of :data:`REMOVE`."""
 
     def __repr__(self) -> str:
@@ -263,8 +249,7 @@ class _Remove:
 REMOVE = _Remove()
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigChange:
+class ConfigChange(Frozen):
     """Give ``key`` of the dict at ``component.span`` a new literal ``value``, or take it away (:data:`REMOVE`)."""
 
     component: Component
@@ -275,8 +260,7 @@ class ConfigChange:
 SourceTarget = Literal["parameter", "call", "dict", "value", "guard", "docstring"]
 
 
-@dataclass(frozen=True, slots=True)
-class SourceChange:
+class SourceChange(Frozen):
     """One edit of a loader's source.
 
     ``target`` "parameter": the function definition at ``span`` gets the parameter ``name``, which holds ``key``, with
@@ -300,12 +284,11 @@ class SourceChange:
 Kind = Literal["source", "config"]
 
 
-@dataclass(frozen=True, slots=True)
-class FileEdit:
+class FileEdit(Frozen):
     """New bytes for one file. ``old`` is what was read; a file that no longer holds it is not overwritten."""
 
     path: str
     old: bytes
     new: bytes
     kind: Kind = "config"
-    changes: tuple[ConfigChange, ...] = field(default=())
+    changes: tuple[ConfigChange, ...] = ()

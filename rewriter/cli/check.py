@@ -23,10 +23,9 @@ Examples:
 @click.option("--must-exist", is_flag=True, help="A local path that does not exist is an error.")
 def command(chosen: common.Chosen, must_exist: bool) -> None:
     """Say which components do not load from a local cache. Without --cache-dir any absolute directory will do."""
-    from dataclasses import replace
-
     from rewriter import plan, report
     from rewriter.cli.progress import counter
+    from rewriter.frozen import replace
 
     request = replace(chosen.request(), checking=True, must_exist=must_exist)
     selection = chosen.select()

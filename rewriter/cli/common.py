@@ -6,11 +6,11 @@ import ast
 import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from rewriter.frozen import Frozen, replace
 from rewriter.request import DEFAULT_COMPONENTS, Request
 from rewriter.settings import Settings, SettingsError, load, with_cache_dirs, with_options
 from rewriter.types import CACHE_DIR, Finding
@@ -51,8 +51,7 @@ def warn(message: str, remedy: str = "") -> None:
 # --- options -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(Frozen):
     """What the shared options say, the settings of file and environment merged in."""
 
     paths: tuple[str, ...]

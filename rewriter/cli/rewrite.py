@@ -57,7 +57,7 @@ def command(
     Nothing is written unless the whole result is proved: the new files are read again, and mmengine (where it is
     found) resolves old and new to dicts that differ in the asked keys only.
     """
-    from dataclasses import replace
+    from rewriter.frozen import replace
 
     request = replace(
         chosen.request(sets, unsets),
@@ -184,9 +184,8 @@ def _coloured(line: str) -> str:
 
 def _filter(run: _Run, stdin_filename: str | None) -> None:
     """Standard input to standard output; loaders are read, never edited."""
-    from dataclasses import replace
-
     from rewriter.checkout import Target, find_root
+    from rewriter.frozen import replace
 
     if run.chosen.paths != ("-",) or stdin_filename is None:
         raise click.UsageError("PATH - stands alone and needs --stdin-filename PATH")

@@ -10,10 +10,11 @@ from __future__ import annotations
 import keyword
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 import libcst as cst
+
+from rewriter.frozen import Frozen, replace
 
 Node = TypeVar("Node", cst.Call, cst.Dict)
 Element = cst.Arg | cst.DictElement | cst.StarredDictElement
@@ -33,15 +34,13 @@ class EditError(Exception):
         self.line = line
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(Frozen):
     node: Element
     before: Gap  # before the comma
     after: Gap  # after the comma; of the last item: the closing gap
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(Frozen):
     opening: Gap
     items: tuple[_Item, ...]
     trailing: bool  # a comma after the last item

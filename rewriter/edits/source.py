@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import libcst as cst
@@ -18,6 +17,7 @@ from rewriter.decoding import decode, parse
 from rewriter.edits import keywords as rows
 from rewriter.edits.config import write_literal
 from rewriter.edits.keywords import EditError, add_keyword, keyword_value
+from rewriter.frozen import Frozen
 from rewriter.types import CACHE_DIR, Problem, SourceChange, Span
 
 __all__ = ["EditError", "edit_source"]
@@ -28,8 +28,7 @@ _DOCS = {CACHE_DIR: ("str", "Hugging Face cache directory to load from.")}
 _DOC_FLAG = ("bool", "Load from the cache only, never from the network.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Splice:
+class _Splice(Frozen):
     """Bytes ``start`` to ``end`` of the text become what ``new`` makes of them."""
 
     start: int
@@ -331,8 +330,7 @@ def _is_deeper(line: str, indent: str) -> bool:
 # --- guards ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Guard:
+class _Guard(Frozen):
     """Turns ``if x:`` into ``if name is not None: ... elif x:``, by what is put before it."""
 
     changes: list[SourceChange]

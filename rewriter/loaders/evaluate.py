@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rewriter.frozen import Frozen
 from rewriter.loaders import library
 from rewriter.loaders.unit import Unit, bound, imported
 from rewriter.loaders.values import (
@@ -59,17 +59,18 @@ def place_of(path: str, node: ast.expr | ast.stmt) -> Place:
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-@dataclass(slots=True)
 class Virtual:
     """Edits taken as if they were made. Keys are the places of function definitions, calls, dicts and ``if``s."""
 
-    parameters: dict[Place, dict[str, object]] = field(default_factory=dict)  # name -> default
-    keywords: dict[Place, dict[str, str]] = field(default_factory=dict)  # keyword -> local name
-    guards: dict[Place, tuple[str, tuple[tuple[str, str], ...]]] = field(default_factory=dict)
+    __slots__ = ("guards", "keywords", "parameters")
+
+    def __init__(self) -> None:
+        self.parameters: dict[Place, dict[str, object]] = {}  # name -> default
+        self.keywords: dict[Place, dict[str, str]] = {}  # keyword -> local name
+        self.guards: dict[Place, tuple[str, tuple[tuple[str, str], ...]]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Frozen):
     """How a frame was entered: by ``node`` (a call or a dict that is built into an object) in ``frame``.
 
     ``kind`` "config": the dict stands in the config, so nothing in the sources can give it a keyword. "object": the
@@ -105,8 +106,7 @@ class Frame:
         self.registered = False  # the function is built from a config
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Frozen):
     """A hub call with what :mod:`rewriter.thread` needs to lead a keyword to it."""
 
     call: HubCall
@@ -116,8 +116,7 @@ class Reach:
     given: Mapping[str, Val]  # keywords of the call itself
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Frozen):
     """A rejection, with the frame whose call was refused."""
 
     rejection: Rejection
@@ -126,13 +125,15 @@ class Refused:
     node: ast.expr | None
 
 
-@dataclass(slots=True)
 class Arguments:
-    """What a call passes."""
+    """What a call passes. ``is_open``: it has ``*args`` or ``**kwargs`` that could not be told."""
 
-    positional: list[Val]
-    keywords: dict[str, Val]
-    is_open: bool = False  # *args or **kwargs that could not be told
+    __slots__ = ("is_open", "keywords", "positional")
+
+    def __init__(self, positional: list[Val], keywords: dict[str, Val], is_open: bool = False) -> None:
+        self.positional = positional
+        self.keywords = keywords
+        self.is_open = is_open
 
 
 _MISSING = Unknown("<missing>")

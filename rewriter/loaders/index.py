@@ -6,7 +6,8 @@ import ast
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from rewriter.frozen import Frozen
 
 REGISTRY = "MODELS"
 
@@ -18,8 +19,7 @@ _USE = re.compile(r"^(?P<lead>.*?)(?P<registry>[\w.]*)\.register_module\b(?P<res
 _NEXT = re.compile(r"^(?:async\s+def|def|class)\s+(\w+)", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(Frozen):
     """``name`` is registered for the top-level definition ``definition`` of the file at ``path``."""
 
     name: str
