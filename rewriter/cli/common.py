@@ -208,7 +208,7 @@ _CACHE = (
 _OUTPUT = (
     click.option("--output-format", type=click.Choice(OUTPUT_FORMATS), default="full", show_default=True,
                  help="How findings are told."),
-    click.option("--output-file", metavar="FILE", help="Write the report there instead of printing it."),
+    click.option("--output-file", metavar="FILE", help="Write the report there; the usual text is printed."),
 )  # fmt: skip
 
 

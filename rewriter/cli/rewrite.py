@@ -23,7 +23,7 @@ Examples:
   opensora-rewriter rewrite . --cache-dir ~/.cache/huggingface/hub
   opensora-rewriter rewrite . --all-configs --cache-dir /models/hf/hub --local-files-only
   opensora-rewriter rewrite configs/opensora-v1-2/inference/sample.py --cache-dir /models/hf/hub --diff
-  opensora-rewriter rewrite . --set vae.from_pretrained=hpcai-tech/OpenSora-VAE-v1.3 --cache-dir /models/hf/hub
+  opensora-rewriter rewrite configs/opensora-v1-3 --set vae.from_pretrained=hpcai-tech/OpenSora-VAE-v1.3
   opensora-rewriter rewrite . --all-configs --unset vae.cache_dir --unset text_encoder.cache_dir
 """
 
