@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from rewriter import plan as planning
+from rewriter.checkout import Unreadable, read_bytes
 from rewriter.frozen import replace
 from rewriter.plan import FileResult, Loaders, Plan
 from rewriter.resolve import MISSING, Job, Resolved, ResolveError, differences, find_interpreter, resolve
@@ -73,8 +74,18 @@ def _touched(plan: Plan) -> list[FileResult]:
 
 
 def _jobs(result: FileResult) -> tuple[Job, Job]:
+    """The file as it is and as it would be; from standard input neither lies on disk."""
     assert result.new is not None
-    return Job(result.path, result.root, None), Job(result.path, result.root, result.new)
+    return Job(result.path, result.root, None if _on_disk(result) else result.old), Job(
+        result.path, result.root, result.new
+    )
+
+
+def _on_disk(result: FileResult) -> bool:
+    try:
+        return read_bytes(result.path) == result.old
+    except Unreadable:
+        return False
 
 
 def _contradiction(

@@ -177,6 +177,16 @@ def test_stdin_to_stdout(checkout: Checkout, run: Run) -> None:
     assert contents(root) == before
 
 
+def test_stdin_of_a_file_that_is_not_there_yet_is_proved_by_mmengine_too(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    place = root / "configs/opensora-v1-1/inference/new.py"
+    source = 'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")\n'
+    done = run("rewrite", "-", "--stdin-filename", place, "--cache-dir", "/m", "--resolve", "always", stdin=source)
+    assert done.exit_code == 0, done.output
+    assert 'cache_dir="/m"' in done.stdout
+    assert not place.exists()
+
+
 def test_a_link_out_of_the_checkout_is_not_written_through(checkout: Checkout, run: Run, tmp_path: Path) -> None:
     root = checkout("v1.1")
     outside = tmp_path / "elsewhere.py"
