@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from rewriter.cache import Need, Report, check_directory, default_cache, inspect
 from rewriter.checkout import Target
 from rewriter.tracing import ComponentTrace, Row
-from rewriter.types import Finding
+from rewriter.types import CACHE_DIR, Finding, Value
 
 Level = Literal["resolve", "cache", "load", "build"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -45,19 +45,22 @@ def wanted(traced: Sequence[ComponentTrace], environ: Mapping[str, str]) -> Want
     used_environment = False
     for component in traced:
         for row in component.rows:
-            problem = _no_need(row)
+            given = dict(component.component.values).get(CACHE_DIR)
+            problem = _no_need(row, given, component.instead)
             if problem is not None:
                 findings.append(problem)
                 continue
             if row.place != "repo":
                 continue
-            directory, source = (row.cache_dir, "config") if row.cache_dir is not None else fallback
-            used_environment |= row.cache_dir is None
+            told, meant = _never_arrives(row, given)
+            findings += told
+            directory, source = (meant, "config") if meant is not None else fallback
+            used_environment |= meant is None
             call = row.call
             need = Need(call.repo_id or "", directory, call.revision, call.subfolder, call.kind, call.library,
                         call.class_name, call.filename, call.hard_coded, (), source)  # fmt: skip
             needs.setdefault(need, []).append((row.path, row.line, row.component))
-            rows.append(row)
+            rows.append(replace(row, cache_dir=meant))
             order.append(need)
     merged = {need: replace(need, wanted_by=tuple(dict.fromkeys(places))) for need, places in needs.items()}
     return Wanted(
@@ -66,21 +69,44 @@ def wanted(traced: Sequence[ComponentTrace], environ: Mapping[str, str]) -> Want
     )  # fmt: skip
 
 
-def _no_need(row: Row) -> Finding | None:
+def _no_need(row: Row, given: Value | None, instead: tuple[str, ...]) -> Finding | None:
     """Why no cache can be asked for this call, or None."""
     if row.place == "missing":
         from rewriter.decide import KNOWN_REPOS
 
         directory = shlex.quote(row.cache_dir) if row.cache_dir is not None else "DIR"
-        target = f"{row.component.rpartition('.')[2]}.from_pretrained={KNOWN_REPOS.get(row.type, 'ORG/NAME')}"
+        known = f" --set {row.component.rpartition('.')[2]}.from_pretrained={KNOWN_REPOS.get(row.type, 'ORG/NAME')}"
+        cure = "" if instead else known  # v1.0's t5 names its repo itself, once rewrite has given it a cache_dir
         return Finding("OSR006", row.path, row.line, 0, row.component,
                        f"{row.call.repo_id!r} is meant as a local path, and nothing is there",
-                       f"opensora-rewriter rewrite {{path}} --cache-dir {directory} --set {target}")  # fmt: skip
+                       f"opensora-rewriter rewrite {{path}} --cache-dir {directory}{cure}")  # fmt: skip
     if row.place == "unknown":
         return Finding("OSR007", row.path, row.line, 0, row.component,
                        f"{row.call.callee} loads `{row.call.repo_text}`, which only running the config would tell",
-                       "verify it by level build, or write the repo id as a string", "warning")  # fmt: skip
+                       "verify it by level build, or write the repo id as a string")  # fmt: skip
+    if row.place == "repo" and given is not None and not given.literal:
+        return Finding("OSR007", row.path, row.line, 0, row.component,
+                       f"cache_dir is `{given.text}`, which only running the config would tell",
+                       "verify it by level build, or write the directory as a string")  # fmt: skip
     return None
+
+
+def _never_arrives(row: Row, given: Value | None) -> tuple[list[Finding], str | None]:
+    """The directory that this call reads (None: the environment's), and why that is not the cache_dir given.
+
+    Where the loader rejects the keyword, the directory is looked at all the same: ``rewrite`` makes it arrive.
+    """
+    if given is None or not isinstance(given.value, str):
+        return [], row.cache_dir
+    remedy = f"opensora-rewriter rewrite {{path}} --cache-dir {shlex.quote(given.value)}"
+    state = dict(row.keys)[CACHE_DIR]
+    if state == "rejected":
+        message = f"the loader of `{row.type}` rejects cache_dir: building raises a TypeError"
+        return [Finding("OSR004", row.path, row.line, 0, row.component, message, remedy)], given.value
+    if state == "dropped":
+        message = f"cache_dir never reaches {row.call.callee}, which loads {row.call.repo_id}"
+        return [Finding("OSR005", row.path, row.line, 0, row.component, message, remedy)], None
+    return [], row.cache_dir
 
 
 def directories(needs: Sequence[Need]) -> list[Finding]:

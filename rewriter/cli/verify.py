@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -47,25 +48,26 @@ def command(chosen: common.Chosen, level: str, python: str | None, hashing: bool
     """
     from rewriter.verify import reaches
 
-    run = _Verify(chosen, python)
-    run.resolve(alone=level == "resolve")
+    run = _Verify(chosen, python, level)
+    run.resolve()
     if reaches(level, "cache"):
         run.cache(hashing, lock_path)
     if reaches(level, "load"):
         run.load()
     if reaches(level, "build"):
         run.build()
-    run.end(level)
+    run.end()
 
 
 class _Verify:
     """One run of ``verify``: each level adds lines and findings."""
 
-    def __init__(self, chosen: common.Chosen, python: str | None) -> None:
+    def __init__(self, chosen: common.Chosen, python: str | None, level: str) -> None:
         from rewriter import tracing, verify
 
         self.chosen = chosen
         self.python = python
+        self.level = level
         self.cwd = os.getcwd()
         self.quiet = chosen.quiet or (chosen.output_format != "full" and chosen.output_file is None)
         self.selection = chosen.select()
@@ -81,11 +83,12 @@ class _Verify:
 
             click.echo(printable(line))
 
-    def resolve(self, *, alone: bool) -> None:
-        """Level resolve; ``alone``: no level follows that would look at the cache directories."""
+    def resolve(self) -> None:
+        """Level resolve; alone, it also looks at the cache directories, as the later levels do of themselves."""
         from rewriter import verify
         from rewriter.resolve import ResolveError
 
+        alone = self.level == "resolve"
         broken = {finding.path for finding in self.findings if finding.code == "OSR900"}
         targets = [target for target in self.selection.targets if target.path not in broken]
         try:
@@ -104,7 +107,10 @@ class _Verify:
         from rewriter import verify
         from rewriter.cli.progress import bar
 
-        self.findings += self.wanted.findings
+        for finding in self.wanted.findings:
+            # what only running tells is proved by level build, and by no level before it
+            told = finding.code == "OSR007" and self.level == "build"
+            self.findings.append(replace(finding, severity="warning") if told else finding)
         if self.wanted.environment is not None:
             directory, variable = self.wanted.environment
             origin = "the default" if variable == "default" else f"from {variable}"
@@ -192,7 +198,7 @@ class _Verify:
                 self.say(f"build    {shown(result.task.config, self.cwd)} {result.component}: {state} "
                          f"({result.seconds:.1f} s)")  # fmt: skip
 
-    def end(self, level: str) -> None:
+    def end(self) -> None:
         """Tell the findings and the verdict, and end with its exit code."""
         from rewriter import report
 
@@ -202,9 +208,9 @@ class _Verify:
             for line in report.full(findings, self.cwd):
                 click.echo(line)
             verdict = "everything asked for is there" if not errors else f"{report.counted(errors, 'error')} found"
-            if level == "resolve" and not errors:
+            if self.level == "resolve" and not errors:
                 verdict = "they resolve; no repo was looked at"
-            self.say(f"verify   level {level}: {report.counted(len(self.selection.targets), 'config')}, "
+            self.say(f"verify   level {self.level}: {report.counted(len(self.selection.targets), 'config')}, "
                      f"{report.counted(len({n.repo_id for n in self.wanted.needs}), 'repo')}: {verdict}")  # fmt: skip
         if errors:
             raise SystemExit(common.FOUND)
@@ -236,7 +242,8 @@ def _repo_lines(inspected: Sequence[Any], hashing: bool) -> list[str]:
             lines.append(f"cache    ok: {repo_id} at {(commit or '')[:12]} in {cache_dir}: "
                          f"{len(files)} files, {human(size)}{hashed}")  # fmt: skip
         else:
-            lines.append(f"cache    not whole: {repo_id} in {cache_dir}")
+            state = "not whole" if commit is not None else "not found"
+            lines.append(f"cache    {state}: {repo_id} in {cache_dir}")
     return lines
 
 
