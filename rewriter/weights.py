@@ -172,7 +172,7 @@ def load_level(
     def hear(number: int, answer: _Told) -> None:
         told[number] = answer
         if on_result is not None:
-            on_result(_load_result(distinct[number], answer, executable, 0))
+            on_result(_load_result(distinct[number], answer, executable, 0, default))
 
     # The checkouts' classes are imported from their roots: a child for each root, one for all the rest.
     roots = {task.root if task.library == "opensora" else "" for task in distinct}
@@ -186,8 +186,9 @@ def load_level(
     findings: list[Finding] = []
     by_identity = {task.identity: number for number, task in enumerate(distinct)}
     for number, task in enumerate(distinct):
-        findings.extend(_load_result(task, told[number], executable, len(groups[task.identity]) - 1).findings)
-    results = tuple(_load_result(task, told[by_identity[task.identity]], executable, 0) for task in tasks)
+        others = len(groups[task.identity]) - 1
+        findings.extend(_load_result(task, told[number], executable, others, default).findings)
+    results = tuple(_load_result(task, told[by_identity[task.identity]], executable, 0, default) for task in tasks)
     return LoadReport(executable, versions, results, tuple(findings))
 
 
@@ -238,13 +239,18 @@ _LOAD_REMEDIES = {
 _STAGE_CODES = {"library": "OSR213", "tokenizer": "OSR203", "config": "OSR204", "model": "OSR204"}
 
 
-def _load_result(task: LoadTask, told: _Told, python: str, others: int) -> LoadResult:
-    """The result of one task; ``others``: how many more components ask for the same."""
+def _load_result(task: LoadTask, told: _Told, python: str, others: int, default: str | None) -> LoadResult:
+    """The result of one task.
+
+    ``others``: how many more components ask for the same. ``default``: the cache that was lent where the task has none.
+    """
     answer = told.answer
     if answer is None:
         message, remedy = _death(told, f"checking {task.repo_id}")
         return LoadResult(task, "failed", findings=(_at(task, told.code or "OSR211", message, remedy, others),))
-    findings = [_load_finding(task, problem, python, others) for problem in answer["problems"]]
+    findings = [
+        _load_finding(task, problem, python, others, task.cache_dir or default) for problem in answer["problems"]
+    ]
     if answer["deferred"]:
         message = f"{_what(task)} is left to level build: {answer['deferred']}"
         findings.append(_at(task, "OSR212", message, _LOAD_REMEDIES["OSR212"], others, "warning"))
@@ -264,10 +270,10 @@ def _load_result(task: LoadTask, told: _Told, python: str, others: int) -> LoadR
     )
 
 
-def _load_finding(task: LoadTask, problem: dict[str, Any], python: str, others: int) -> Finding:
-    names = {"repo": task.repo_id, "cache": task.cache_dir or "the cache", "download": _download(task)}
+def _load_finding(task: LoadTask, problem: dict[str, Any], python: str, others: int, cache_dir: str | None) -> Finding:
+    names = {"repo": task.repo_id, "download": _download(task, cache_dir)}
     if problem["kind"] == "exception":
-        words = {"repo": task.repo_id, "cache": task.cache_dir or "", "config": task.path, "python": python}
+        words = {"repo": task.repo_id, "cache": cache_dir or "", "config": task.path, "python": python}
         code, cause, remedy = explain(problem, "load", words | {"component": task.component})
         code = code or _STAGE_CODES.get(problem["stage"], "OSR205")
         message = f"{_what(task)}, {problem['stage']}: {cause or _first(problem)}"
@@ -300,9 +306,9 @@ def _what(task: LoadTask) -> str:
     return f"{task.repo_id}{place} ({task.class_name or task.kind})"
 
 
-def _download(task: LoadTask) -> str:
+def _download(task: LoadTask, cache_dir: str | None) -> str:
     revision = f" --revision {task.revision}" if task.revision else ""
-    folder = f" --cache-dir {_quoted(task.cache_dir)}" if task.cache_dir else ""
+    folder = f" --cache-dir {_quoted(cache_dir)}" if cache_dir else ""
     return f"hf download {task.repo_id}{revision}{folder}"
 
 
@@ -434,7 +440,9 @@ def explain(told: dict[str, Any], level: Literal["load", "build"], words: dict[s
             if match is None or not code:
                 continue
             found = known_words | {"keyword": match.groupdict().get("keyword") or ""}
-            return code, known.cause.format(**found), known.remedy.format(**found)
+            # Without a cache_dir the loader looks where a download without one goes.
+            remedy = known.remedy if words["cache"] else known.remedy.replace(" --cache-dir {cache}", "")
+            return code, known.cause.format(**found), remedy.format(**found)
     return "", "", ""
 
 

@@ -248,6 +248,11 @@ EXPLANATIONS: tuple[Explanation, ...] = (
         "opensora-rewriter verify --level load {config}; opensora-rewriter verify --level cache --hash {config}",
     ),
     _explain(
+        # transformers 4's slow tokenizers open a vocabulary file that was not found: open(None).
+        r"os\.PathLike object, not NoneType \(.*(Tokenizer|vocab_file|merges_file)", "OSR304", "OSR203",
+        "the tokenizer files of {repo} are not in {cache}", _GET,
+    ),
+    _explain(
         r"LocalEntryNotFound|OfflineMode|couldn't connect|outgoing traffic|[Cc]annot find the requested files"
         r"|does not appear to have a file|no file named|not a valid model identifier|Can't load|cached files"
         r"|network is blocked|not found in cache|EntryNotFound|RepositoryNotFound|not the path to a directory",

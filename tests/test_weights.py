@@ -544,6 +544,34 @@ def test_known_messages_have_a_cause_and_a_remedy(kind: str, message: str, build
         assert "hf hub" not in remedy or "'/models/hf hub'" in remedy, "a pasted remedy must survive the shell"
 
 
+@pytest.mark.parametrize(
+    "text", ["self.tokenizer = CLIPTokenizer.from_pretrained(path)", "with open(vocab_file) as f:"]
+)
+def test_a_tokenizer_without_its_vocabulary_is_an_absent_repo_and_not_a_riddle(text: str) -> None:
+    link = {"type": "TypeError", "bases": ["TypeError"]}
+    link["message"] = "expected str, bytes or os.PathLike object, not NoneType"
+    words = {"repo": "", "cache": "/models/hub", "config": "c.py", "component": "vae", "python": "python"}
+    told = {"chain": [link], "text": text, "repo": "org/name"}
+    assert explain(told, "build", words)[::2] == (
+        "OSR304", "fetch it where there is a network: hf download org/name --cache-dir /models/hub"
+    )  # fmt: skip
+    assert explain(told, "load", words)[0] == "OSR203"
+    assert explain(told, "load", words | {"cache": ""})[2].endswith(": hf download org/name")
+    elsewhere = dict(told, text="os.path.join(config.root, name)")
+    assert explain(elsewhere, "build", words)[0] == ""
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("class_name", "code"), [("CLIPTokenizer", "OSR203"), ("CLIPTextModel", "OSR202")])
+def test_an_absent_repo_is_fetched_into_the_environments_cache_by_the_pasted_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, class_name: str, code: str
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
+    report = load_level([of(tiny.CLIP, None, class_name)], python=sys.executable, use_environment_cache=True)
+    assert codes(report.findings) == [code]
+    assert report.findings[0].remedy.endswith(f"hf download {tiny.CLIP} --cache-dir {tmp_path / 'empty'}")
+
+
 def test_the_cause_below_a_wrapping_exception_is_found() -> None:
     outer = {"type": "OSError", "bases": ["OSError"], "message": "something failed"}
     inner = {"type": "ModuleNotFoundError", "bases": ["ModuleNotFoundError"], "message": "No module named 'timm'"}
