@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rewriter import configs
 from rewriter.checkout import Target, Unreadable, outside, read_bytes
@@ -24,6 +25,9 @@ from rewriter.types import (
     Trace,
     Value,
 )
+
+if TYPE_CHECKING:
+    from rewriter.thread import Threading
 
 NO_KEYWORDS = frozenset({"type", "_delete_", "_scope_"})
 """Keys of a component's dict that mmengine takes for itself: no loader ever sees them."""
@@ -273,11 +277,18 @@ class Planner:
         sources = self.loaders.sources(root)
         if sources is None:
             return None if key == "to-repo" else "its source is not at hand; name it with --opensora-source DIR"
-        from rewriter.thread import thread
+        given = keywords(values)
+        wanted = CACHE_DIR if key == "to-repo" else key
 
+        def threaded() -> Threading:
+            from rewriter.thread import thread
+
+            return thread(sources, kind, given, wanted)
+
+        found = sources.remembered(f"thread {wanted}", kind, given, threaded)
         if key == "to-repo":
-            return "to-repo" if thread(sources, kind, keywords(values), CACHE_DIR).to_repo else None
-        return thread(sources, kind, keywords(values), key).refusal
+            return "to-repo" if found.to_repo else None
+        return found.refusal
 
     def _others(self, target: Target, config: ConfigFile, picked: Sequence[Component]) -> list[Finding]:
         """OSR010: components that nobody selected and that still read from the Hub."""
@@ -323,10 +334,11 @@ class Planner:
 class ProofError(Exception):
     """The new bytes of a file do not read as they were meant to: the run stops and nothing is written."""
 
-    def __init__(self, path: str, message: str) -> None:
+    def __init__(self, path: str, message: str, remedy: str = "please report this together with the file") -> None:
         super().__init__(f"{path}: {message}")
         self.path = path
         self.message = message
+        self.remedy = remedy
 
 
 def _refuse(result: FileResult, why: Finding) -> FileResult:
@@ -370,7 +382,8 @@ def rewrite(
     if request.edit_source and request.keys_possible:
         threads = _threads(Planner(targets, request, loaders, overlay=overlay), request)
     edited = _edit_sources(threads)
-    after = Loaders(loaders.opensora_source, edited) if edited else loaders
+    overlaid = {path: edit.new for path, edit in edited.items()}
+    after = Loaders(loaders.opensora_source, overlaid) if edited else loaders
     results = Planner(targets, request, after, overlay=overlay).results(progress)
     plan = Plan(results, (), tuple(loaders.problems()), _notes(after), threads)
     return _with_sources(plan, edited)
@@ -381,19 +394,18 @@ def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
     results = tuple(
         _refuse(result, refused[result.path]) if result.path in refused else result for result in plan.results
     )
-    return _with_sources(replace(plan, results=results), {edit.path: edit.new for edit in plan.sources})
+    return _with_sources(replace(plan, results=results), {edit.path: edit for edit in plan.sources})
 
 
-def _with_sources(plan: Plan, edited: Mapping[str, bytes]) -> Plan:
+def _with_sources(plan: Plan, edited: Mapping[str, FileEdit]) -> Plan:
     """Keep the source edits that a component which is set (or was already) needs, and no other."""
     served = {
         decision.type for result in plan.results for decision in result.decisions
         if decision.outcome in ("set", "already")
     }  # fmt: skip
     kept = tuple(thread for thread in plan.threads if thread.type in served)
-    needed = edited if kept == plan.threads else _edit_sources(kept)
-    sources = tuple(FileEdit(path, read_bytes(path), data, "source") for path, data in sorted(needed.items()))
-    return replace(plan, sources=sources, threads=kept)
+    needed = edited if kept == plan.threads else _edit_sources(kept, edited)
+    return replace(plan, sources=tuple(edit for _, edit in sorted(needed.items())), threads=kept)
 
 
 def _notes(loaders: Loaders) -> tuple[str, ...]:
@@ -432,8 +444,12 @@ def _threads(planner: Planner, request: Request) -> tuple[Thread, ...]:
     return tuple(Thread(root, kind, tuple(changes)) for (root, kind), changes in found.items() if changes)
 
 
-def _edit_sources(threads: Sequence[Thread]) -> dict[str, bytes]:
-    """The new bytes of every loader source that the changes touch, proved against the old ones."""
+def _edit_sources(threads: Sequence[Thread], before: Mapping[str, FileEdit] | None = None) -> dict[str, FileEdit]:
+    """The edit of every loader source that the changes touch, proved.
+
+    ``before``: edits made of the same sources for more changes; what they read is not read again, so that a file which
+    another program has written since is noticed by the commit.
+    """
     if not threads:
         return {}
     from rewriter.edits.source import edit_source
@@ -443,12 +459,20 @@ def _edit_sources(threads: Sequence[Thread]) -> dict[str, bytes]:
     for thread in threads:
         for change in thread.changes:
             by_path.setdefault(change.path, {})[change] = None
-    edited: dict[str, bytes] = {}
+    edited: dict[str, FileEdit] = {}
     for path, unique in by_path.items():
-        old = read_bytes(path)
+        old = before[path].old if before is not None and path in before else _read_again(path)
         new = edit_source(old, tuple(unique))
         problem = compare_source(old, new, tuple(unique))
         if problem is not None:
             raise ProofError(path, problem)
-        edited[path] = new
+        edited[path] = FileEdit(path, old, new, "source")
     return edited
+
+
+def _read_again(path: str) -> bytes:
+    """The bytes of a loader source, which was read once before: another program may have taken it away since."""
+    try:
+        return read_bytes(path)
+    except Unreadable as error:
+        raise ProofError(path, f"read before, and now {error.message}", error.remedy) from None

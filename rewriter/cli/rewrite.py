@@ -106,10 +106,7 @@ class _Run:
                 made = plan.rewrite(targets, self.request, loaders, overlay=overlay, progress=tick)
             return prove.by_mmengine(made, loaders, mode=self.resolve, python=self.python)
         except plan.ProofError as error:
-            common.fail(
-                f"{error.path}: {error.message}",
-                "nothing was written; please report this together with the file",
-            )
+            common.fail(f"{error.path}: {error.message}", f"nothing was written; {error.remedy}")
         except prove.ResolveFailedError as error:
             common.fail(str(error), error.remedy)
 
