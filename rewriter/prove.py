@@ -10,7 +10,7 @@ from rewriter.checkout import Unreadable, read_bytes
 from rewriter.frozen import replace
 from rewriter.plan import FileResult, Loaders, Plan
 from rewriter.resolve import MISSING, Job, Resolved, ResolveError, differences, find_interpreter, resolve
-from rewriter.types import REMOVE, ConfigChange, Finding
+from rewriter.types import REMOVE, Component, ConfigChange, Finding
 
 
 class ResolveFailedError(Exception):
@@ -110,8 +110,8 @@ def _contradiction(
     arrived = {path for path, _, _ in found}
     for change in result.changes:
         component = change.component
-        settled = "conditional" in component.ways or _inherits(result)
-        if not settled and (*component.keys, change.key) not in arrived and _stands(old, change) is False:
+        unseen = "conditional" in component.ways or _inherits(result) or not _is_there(old, component)
+        if not unseen and (*component.keys, change.key) not in arrived and _stands(old, change) is False:
             return f"`{'.'.join(component.keys)}.{change.key}` did not arrive"
     return None
 
@@ -129,6 +129,21 @@ def _explains(change: ConfigChange, path: Sequence[object], after: object) -> bo
     if tuple(path[:-1]) not in holders and change.component.name not in path[:-1]:
         return False
     return change.value is REMOVE or after == _plain(change.value)
+
+
+def _is_there(old: Resolved, component: Component) -> bool:
+    """Whether the old config resolves to this dict at all: a branch (``if x: vae = None``) may have replaced it."""
+    value: object = old.value
+    for key in component.keys:
+        if not isinstance(value, dict) or key not in value:
+            return False
+        value = value[key]
+    later = {override.key for override in component.overrides}
+    return isinstance(value, dict) and all(
+        word.key in value and (value[word.key] == _plain(word.value.value) or not word.value.literal)
+        for word in component.written
+        if word.key not in later and None not in later
+    )
 
 
 def _stands(old: Resolved, change: ConfigChange) -> bool:
