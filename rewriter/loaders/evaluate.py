@@ -168,6 +168,7 @@ class Evaluation:
         self._via: tuple[str, ...] = ()
         self._built = False
         self._given: dict[str, Val] = {}
+        self._left_out: dict[str, Given] = {}  # defaults of the registered function
         self._steps = 0
 
     # --- from outside
@@ -187,8 +188,19 @@ class Evaluation:
             self._note("the evaluation of this loader was given up: it is nested too deeply")
 
     def asked(self) -> frozenset[str]:
-        """The keywords whose values had a part in the result; of the others it matters only that they are there."""
-        return frozenset(name for name, value in self._given.items() if not isinstance(value, Given) or value.asked)
+        """The keywords whose values, or whose being left out, had a part in the result."""
+        values = {**self._left_out, **self._given}
+        return frozenset(name for name, value in values.items() if not isinstance(value, Given) or value.asked)
+
+    def parameters(self) -> dict[str, bool]:
+        """The parameters of the registered function that the config may give: whether the default is a constant."""
+        if self.loader is None:
+            return {}
+        spec = self.loader.node.args
+        defaults = {each.arg: default for each, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=True)}
+        late = [*[None] * (len(spec.args) + len(spec.posonlyargs) - len(spec.defaults)), *spec.defaults]
+        defaults.update(zip([each.arg for each in spec.args], late[len(spec.posonlyargs) :], strict=True))
+        return {name: isinstance(default, ast.Constant) for name, default in defaults.items()}
 
     def trace(self) -> Trace:
         """The result for others."""
@@ -464,6 +476,11 @@ class Evaluation:
         env.update({name: Const(default) for name, default in added.items()})
         for name in names:
             env.setdefault(name, Unknown())
+        if not self._stack:
+            for name in (*names, *only):
+                left = env.get(name)
+                if name not in arguments.keywords and type(left) is Const:
+                    env[name] = self._left_out[name] = Given(left.value, left.key, left.given)
         if arguments.is_open:  # something unseen may be passed for any of them
             for name in (*names, *only):
                 if name not in arguments.keywords:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from rewriter.loaders.evaluate import Evaluation, Virtual
 from rewriter.loaders.index import Registration, python_files, read_bytes, registered, registered_in
 from rewriter.loaders.unit import Unit, UnreadableError, text_of
-from rewriter.loaders.values import Val
+from rewriter.loaders.values import TRACKED, Val
 from rewriter.types import Trace, Value
 
 # A definition without any of these, and without a name that leads to one, loads nothing from the Hub.
@@ -17,6 +18,7 @@ _LEADS_ON = re.compile(
     r"\.\s*from_pretrained\b|[\"']from_pretrained[\"']\s*\)|\b(?:hf_hub_download|snapshot_download|build_module)\b|\.build\("
 )
 
+_Result = TypeVar("_Result")
 LEADING = frozenset({"hf_hub_download", "snapshot_download", "build_module"})
 
 
@@ -41,8 +43,10 @@ class Sources:
         self._modules: dict[str, Unit | None] = {}
         self._leads: dict[tuple[str, str], bool] = {}
         self.resolved: dict[tuple[str, str], Val] = {}
-        # (type, *keywords) -> the keywords whose values were asked for -> those values -> the trace
-        self._traces: dict[tuple[str, ...], dict[tuple[str, ...], dict[tuple[object, ...], Trace]]] = {}
+        self._parameters: dict[str, dict[str, bool]] = {}  # type -> see Evaluation.parameters
+        self._evaluations: list[Evaluation] = []  # of what is being remembered
+        # (purpose, type, *keywords that matter by being there) -> keywords asked for -> their values -> the result
+        self._results: dict[tuple[str, ...], dict[tuple[str, ...], dict[tuple[object, ...], Any]]] = {}
 
     def known_types(self) -> list[str]:
         """Every name registered with ``MODELS``, sorted."""
@@ -50,15 +54,39 @@ class Sources:
 
     def trace(self, type_name: str, values: Mapping[str, Value]) -> Trace:
         """What building ``type_name`` with these keyword values (without ``type``) would do; see :class:`Trace`."""
-        known = self._traces.setdefault((type_name, *sorted(values)), {})
-        for asked, traces in known.items():
-            trace = traces.get(_identity(values, asked))
-            if trace is not None:
-                return trace
-        evaluation = self.evaluate(type_name, values)
-        asked, trace = tuple(sorted(evaluation.asked())), evaluation.trace()
-        known.setdefault(asked, {})[_identity(values, asked)] = trace
-        return trace
+        return self.remembered("trace", type_name, values, lambda: self.evaluate(type_name, values).trace())
+
+    def remembered(
+        self, purpose: str, type_name: str, values: Mapping[str, Value], make: Callable[[], _Result]
+    ) -> _Result:
+        """What ``make`` gives, or gave for values that differ only in what no evaluation of it asked for.
+
+        A constant for a parameter with a constant default may as well be left out, if nothing asks for it.
+        """
+        if type_name in self._parameters:
+            for asked, results in self._results.get(self._slot(purpose, type_name, values), {}).items():
+                known = _identity(values, asked)
+                if known in results:
+                    found: _Result = results[known]
+                    return found
+        outer, self._evaluations = self._evaluations, []
+        try:
+            result = make()
+            asked = tuple(sorted({name for each in self._evaluations for name in each.asked()}))
+        finally:
+            self._evaluations = outer
+        slot = self._results.setdefault(self._slot(purpose, type_name, values), {})
+        slot.setdefault(asked, {})[_identity(values, asked)] = result
+        return result
+
+    def _slot(self, purpose: str, type_name: str, values: Mapping[str, Value]) -> tuple[str, ...]:
+        """The purpose, the type, and the keywords whose being there matters."""
+        optional = self._parameters.get(type_name, {})
+        names = [
+            name for name, value in values.items()
+            if not optional.get(name) or name in TRACKED or not _is_scalar(value)
+        ]  # fmt: skip
+        return purpose, type_name, *sorted(names)
 
     def evaluate(self, type_name: str, values: Mapping[str, Value], virtual: Virtual | None = None) -> Evaluation:
         """The evaluation behind :meth:`trace`, with the links that :mod:`rewriter.thread` needs.
@@ -67,6 +95,9 @@ class Sources:
         """
         evaluation = Evaluation(self, virtual or Virtual())
         evaluation.run(type_name, values)
+        self._evaluations.append(evaluation)
+        if type_name not in self._parameters:
+            self._parameters[type_name] = evaluation.parameters()
         return evaluation
 
     # --- files
@@ -178,12 +209,18 @@ class Sources:
             self.problems.append((path, line, message))
 
 
+def _is_scalar(value: object) -> bool:
+    return (
+        isinstance(value, Value) and value.literal and not isinstance(value.value, (dict, list, tuple, set, frozenset))
+    )
+
+
 def _identity(values: Mapping[str, Value], names: tuple[str, ...]) -> tuple[object, ...]:
     """What tells the values of these keywords apart from others."""
     found: list[object] = []
     for name in names:
-        value = values[name]
-        if not isinstance(value, Value):  # a nested mapping
+        value = values.get(name)
+        if not isinstance(value, Value):  # left out, or a nested mapping
             found.append(repr(value))
         else:
             found.append((value.literal, repr(value.value) if value.literal else value.text))

@@ -48,15 +48,18 @@ class Const(Val):
 
 
 class Given(Const):
-    """A constant of the config that notes whether anything asked for it: what was not asked for decided nothing."""
+    """A constant that notes whether anything asked for it: what was not asked for decided nothing.
+
+    ``given``: False for the default of a parameter that the config leaves out.
+    """
 
     __slots__ = ("_value", "asked")
 
-    def __init__(self, value: object, key: str | None = None) -> None:
+    def __init__(self, value: object, key: str | None = None, given: bool = True) -> None:
         self._value = value
         self.asked = False
         self.key = key
-        self.given = True
+        self.given = given
 
     @property
     def value(self) -> object:  # type: ignore[override]
