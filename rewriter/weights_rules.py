@@ -185,8 +185,12 @@ _GET = "fetch it where there is a network: hf download {repo} --cache-dir {cache
 # of transformers 4.39 to 5, diffusers 0.27 to 0.39, huggingface_hub 0.25 to 2.x and torch.
 EXPLANATIONS: tuple[Explanation, ...] = (
     _explain(
-        r"unexpected keyword argument '(?P<keyword>cache_dir|local_files_only)'", "OSR302", "OSR204",
-        "the loader has no parameter {keyword}", "opensora-rewriter rewrite {config}",
+        r"unexpected keyword argument '(?P<keyword>cache_dir)'", "OSR302", "OSR204",
+        "the loader has no parameter {keyword}", "opensora-rewriter rewrite --cache-dir DIR {config}",
+    ),
+    _explain(
+        r"unexpected keyword argument '(?P<keyword>local_files_only)'", "OSR302", "OSR204",
+        "the loader has no parameter {keyword}", "opensora-rewriter rewrite --local-files-only {config}",
     ),
     _explain(
         r"AssertionError.*(available_models|from_pretrained (in|==))", "OSR303", "",

@@ -572,6 +572,16 @@ def test_an_absent_repo_is_fetched_into_the_environments_cache_by_the_pasted_rem
     assert report.findings[0].remedy.endswith(f"hf download {tiny.CLIP} --cache-dir {tmp_path / 'empty'}")
 
 
+@pytest.mark.parametrize(
+    ("keyword", "options"), [("cache_dir", "--cache-dir DIR"), ("local_files_only", "--local-files-only")]
+)
+def test_the_remedy_of_a_rejected_keyword_asks_rewrite_for_that_keyword(keyword: str, options: str) -> None:
+    message = f"OpenSoraVAE_V1_2() got an unexpected keyword argument '{keyword}'"
+    told = {"chain": [{"type": "TypeError", "bases": ["TypeError"], "message": message}], "text": "", "repo": ""}
+    words = {"repo": "", "cache": "", "config": "c.py", "component": "vae", "python": "python"}
+    assert explain(told, "build", words)[::2] == ("OSR302", f"opensora-rewriter rewrite {options} c.py")
+
+
 def test_the_cause_below_a_wrapping_exception_is_found() -> None:
     outer = {"type": "OSError", "bases": ["OSError"], "message": "something failed"}
     inner = {"type": "ModuleNotFoundError", "bases": ["ModuleNotFoundError"], "message": "No module named 'timm'"}
