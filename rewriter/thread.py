@@ -22,6 +22,8 @@ from rewriter.types import CACHE_DIR, LOCAL_FILES_ONLY, SourceChange, SourceTarg
 
 MAX_ROUNDS = 200
 
+_WORKS_WITH_PATHS = frozenset({"Path", "glob", "open", "os", "pathlib", "print", "shutil", "str", "torch"})
+
 _UNSET = {CACHE_DIR: None, LOCAL_FILES_ONLY: False}
 _STANDS_FOR = {CACHE_DIR: Value(True, "/", "'/'"), LOCAL_FILES_ONLY: Value(True, True, "True")}
 
@@ -161,6 +163,7 @@ class _Search:
             if name is not None:
                 if self._guard(hop, name):
                     return
+                self._refuse_other_meaning(hop.frame, name)
                 if place == len(way) - 1:
                     self._pass_to_hub(hop, name, reach)
                 else:
@@ -170,6 +173,13 @@ class _Search:
                 self._take(hop.frame, self.key)
                 return
         self._take(way[0].frame, self.key)
+
+    def _refuse_other_meaning(self, frame: Frame, name: str) -> None:
+        """Refuse a registered loader whose own parameter, such as a folder of features, only has the key's name."""
+        node = frame.node
+        if frame.registered and node is not None and name in _parameters(node) and _serves_otherwise(node, name):
+            where = f"{frame.value.name if frame.value else node.name} uses the name {name} for something else"
+            raise _Refusal(where, frame.unit.path, node.lineno)
 
     def _keep_out(self, evaluation: Evaluation) -> bool:
         """Where ``**kwargs`` carries the key into a function that rejects it, hold it in a parameter instead."""
@@ -270,7 +280,9 @@ class _Search:
         raise _Refusal(f"{called} uses the name {self.key} for something else", inner.unit.path, node.lineno)
 
     def _is_free(self, node: ast.expr, name: str, inner: Frame) -> bool:
-        """Whether a parameter that is there is not fed by this call, or with the neutral value."""
+        """Whether a parameter that is there is not fed by this call, or with the neutral value, and not used up."""
+        if inner.node is not None and _serves_otherwise(inner.node, name):
+            return False
         keyword = _keyword_of(node, name)
         if keyword is not None:
             return isinstance(keyword, ast.Constant) and keyword.value == self.neutral
@@ -344,6 +356,28 @@ def _means_something(node: FunctionNode, name: str) -> bool:
         or (isinstance(each, ast.alias) and (each.asname or each.name) == name)
         for each in ast.walk(node)
     )
+
+
+def _serves_otherwise(node: FunctionNode, name: str) -> bool:
+    """Whether a parameter called like a directory is worked with in the function, and never handed on by that name."""
+    if not name.endswith(CACHE_DIR):
+        return False
+    handed: set[ast.AST] = set()
+    kept: set[ast.AST] = set()
+    for each in ast.walk(node):
+        if isinstance(each, ast.keyword) and (each.arg or "").endswith(CACHE_DIR):
+            handed.update(ast.walk(each.value))
+        elif isinstance(each, ast.Dict):
+            pairs = zip(each.keys, each.values, strict=True)
+            handed.update(v for k, v in pairs if isinstance(k, ast.Constant) and k.value == name)
+        elif isinstance(each, ast.Call) and ast.unparse(each.func).split(".")[0] not in _WORKS_WITH_PATHS:
+            handed.update(each.args)
+        elif isinstance(each, ast.Assign) and isinstance(each.targets[0], (ast.Attribute, ast.Subscript)):
+            kept.add(each.value)
+        elif isinstance(each, ast.Compare) and all(isinstance(op, (ast.Is, ast.IsNot)) for op in each.ops):
+            kept.add(each.left)
+    uses = [each for each in ast.walk(node) if isinstance(each, ast.Name) and each.id == name]
+    return not any(use in handed for use in uses) and any(use not in kept for use in uses)
 
 
 def _default_of(node: FunctionNode, name: str) -> ast.expr | None:

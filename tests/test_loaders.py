@@ -436,6 +436,23 @@ def test_what_cannot_be_followed_is_said(tmp_path: Path) -> None:
     assert any("from_pretrained(...)" in note for note in notes)
 
 
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (
+            "def f(path):\n    return (lambda p: AutoModel.from_pretrained(p))(path)\n",
+            "a lambda in opensora/loaders.py:",
+        ),
+        ("class f:\n    def __new__(cls, path):\n        return AutoModel.from_pretrained(path)\n", "f.__new__ in"),
+    ],
+)
+def test_a_hub_call_in_a_lambda_or_in_new_is_said(tmp_path: Path, body: str, word: str) -> None:
+    head = "from transformers import AutoModel\nfrom opensora.registry import MODELS\n\n@MODELS.register_module()\n"
+    notes = trace(tmp_path, head.replace("\n\n", "\n") + body, "f", path="o/n").unknown
+    assert len(notes) == 1
+    assert word in notes[0]
+
+
 def test_a_checkout_class_with_its_own_from_pretrained_is_no_hub_call(tmp_path: Path) -> None:
     source = """
     from transformers import PreTrainedModel

@@ -376,3 +376,15 @@ def test_positional_calls_still_bind_as_before(t5_of_v1_0: tuple[type, type]) ->
     count = len(old.parameters)
     assert list(new.parameters)[:count] == list(old.parameters)
     assert list(new.bind(*range(count)).arguments.values()) == list(range(count))
+
+
+def test_a_parameter_that_only_shares_the_name_is_refused_and_an_inner_one_is_passed_by(tmp_path: Path) -> None:
+    loader = (
+        "def {name}(path, cache_dir='features'):\n    index = open(cache_dir + '/index')\n"
+        "    return AutoModel.from_pretrained(path), index\n"
+    )
+    registered = HEAD + "@MODELS.register_module()\n" + loader.format(name="f")
+    result = thread(sources(tmp_path / "a", loaders=registered), "f", values(path="o/n"), "cache_dir")
+    assert (result.changes, result.refusal) == ((), "f uses the name cache_dir for something else")
+    body = loader.format(name="load") + "\n\n@MODELS.register_module()\ndef f(path):\n    return load(path)\n"
+    assert "def load(path, cache_dir='features', hub_cache_dir=None):" in threaded(tmp_path / "b", body)

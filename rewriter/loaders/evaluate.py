@@ -406,6 +406,9 @@ class Evaluation:
 
     def _instantiate(self, cls: Class, arguments: Arguments, link: Link | None) -> Val:
         instance = Instance(cls)
+        new = self._find_method(cls, "__new__")
+        if isinstance(new, Function) and _reads_hub(new.node):
+            self._note(f"{new.name} in {self._short(new.unit.path)}:{new.node.lineno}: what it makes cannot be told")
         init = self._find_method(cls, "__init__")
         if isinstance(init, Function):
             self._enter(Function(init.unit, init.node, init.frame, init.owner, instance), arguments, link)
@@ -989,6 +992,8 @@ class Evaluation:
         return Dict({}, True) if isinstance(node, ast.DictComp) else Unknown()
 
     def _not_called(self, node: ast.expr, frame: Frame) -> Val:
+        if _reads_hub(node):
+            self._note(f"a lambda in {self._short(frame.unit.path)}:{node.lineno}: when it is called cannot be told")
         return Unknown()
 
     def _awaited(self, node: Any, frame: Frame) -> Val:
@@ -1385,6 +1390,14 @@ class Evaluation:
 
     def _note(self, text: str) -> None:
         self.unknown.append(text)
+
+
+def _reads_hub(node: ast.AST) -> bool:
+    """Whether a Hub call stands anywhere in ``node``."""
+    return any(
+        _last(each.func) in ("from_pretrained", *library.DOWNLOADS) for each in ast.walk(node)
+        if isinstance(each, ast.Call)
+    )  # fmt: skip
 
 
 def _last(node: ast.expr) -> str:
