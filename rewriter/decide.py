@@ -163,6 +163,11 @@ class _Case:
         if trace.failures:
             return self._path_refused(trace)
         if not remote and not missing:
+            if trace.unknown and not trace.calls and self.request.selects(self.owner):
+                return self._undecidable(
+                    f"whether `{self.type}` loads from the Hub cannot be told: {trace.unknown[0]}",
+                    f"look at its loader; to leave `{self.dotted}` out of the run, name the others with --component",
+                )
             return self._not_needed(trace)
         return self._wanted(remote, missing)
 
@@ -240,14 +245,12 @@ class _Case:
             self.changes[key] = wanted
 
     def _diagnose(self, key: str, present: Value | None, wanted: object) -> None:
-        cure = self._command(f"--{key.replace('_', '-')}" + (f" {_shell(str(wanted))}" if key == CACHE_DIR else ""))
+        cure = self._command("--local-files-only" if key == LOCAL_FILES_ONLY else self._cache_option())
         if key == LOCAL_FILES_ONLY:
             if present is None or not present.literal or present.value is not True:
                 self._add("OSR011", "local_files_only is not True", cure)
             return
         asked = self.request.dir_for(self.owner)
-        if asked is None:
-            cure = self._command("--cache-dir DIR")
         if present is None or (present.literal and present.value is None):
             what = "has no cache_dir" if present is None else "has cache_dir=None"
             self._add("OSR001", f"`{self.type}` loads from the Hub and {what}", cure)
@@ -269,7 +272,7 @@ class _Case:
             base = self._relative(component.origin) if component.origin else "a base file"
             return self._undecidable(
                 f"`{self.dotted}` is written in {base}, which this run does not cover",
-                f"opensora-rewriter rewrite {_shell(base)} with the same options",
+                self._command(self._option(key)),
             )
         if component.form == "call" and "spread" in component.ways and key not in self.written and key in self.values:
             return self._undecidable(
@@ -339,7 +342,7 @@ class _Case:
             useless = not (present.literal and present.value is None) or CACHE_DIR not in trace.accepts
             if useless and (self.request.checking or CACHE_DIR not in self.written):
                 self._add("OSR009", f"`{self.type}` loads nothing from the Hub here, so cache_dir="
-                          f"{present.text} is not needed", self._command("--cache-dir DIR"))  # fmt: skip
+                          f"{present.text} is not needed", self._command(self._cache_option()))  # fmt: skip
             elif useless:
                 self.changes[CACHE_DIR] = REMOVE
         if self.request.checking or not self.changes:
@@ -392,8 +395,7 @@ class _Case:
         why_not = self.decider.threadable(self.type, values, key)
         if why_not:
             return f"edit the loader by hand: {why_not}"
-        option = "--local-files-only" if key == LOCAL_FILES_ONLY else "--cache-dir DIR"
-        return self._command(option) + ("" if self.request.edit_source else " (without --no-source)")
+        return self._command(self._option(key)) + ("" if self.request.edit_source else " (without --no-source)")
 
     def _threads_to_repo(self, values: Mapping[str, Value]) -> bool:
         """Whether a source edit would make this loader read a repo where it now reads a missing path (v1.0 ``t5``)."""
@@ -433,11 +435,26 @@ class _Case:
     def _command(self, option: str) -> str:
         name = self.component.name
         select = "" if name in Request().components else f" --component {name}"
-        return f"opensora-rewriter rewrite {{path}} {option}{select}"
+        inherited = "inherited" in self.component.ways and self.component.origin
+        path = shell(str(self.component.origin)) if inherited else "{path}"  # where the dict is written
+        return f"opensora-rewriter rewrite {path} {option}{select}"
+
+    def _cache_option(self) -> str:
+        """``--cache-dir`` as this run was given it, for a remedy that can be pasted; else with a placeholder."""
+        return cache_option(self.request, self.owner)
+
+    def _option(self, key: str) -> str:
+        """What asks for ``key``, as this run was given it."""
+        if key == LOCAL_FILES_ONLY:
+            return "--local-files-only"
+        for name, set_key, value in self.request.sets:
+            if (name, set_key) == (self.component.name, key):
+                return "--set " + shell(f"{name}.{key}={value if isinstance(value, str) else repr(value)}")
+        return self._cache_option()
 
     def _repo_remedy(self) -> str:
         repo = KNOWN_REPOS.get(self.type or "", "ORG/NAME")
-        return self._command(f"--cache-dir DIR --set {self.component.name}.from_pretrained={repo}")
+        return self._command(f"{self._cache_option()} --set {self.component.name}.from_pretrained={repo}")
 
     def _relative(self, path: str) -> str:
         root = self.decider.root
@@ -458,12 +475,38 @@ def _same(key: str, present: object, wanted: object) -> bool:
     return type(present) is type(wanted) and present == wanted
 
 
-def _shell(text: str) -> str:
+def shell(text: str) -> str:
+    r"""A word that bash and zsh read back as ``text``; control characters and odd bytes as ``$'...'``.
+
+    >>> print(shell("a b"), shell("a\nb"))
+    'a b' $'a\nb'
+    """
+    if not text.isprintable():
+        return "$'" + "".join(map(_escaped, os.fsencode(text))) + "'"
     import shlex  # 3 ms that only a remedy needs
 
     return shlex.quote(text)
 
 
+def _escaped(byte: int) -> str:
+    if byte == 10:
+        return "\\n"
+    char = chr(byte)
+    if char in "\\'":
+        return "\\" + char
+    return char if 32 <= byte < 127 else f"\\x{byte:02x}"
+
+
+def cache_option(request: Request, name: str) -> str:
+    """``--cache-dir`` for component ``name`` as the run was given it; ``DIR`` where it was given none."""
+    directory = request.dir_for(name)
+    if directory is None:
+        return "--cache-dir DIR"
+    own = f"{name}=" if name in dict(request.cache_dirs) else ""
+    return "--cache-dir " + shell(own + directory)
+
+
 def with_path(finding: Finding, shown: str) -> Finding:
     """Fill the ``{path}`` of a remedy with how the path is shown."""
-    return replace(finding, remedy=finding.remedy.replace("{path}", _shell(shown)))
+    word = shell(os.path.join(".", shown) if shown.startswith("-") else shown)
+    return replace(finding, remedy=finding.remedy.replace("{path}", word, 1))

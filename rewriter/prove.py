@@ -43,7 +43,12 @@ def by_mmengine(plan: Plan, loaders: Loaders, *, mode: str, python: str | None) 
         return replace(plan, notes=(*plan.notes, note))
     touched = _touched(plan)
     overlay = {edit.path: edit.new for edit in plan.config_edits}
-    answers = resolve(interpreter, [job for result in touched for job in _jobs(result)], overlay=overlay)
+    try:
+        answers = resolve(interpreter, [job for result in touched for job in _jobs(result)], overlay=overlay)
+    except ResolveError as error:
+        raise ResolveFailedError(
+            str(error), "name an interpreter that has mmengine with --python, or --no-resolve"
+        ) from None
     refused: dict[str, Finding] = {}
     for index, result in enumerate(touched):
         old, new = answers[2 * index], answers[2 * index + 1]

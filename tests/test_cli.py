@@ -355,3 +355,100 @@ def test_rules_lists_every_code_and_explains_each(run: Run) -> None:
         assert len(explained.output.splitlines()) > 3
     assert "cache_dir=" in run("rules", "OSR001").output
     assert run("rules", "OSR999").exit_code == 2
+
+
+# --- ends that are not the program's own ----------------------------------------------------------
+
+
+def test_a_loader_that_cannot_be_followed_is_not_called_free_of_the_hub(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "configs" / "inference"
+    folder.mkdir(parents=True)
+    (folder / "a.py").write_text('vae = dict(type="f", path="o/n")\n')
+    (tmp_path / "opensora").mkdir()
+    (tmp_path / "opensora" / "registry.py").write_text(
+        "from mmengine.registry import Registry\nfrom diffusers import AutoencoderKL\n\nMODELS = Registry('model')\n"
+        "@MODELS.register_module()\ndef f(path):\n    return {n: c.from_pretrained(path) for n, c in KINDS.items()}\n"
+    )
+    result = run("rewrite", *asked("/models/hf"), "--no-resolve", cwd=tmp_path)
+    assert result.exit_code == 1
+    assert "OSR007 vae" in result.output
+    assert "1 refused" in result.output
+
+
+def test_a_remedy_names_the_directory_of_the_run_and_can_be_pasted(
+    checkout: Checkout, run: Run, tmp_path: Path
+) -> None:
+    cache = tmp_path / "a hub"
+    cache.mkdir()
+    root = checkout("v1.2")
+    odd = root / SAMPLE.replace("sample.py", "my\nsample.py")
+    (root / SAMPLE).rename(odd)
+    done = run("rewrite", odd, "--cache-dir", cache, "--no-resolve", cwd=root)
+    remedy = next(line for line in done.output.splitlines() if "--component model" in line).strip()
+    assert f"--cache-dir '{cache}'" in remedy
+    command = remedy.removeprefix("-> opensora-rewriter ") + " --no-resolve"
+    words = subprocess.run(["bash", "-c", f'printf "%s\\0" {command}'], capture_output=True, text=True, check=True)
+    again = run(*words.stdout.split("\0")[:-1], cwd=root)
+    assert again.exit_code == 0, again.output
+    assert "OSR010" not in again.output
+
+
+def test_the_remedy_for_an_inherited_component_rewrites_its_base_from_anywhere(run: Run, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "configs" / "inference").mkdir(parents=True)
+    (root / "configs" / "base.py").write_text('vae = dict(type="VideoAutoencoderKL", from_pretrained="o/n")\n')
+    heir = root / "configs" / "inference" / "heir.py"
+    heir.write_text('_base_ = ["../base.py"]\n')
+    (tmp_path / "hub").mkdir()
+    refused = run("rewrite", heir, "--cache-dir", tmp_path / "hub", "--no-resolve", cwd=tmp_path)
+    remedy = next(line for line in refused.output.splitlines() if "->" in line).strip()
+    cured = run(*remedy.removeprefix("-> opensora-rewriter ").split(), "--no-resolve", cwd=tmp_path)
+    assert cured.exit_code == 0, cured.output
+    assert run("check", heir, "--cache-dir", tmp_path / "hub", cwd=tmp_path).exit_code == 0
+
+
+@pytest.mark.parametrize(("option", "shown"), [("--diff", "+++"), ("--check", "")])
+def test_diff_and_check_hold_for_stdin_too(option: str, shown: str, checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    name = "configs/opensora-v1-1/inference/sample.py"
+    result = run("rewrite", "-", "--stdin-filename", name, "--cache-dir", "/models/hf", "--no-resolve", option,
+                 cwd=root, stdin=(root / name).read_bytes())  # fmt: skip
+    assert result.exit_code == 1
+    assert shown in result.stdout
+    assert "num_frames" not in result.stdout
+
+
+def test_a_form_feed_or_a_carriage_return_ends_no_line_of_the_diff(run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "a.py"
+    config.write_bytes(b"# a\x0cb\nx = 1\ry = 2\nvae = dict(type='VideoAutoencoderKL', from_pretrained='o/n')\n")
+    diff = run("rewrite", config, "--cache-dir", "/models/hf", "--no-resolve", "--diff", cwd=tmp_path).stdout
+    assert "No newline" not in diff
+    assert "@@ -1,3 +1,3 @@\n # a\x0cb\n x = 1\ry = 2\n-vae" in diff
+
+
+def test_an_interpreter_that_is_no_python_ends_the_run_with_a_message(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    before = contents(root)
+    result = run("rewrite", "--cache-dir", "/models/hf", "--python", "/bin/true", cwd=root)
+    assert result.exit_code == 2
+    assert "could not load mmengine" in result.output
+    assert contents(root) == before
+
+
+def test_a_current_folder_that_is_gone_and_a_full_disk_get_a_message(checkout: Checkout, tmp_path: Path) -> None:
+    def shell(script: str) -> subprocess.CompletedProcess[str]:
+        command = f"{sys.executable} -m rewriter"
+        path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        return subprocess.run(
+            ["bash", "-c", script.format(command)], capture_output=True, text=True, env=path, check=False
+        )
+
+    root = checkout("v1.1")
+    gone = shell(f"mkdir {tmp_path}/gone && cd {tmp_path}/gone && rmdir ../gone && {{}} check {root}")
+    assert gone.returncode == 2
+    assert "the current folder is gone" in gone.stderr
+    if os.path.exists("/dev/full"):
+        full = shell(f"{{}} check {root} > /dev/full")
+        assert full.returncode != 0
+        assert "error: the output cannot be written" in full.stderr
+        assert "Traceback" not in full.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -50,6 +51,20 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            from rewriter.cli.common import fail
+
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+                fail(f"the output cannot be written: {error.strerror}")
+            try:
+                os.getcwd()
+            except OSError:
+                fail("the current folder is gone: it was deleted or moved", "cd to a folder that exists")
+            raise
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -69,7 +69,7 @@ def command(
     common.warn_about(request)
     run = _Run(request, chosen, "never" if no_resolve else resolve, python)
     if "-" in chosen.paths:
-        _filter(run, stdin_filename)
+        _filter(run, stdin_filename, diff=diff, only_check=only_check)
         return
     if stdin_filename is not None:
         raise click.UsageError("--stdin-filename goes with PATH -")
@@ -164,9 +164,16 @@ def _diff(edits: tuple[FileEdit, ...], cwd: str) -> Iterator[str]:
 
     for edit in edits:
         name = printable(shown(edit.path, cwd))
-        old, new = (data.decode("utf-8", "surrogateescape").splitlines(keepends=True) for data in (edit.old, edit.new))
+        # at line feeds only, as patch and git do: a form feed, or a lone carriage return, ends no line of theirs
+        old, new = (_lines(data) for data in (edit.old, edit.new))
         for line in unified_diff(old, new, name, name):
             yield line if line.endswith("\n") else line + "\n\\ No newline at end of file\n"
+
+
+def _lines(data: bytes) -> list[str]:
+    lines = [line + "\n" for line in data.decode("utf-8", "surrogateescape").split("\n")]
+    last = lines.pop()[:-1]
+    return [*lines, last] if last else lines
 
 
 def _coloured(line: str) -> str:
@@ -179,8 +186,11 @@ def _coloured(line: str) -> str:
     return click.style(line, fg="red") if line.startswith("-") else line
 
 
-def _filter(run: _Run, stdin_filename: str | None) -> None:
-    """Standard input to standard output; loaders are read, never edited."""
+def _filter(run: _Run, stdin_filename: str | None, *, diff: bool, only_check: bool) -> None:
+    """Standard input to standard output; loaders are read, never edited.
+
+    With ``diff`` the difference goes there in place of the text, with ``only_check`` nothing; both exit 1 for a change.
+    """
     from rewriter.checkout import Target, find_root
     from rewriter.frozen import replace
 
@@ -191,11 +201,16 @@ def _filter(run: _Run, stdin_filename: str | None) -> None:
     data = sys.stdin.buffer.read()
     plan = run.plan([Target(path, find_root(path), True)], overlay={path: data})
     result = plan.results[0]
-    sys.stdout.buffer.write(result.new if result.new is not None else data)
-    sys.stdout.buffer.flush()
+    if diff:
+        for line in _diff(plan.config_edits, os.getcwd()):
+            click.echo(_coloured(line), nl=False)
+    elif not only_check:
+        sys.stdout.buffer.write(result.new if result.new is not None else data)
+        sys.stdout.buffer.flush()
     from rewriter import report
 
     for line in report.full(plan.all_findings, os.getcwd()):
         click.echo(line, err=True)
-    if any(finding.severity == "error" for finding in plan.all_findings):
+    changes = (diff or only_check) and plan.config_edits
+    if changes or any(finding.severity == "error" for finding in plan.all_findings):
         raise SystemExit(common.FOUND)
