@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rewriter import configs
 from rewriter.checkout import Target, Unreadable, outside, read_bytes
@@ -28,6 +28,11 @@ from rewriter.types import (
 
 if TYPE_CHECKING:
     from rewriter.thread import Threading
+
+FORK_FROM = 400
+"""Files from which on a second process pays."""
+WARM_UP = 64
+"""Files that are decided before the work is shared."""
 
 NO_KEYWORDS = frozenset({"type", "_delete_", "_scope_"})
 """Keys of a component's dict that mmengine takes for itself: no loader ever sees them."""
@@ -130,6 +135,17 @@ class Loaders:
         self.used_builtin = True
         return trace_builtin(type_name, values)
 
+    def learned(self) -> tuple[bool, tuple[tuple[str, str, int, str], ...]]:
+        """What has come to light on the way: whether the built-in table was used, and problems by checkout."""
+        problems = [(root, *problem) for root, sources in self._sources.items() for problem in sources.problems]
+        return self.used_builtin, tuple(problems)
+
+    def learn(self, used_builtin: bool, problems: Iterable[tuple[str, str, int, str]]) -> None:
+        """Take over what another process :meth:`learned`."""
+        self.used_builtin = self.used_builtin or used_builtin
+        for root, path, line, message in problems:
+            self._sources.setdefault(root, Sources(root, overlay=self.overlay)).problem(path, line, message)
+
     def problems(self) -> Iterable[Finding]:
         """Source files that could not be read, as warnings."""
         for sources in self._sources.values():
@@ -158,6 +174,8 @@ class Planner:
         self._results: dict[str, FileResult] = {}
         self._after: dict[str, ConfigFile] = {}
         self._active: set[str] = set()
+        self._bases: set[str] = set()  # files of the run that others inherit from
+        self._texts: dict[str, str] = {}
 
     # --- reading ---
 
@@ -180,6 +198,7 @@ class Planner:
 
         def lookup(base: str) -> ConfigFile | None:
             if base in self.targets and base not in self._active:
+                self._bases.add(base)
                 self.result(base)
                 return self._after.get(base)
             _, found = self.read(base)
@@ -323,13 +342,47 @@ class Planner:
         message = f"{names} may come from a base file that cannot be read: {config.bases_unknown}"
         return [Finding("OSR007", target.path, 1, 0, "", message, "write `_base_` as a plain path to an existing file")]
 
-    def results(self, progress: Callable[[], None] = lambda: None) -> tuple[FileResult, ...]:
-        """Decide about every file, in the order of the selection."""
-        out = []
-        for path in self.targets:
-            out.append(self.result(path))
-            progress()
-        return tuple(out)
+    def results(
+        self, progress: Callable[[], None] = lambda: None, *, processes: int = 1, brief: bool = False
+    ) -> tuple[FileResult, ...]:
+        """Decide about every file, in the order of the selection.
+
+        ``brief``: the findings only. ``processes``: how many may share the work.
+        """
+        from rewriter.parallel import spread
+
+        def decide(path: str) -> tuple[FileResult, Any]:
+            before = self.loaders.learned()
+            result = self.result(path)
+            after = self.loaders.learned()
+            self._forget(path)
+            return self._brief(result) if brief else result, None if after == before else after
+
+        paths = list(self.targets)
+        first = len(paths) if len(paths) < FORK_FROM else WARM_UP  # what these ask of the loaders is not asked again
+        out = spread(paths[:first], decide, 1, progress)
+        out += spread(paths[first:], decide, processes, progress)
+        for _, learned in out:
+            if learned is not None:
+                self.loaders.learn(*learned)
+        return tuple([result for result, _ in out])
+
+    def _forget(self, path: str) -> None:
+        """Drop what is kept of a file, so that memory does not grow with the run; other files' bases stay."""
+        if path not in self._bases:
+            for kept in (self._read, self._results, self._after):
+                kept.pop(path, None)
+
+    def _brief(self, result: FileResult) -> FileResult:
+        """The findings alone, their texts shared: thousands of them are alike."""
+        share = self._texts.setdefault
+        found = tuple([
+            Finding(f.code, result.path, f.line, f.column, share(f.component, f.component),
+                    share(f.message, f.message), share(f.remedy, f.remedy), f.severity)
+            for f in result.all_findings
+        ])  # fmt: skip
+        ignores, passed_over = (result.ignores, result.passed_over) if result.ignores else ((), ())
+        return FileResult(result.path, result.root, (), found, None, None, ignores, passed_over)
 
 
 class ProofError(Exception):
@@ -363,10 +416,12 @@ def _unreadable(config: ConfigFile) -> Finding:
 
 
 def check(
-    targets: Sequence[Target], request: Request, loaders: Loaders, progress: Callable[[], None] = lambda: None
-) -> Plan:
-    """Diagnose every selected component as it stands; nothing is edited."""
-    results = Planner(targets, replace(request, checking=True), loaders).results(progress)
+    targets: Sequence[Target], request: Request, loaders: Loaders, progress: Callable[[], None] = lambda: None,
+    *, processes: int = 1, brief: bool = False,
+) -> Plan:  # fmt: skip
+    """Diagnose every selected component as it stands; nothing is edited. ``brief``: no decisions, findings only."""
+    planner = Planner(targets, replace(request, checking=True), loaders)
+    results = planner.results(progress, processes=processes, brief=brief)
     return Plan(results, (), tuple(loaders.problems()), _notes(loaders))
 
 

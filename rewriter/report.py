@@ -46,18 +46,25 @@ def concise(findings: Iterable[Finding], cwd: str) -> Iterator[str]:
 
 def full(findings: Iterable[Finding], cwd: str) -> Iterator[str]:
     """Place, code and component on one line, the message wrapped below it, the remedy on a line of its own."""
-    import textwrap
-
+    bodies: dict[tuple[str, str, str], list[str]] = {}  # thousands of findings say the same of a few files
     for finding in ordered(findings):
-        filled = with_path(finding, shown(finding.path, cwd))
         mark = "" if finding.severity == "error" else " (warning)"
         yield f"{place(finding, cwd)}: {finding.code}{mark} {printable(finding.component)}".rstrip()
-        yield from textwrap.wrap(
-            printable(finding.message), WIDTH, initial_indent="    ", subsequent_indent="    ",
-            break_long_words=False, break_on_hyphens=False,
-        )  # fmt: skip
-        if filled.remedy:
-            yield f"    -> {printable(filled.remedy)}"
+        key = (finding.message, finding.remedy, finding.path if "{path}" in finding.remedy else "")
+        if key not in bodies:
+            bodies[key] = _body(with_path(finding, shown(finding.path, cwd)))
+        yield from bodies[key]
+
+
+def _body(finding: Finding) -> list[str]:
+    """Message and remedy below the first line of a finding."""
+    import textwrap
+
+    lines = textwrap.wrap(
+        printable(finding.message), WIDTH, initial_indent="    ", subsequent_indent="    ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return [*lines, f"    -> {printable(finding.remedy)}"] if finding.remedy else lines
 
 
 def counted(number: int, word: str) -> str:

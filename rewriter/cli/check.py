@@ -26,11 +26,13 @@ def command(chosen: common.Chosen, must_exist: bool) -> None:
     from rewriter import plan, report
     from rewriter.cli.progress import counter
     from rewriter.frozen import replace
+    from rewriter.parallel import processors
 
     request = replace(chosen.request(), checking=True, must_exist=must_exist)
     selection = chosen.select()
     with counter("reading", len(selection.targets), quiet=chosen.quiet) as tick:
-        result = plan.check(selection.targets, request, chosen.loaders(), tick)
+        brief = chosen.output_format == "full" and chosen.output_file is None and not chosen.verbose
+        result = plan.check(selection.targets, request, chosen.loaders(), tick, processes=processors(), brief=brief)
     cwd = os.getcwd()
     findings = chosen.kept([*selection.findings, *result.all_findings], result.results, unused=True)
     failed = any(finding.severity == "error" for finding in findings)
@@ -44,11 +46,9 @@ def command(chosen: common.Chosen, must_exist: bool) -> None:
                                findings=findings, cure=cure)  # fmt: skip
         if chosen.emit(told):
             raise SystemExit(common.FOUND if failed else 0)
-    for line in report.full(findings, cwd):
-        click.echo(line)
+    common.echo_lines(report.full(findings, cwd))
     if chosen.verbose:
-        for line in report.verdicts(result.results, cwd):
-            click.echo(line)
+        common.echo_lines(report.verdicts(result.results, cwd))
     if not chosen.quiet:
         for note in result.notes:
             click.echo(f"note: {note}", err=True)

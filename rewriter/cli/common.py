@@ -287,6 +287,15 @@ def warn_about(request: Request) -> None:
                 warn(finding.message, finding.remedy)
 
 
+def echo_lines(lines: Iterable[str], *, err: bool = False) -> None:
+    """Print many lines, some hundreds at a time: an ``echo`` each flushes each."""
+    from itertools import islice
+
+    rest = iter(lines)
+    while block := list(islice(rest, 500)):
+        click.echo("\n".join(block), err=err)
+
+
 # --- files -------------------------------------------------------------------------------------
 
 

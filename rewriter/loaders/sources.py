@@ -116,7 +116,7 @@ class Sources:
         try:
             return read_bytes(path, self.overlay)
         except OSError as error:
-            self._problem(path, 1, f"it cannot be read: {error.strerror or error}")
+            self.problem(path, 1, f"it cannot be read: {error.strerror or error}")
             return None
 
     def index(self) -> dict[str, Registration]:
@@ -136,7 +136,7 @@ class Sources:
             relative = os.path.relpath(path, self.root)[: -len(".py")].replace(os.sep, ".")
             is_package = relative.endswith(".__init__")
             module = relative[: -len(".__init__")] if is_package else relative
-            unit = self._units[path] = Unit(path, module, is_package, self.files()[path], self._problem)
+            unit = self._units[path] = Unit(path, module, is_package, self.files()[path], self.problem)
         return unit
 
     def module(self, name: str) -> Unit | None:
@@ -197,14 +197,15 @@ class Sources:
         try:
             text = text_of(data)
         except UnreadableError as problem:
-            self._problem(path, problem.line, problem.message)
+            self.problem(path, problem.line, problem.message)
             return []
         found, odd = registered(text)
         if odd and (unit := self.unit(path)) is not None:
             return registered_in(unit.tree(), text)
         return found
 
-    def _problem(self, path: str, line: int, message: str) -> None:
+    def problem(self, path: str, line: int, message: str) -> None:
+        """Note why a file cannot be read; one problem a file."""
         if all(path != known for known, _, _ in self.problems):
             self.problems.append((path, line, message))
 
