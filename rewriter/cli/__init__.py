@@ -55,6 +55,10 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:  # click would exit with 1, which says "findings" here
+            from rewriter.cli.common import fail
+
+            fail("interrupted")
         except OSError as error:
             from rewriter.cli.common import fail
 
