@@ -671,19 +671,20 @@ def test_the_environments_cache_is_named_in_the_message_and_in_the_remedy(cache:
 
 @pytest.fixture
 def as_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Root reads everything: act as another user, who can reach the temporary folder."""
+    """Root reads everything: act as another user, who can pass through the temporary folders of this run.
+
+    They stay passable (not listable): another worker's tests may stand in them at the same time.
+    """
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         yield
         return
     base = tmp_path_factory.getbasetemp()
-    opened = [folder for folder in (base, base.parent) if folder.stat().st_mode & 0o055 != 0o055]
-    modes = [folder.stat().st_mode for folder in opened]
-    for folder in opened:
-        folder.chmod(0o755)
+    for folder in (base, *base.parents):
+        mode = folder.stat().st_mode
+        if not mode & 0o001:
+            folder.chmod(mode | 0o011)
     yield
     os.seteuid(0)
-    for folder, mode in zip(opened, modes, strict=True):
-        folder.chmod(mode)
 
 
 def become_nobody(tmp_path: Path) -> None:
