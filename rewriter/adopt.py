@@ -175,6 +175,9 @@ def _check_request(src: str, repo_id: str, cache_dir: str, revision: str | None)
         raise AdoptError(
             f"{src} is in the cache's layout already; copy it with its links (cp -a) to adopt it elsewhere"
         )
+    models = sorted(name for name in os.listdir(src) if name.startswith("models--"))
+    if models:
+        raise AdoptError(f"{src} is a cache itself (it holds {models[0]}); name the folder of one model's files")
     if _inside(os.path.realpath(cache_dir), os.path.realpath(src)):
         raise AdoptError(f"the cache {cache_dir} lies inside {src}; name a cache outside of it")
 

@@ -371,6 +371,10 @@ def as_a_cache(flat: Path) -> None:
     (flat / "snapshots").mkdir()
 
 
+def as_a_whole_cache(flat: Path) -> None:
+    (flat / "models--org--name").mkdir()
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -382,6 +386,7 @@ def as_a_cache(flat: Path) -> None:
         (with_nothing, "holds no files"),
         (as_a_file, "not a folder"),
         (as_a_cache, "in the cache's layout already"),
+        (as_a_whole_cache, "is a cache itself"),
     ],
 )
 def test_a_source_that_cannot_be_adopted_is_refused_in_words(flat: Path, hub: Path, spoil: Spoil, message: str) -> None:
