@@ -689,6 +689,9 @@ def as_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def become_nobody(tmp_path: Path) -> None:
     if os.geteuid() == 0:
+        inspect(needs(tmp_path), hash=True)  # imports what it needs: nobody may not be able to read Python's own library
+        import huggingface_hub.file_download  # noqa: F401
+
         tmp_path.chmod(0o755)
         os.seteuid(65534)
 
