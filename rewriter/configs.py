@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from rewriter.decoding import Decoded, decode, parse
 from rewriter.frozen import replace
@@ -252,10 +252,10 @@ class _Reader:
         elif isinstance(node, ast.Delete):
             for target in node.targets:
                 self._delete(target)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
             for alias in node.names:
                 self._rebind((alias.asname or alias.name).split(".")[0], node.lineno)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             self._rebind(node.name, node.lineno)
         else:
             self._compound(node)
@@ -265,7 +265,7 @@ class _Reader:
             self.bases_unknown = f"line {node.lineno} reads its bases by `read_base`, which only running can tell"
             return
         outside, self.conditional = self.conditional, True
-        if isinstance(node, ast.For | ast.While):
+        if isinstance(node, (ast.For, ast.While)):
             for inner in ast.walk(node):  # what a later turn of the loop binds is not what stands before it
                 if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
                     self._forget(inner.id)
@@ -294,9 +294,9 @@ class _Reader:
     def _bind_target(self, target: ast.expr, value: ast.expr, outcome: _Outcome, ways: tuple[str, ...]) -> None:
         if isinstance(target, ast.Name):
             self._bind(target.id, outcome, ways, value)
-        elif isinstance(target, ast.Tuple | ast.List):
+        elif isinstance(target, (ast.Tuple, ast.List)):
             self._bind_many(target.elts, value, ways)
-        elif isinstance(target, ast.Subscript | ast.Attribute):
+        elif isinstance(target, (ast.Subscript, ast.Attribute)):
             self._set_item(target, value, outcome)
         elif isinstance(target, ast.Starred):
             self._bind_target(target.value, value, _NONE, ways)
@@ -304,7 +304,7 @@ class _Reader:
     def _bind_many(self, targets: list[ast.expr], value: ast.expr, ways: tuple[str, ...]) -> None:
         """``a, b = dict(), dict()``: pair by pair where both sides can be counted."""
         starred = any(isinstance(t, ast.Starred) for t in targets)
-        if isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(targets) and not starred:
+        if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(targets) and not starred:
             outcomes = [self._evaluate(v) for v in value.elts]  # all of them before the first is bound
             for target, part, outcome in zip(targets, value.elts, outcomes, strict=True):
                 self._bind_target(target, part, outcome, ways)
@@ -365,7 +365,7 @@ class _Reader:
     def _read_bases(self, node: ast.Assign) -> None:
         self.base_span = _span(node)
         value = node.value
-        parts = value.elts if isinstance(value, ast.List | ast.Tuple) else [value]
+        parts = value.elts if isinstance(value, (ast.List, ast.Tuple)) else [value]
         for part in parts:
             base = part.value if isinstance(part, ast.Constant) else None
             if not isinstance(base, str) or "{{" in base or "::" in base or self.conditional:
@@ -396,7 +396,7 @@ class _Reader:
         targets = self._target(node.target)
         if targets and isinstance(node.op, ast.BitOr):
             self._update(targets, node.value, node.lineno)
-        elif isinstance(node.target, ast.Subscript | ast.Attribute):
+        elif isinstance(node.target, (ast.Subscript, ast.Attribute)):
             self._set_item(node.target, node, _NONE)
         elif isinstance(node.target, ast.Name):
             self._rebind(node.target.id, node.lineno)
@@ -404,10 +404,10 @@ class _Reader:
     def _delete(self, target: ast.expr) -> None:
         if isinstance(target, ast.Name):
             self._rebind(target.id, target.lineno)
-        elif isinstance(target, ast.Tuple | ast.List):
+        elif isinstance(target, (ast.Tuple, ast.List)):
             for inner in target.elts:
                 self._delete(inner)
-        elif isinstance(target, ast.Subscript | ast.Attribute):
+        elif isinstance(target, (ast.Subscript, ast.Attribute)):
             self._set_item(target, None, _NONE)
 
     def _set_item(self, target: ast.Subscript | ast.Attribute, value: ast.AST | None, outcome: _Outcome) -> None:
@@ -484,7 +484,7 @@ class _Reader:
         """The dicts that ``name``, ``name["key"]``, ``name.key`` may be."""
         if isinstance(node, ast.Name):
             return [h.dict for h in self.held.get(node.id, ())]
-        if isinstance(node, ast.Subscript | ast.Attribute):
+        if isinstance(node, (ast.Subscript, ast.Attribute)):
             key = node.attr if isinstance(node, ast.Attribute) else self._key(node.slice)
             parents = self._target(node.value)
             return [h.dict for p in parents for h in p.children.get(key, ())] if key is not None else []
@@ -518,7 +518,7 @@ class _Reader:
         if isinstance(node, ast.BinOp):
             return self._binary(node)
         if isinstance(node, _PLAIN):
-            return _Outcome([], constant=node if isinstance(node, ast.Tuple | ast.UnaryOp) else None)
+            return _Outcome([], constant=node if isinstance(node, (ast.Tuple, ast.UnaryOp)) else None)
         return _Outcome([], opaque=True)
 
     def _either(self, *nodes: ast.expr) -> _Outcome:
@@ -594,7 +594,7 @@ class _Reader:
                     self._write(held, key.value, value)
             elif (name := self._key(key)) is not None:
                 held.values[name] = self._value(value)
-            elif not isinstance(key, ast.Tuple | ast.UnaryOp):
+            elif not isinstance(key, (ast.Tuple, ast.UnaryOp)):
                 held.doubt(f"line {key.lineno}: the key {self._text(key)} cannot be told without running the file")
         return held
 
@@ -651,29 +651,35 @@ class _Reader:
             if type(value) is str and "{{" in value and self._templated(node):
                 raise _NotLiteral
             return value
-        if isinstance(node, ast.Tuple):
-            return tuple([self._literal(e) for e in node.elts])
-        if isinstance(node, ast.List):
-            return [self._literal(e) for e in node.elts]
+        if isinstance(node, (ast.Tuple, ast.List)):
+            # numbers by the thousand stand in buckets of resolutions: spare them a call each
+            items = [
+                e.value if type(e) is ast.Constant and type(e.value) is not str else self._literal(e) for e in node.elts
+            ]
+            return items if isinstance(node, ast.List) else tuple(items)
         if isinstance(node, ast.Name):
             if (constant := self.constants.get(node.id)) is not None:
                 return self._literal(constant)
         elif isinstance(node, ast.Dict):
-            return self._pairs((self._literal(k), v) for k, v in _items(node))
+            return self._pairs(node)
         elif isinstance(node, ast.Call):
             called = node.func.id if isinstance(node.func, ast.Name) and not node.args else None
             if called == "dict" and "dict" not in self.assigned:
-                return self._pairs((_named(k.arg), k.value) for k in node.keywords)
-        elif isinstance(node, ast.UnaryOp | ast.BinOp | ast.Set):
+                return {_named(k.arg): self._literal(k.value) for k in node.keywords}
+        elif isinstance(node, (ast.UnaryOp, ast.BinOp, ast.Set)):
             try:
                 return ast.literal_eval(node)
             except (ValueError, TypeError):
                 pass
         raise _NotLiteral
 
-    def _pairs(self, pairs: Iterable[tuple[object, ast.expr]]) -> dict[object, object]:
+    def _pairs(self, node: ast.Dict) -> dict[object, object]:
+        literal = self._literal
         try:
-            return {key: self._literal(value) for key, value in pairs}
+            return {
+                (k.value if type(k) is ast.Constant and type(k.value) is int else literal(_known(k))): literal(v)
+                for k, v in zip(node.keys, node.values, strict=True)
+            }
         except TypeError:  # an unhashable key
             raise _NotLiteral from None
 
@@ -716,15 +722,14 @@ def _named(name: str | None) -> str:
     return name
 
 
-def _items(node: ast.Dict) -> Iterator[tuple[ast.expr, ast.expr]]:
-    for key, value in zip(node.keys, node.values, strict=True):
-        if key is None:
-            raise _NotLiteral
-        yield key, value
+def _known(key: ast.expr | None) -> ast.expr:
+    if key is None:
+        raise _NotLiteral
+    return key
 
 
 def _is_text(node: ast.expr) -> bool:
-    return isinstance(node, ast.JoinedStr | ast.Constant)
+    return isinstance(node, (ast.JoinedStr, ast.Constant))
 
 
 def _last_name(node: ast.expr) -> str:

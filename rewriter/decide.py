@@ -8,7 +8,7 @@ from typing import Literal
 
 from rewriter.frozen import Frozen, replace
 from rewriter.locality import locality
-from rewriter.request import Request
+from rewriter.request import DEFAULT_COMPONENTS, Request
 from rewriter.types import (
     CACHE_DIR,
     LOCAL_FILES_ONLY,
@@ -155,7 +155,9 @@ class _Case:
                 "OSR004",
                 f"{rejection.function} ({self._where(rejection.path, rejection.line)}) takes no {names}: building "
                 f"`{self.dotted}` raises a TypeError, with or without cache_dir",
-                f"remove {names} from the dict",
+                f"leave out --set {self.dotted}.{rejection.key}"
+                if rejection.key in self.changes
+                else f"remove {names} from the dict",
             )
         if not asked:
             return self._close(trace, False)
@@ -434,7 +436,7 @@ class _Case:
 
     def _command(self, option: str) -> str:
         name = self.component.name
-        select = "" if name in Request().components else f" --component {name}"
+        select = "" if name in DEFAULT_COMPONENTS else f" --component {name}"
         inherited = "inherited" in self.component.ways and self.component.origin
         path = shell(str(self.component.origin)) if inherited else "{path}"  # where the dict is written
         return f"opensora-rewriter rewrite {path} {option}{select}"

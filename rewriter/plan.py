@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rewriter import configs
 from rewriter.checkout import Target, Unreadable, outside, read_bytes
@@ -33,6 +33,10 @@ FORK_FROM = 400
 """Files from which on a second process pays."""
 WARM_UP = 64
 """Files that are decided before the work is shared."""
+MOST_ALIKE = 2000
+"""Contents of components that are remembered at a time."""
+
+_Result = TypeVar("_Result")
 
 NO_KEYWORDS = frozenset({"type", "_delete_", "_scope_"})
 """Keys of a component's dict that mmengine takes for itself: no loader ever sees them."""
@@ -118,9 +122,11 @@ class Loaders:
     def sources(self, root: str | None) -> Sources | None:
         """The sources of the checkout at ``root`` (or of ``--opensora-source``), or None where there are none."""
         place = self.opensora_source or root
-        if place is None or not os.path.isdir(os.path.join(place, "opensora")):
+        if place is None:
             return None
         if place not in self._sources:
+            if not os.path.isdir(os.path.join(place, "opensora")):
+                return None
             self._sources[place] = Sources(place, overlay=self.overlay)
         return self._sources[place]
 
@@ -176,6 +182,8 @@ class Planner:
         self._active: set[str] = set()
         self._bases: set[str] = set()  # files of the run that others inherit from
         self._texts: dict[str, str] = {}
+        self._selected = {*request.components, *request.named}
+        self._alike: dict[tuple[object, ...], Any] = {}  # what was found for components of the same content
 
     # --- reading ---
 
@@ -214,7 +222,7 @@ class Planner:
         picked: list[tuple[Component, str]] = []
         for component in sorted(config.components, key=lambda c: len(c.keys)):
             around = owners.get(component.keys[:-1])
-            if self.request.selects(component.name):
+            if component.name in self._selected:
                 owner = component.name
             elif (around is not None or self.request.all_components) and self._loads(component, root):
                 owner = around or component.name
@@ -269,7 +277,8 @@ class Planner:
             if "inherited" in component.ways and origin is not None and origin in self.targets:
                 decisions.append(Decision(component, "inherited", None))  # its base file's own decision serves
                 continue
-            decisions.append(decider.decide(component, owner))
+            known = self._remember((root, owner), component, lambda: decider.decide(component, owner))  # noqa: B023
+            decisions.append(_moved(known, component, target.path))
         findings = self._others(target, config, [component for component, _ in picked])
         findings += self._unknown_bases(target, config)
         new = self._edited(target.path, data, decisions)
@@ -319,11 +328,8 @@ class Planner:
         for component in config.components:
             if len(component.keys) != 1 or component.keys in keys or component.form == "other":
                 continue
-            trace = self._trace(component, target.root)
-            calls = hub_calls(trace, target.root)[0] if trace is not None else []
-            open_calls = [call for call in calls if CACHE_DIR not in call.reached and call.repo_id]
-            if open_calls:
-                repos = ", ".join(sorted({call.repo_id or "" for call in open_calls}))
+            repos = self._remember((target.root,), component, lambda: self._open_repos(component, target.root))  # noqa: B023
+            if repos:
                 message = f"`{component.name}` still loads {repos} from the Hub without cache_dir"
                 option = cache_option(self.request, component.name)
                 remedy = f"opensora-rewriter rewrite {{path}} {option} --component {component.name}"
@@ -331,6 +337,25 @@ class Planner:
                 found.append(
                     Finding("OSR010", target.path, span.line, span.column, component.name, message, remedy, "warning")
                 )
+        return found
+
+    def _open_repos(self, component: Component, root: str | None) -> str:
+        """What a component reads from the Hub without cache_dir, in words; empty: nothing."""
+        trace = self._trace(component, root)
+        calls = hub_calls(trace, root)[0] if trace is not None else []
+        return ", ".join(sorted({c.repo_id for c in calls if CACHE_DIR not in c.reached and c.repo_id}))
+
+    def _remember(self, purpose: tuple[object, ...], component: Component, make: Callable[[], _Result]) -> _Result:
+        """What ``make`` gives, or gave for a component that differs in nothing but its place and its file."""
+        content = _content(component)
+        if content is None:
+            return make()
+        if len(self._alike) > MOST_ALIKE:
+            self._alike.clear()
+        key = (*purpose, *content)
+        if key not in self._alike:
+            self._alike[key] = make()
+        found: _Result = self._alike[key]
         return found
 
     def _unknown_bases(self, target: Target, config: ConfigFile) -> list[Finding]:
@@ -383,6 +408,32 @@ class Planner:
         ])  # fmt: skip
         ignores, passed_over = (result.ignores, result.passed_over) if result.ignores else ((), ())
         return FileResult(result.path, result.root, (), found, None, None, ignores, passed_over)
+
+
+def _content(component: Component) -> tuple[object, ...] | None:
+    """All that a decision can depend on, or None where that includes places in the file."""
+    c = component
+    if c.overrides or c.unsure or c.origin or c.replaced_by is not None or c.form == "other":
+        return None
+    values = [
+        (key, value.literal, type(value.value), value.text,
+         value.value if isinstance(value.value, (str, bool, int, type(None))) else repr(value.value))
+        for key, value in c.values
+    ]  # fmt: skip
+    return c.keys, c.form, c.ways, c.shared_with, c.delete, tuple([word.key for word in c.written]), *values
+
+
+def _moved(decision: Decision, component: Component, path: str) -> Decision:
+    """The decision about a component that is like the one it was made for."""
+    if decision.component is component:
+        return decision
+    span = component.span
+    findings = tuple([
+        Finding(f.code, path, span.line, span.column, f.component, f.message, f.remedy, f.severity)
+        for f in decision.findings
+    ])  # fmt: skip
+    changes = tuple([ConfigChange(component, change.key, change.value) for change in decision.changes])
+    return Decision(component, decision.outcome, decision.type, findings, changes, decision.trace)
 
 
 class ProofError(Exception):
