@@ -218,7 +218,8 @@ def _of_folder(
     inside = _inside_configs(folder, root)
     if not inside and not os.path.isdir(os.path.join(folder, CONFIGS)):
         if wanted is None:
-            for checkout in _checkouts_below(folder):
+            # docs/ or opensora/ of a checkout stands for the checkout; a folder of checkouts for each of them
+            for checkout in [root] if root is not None else _checkouts_below(folder):
                 yield from _of_folder(checkout, all_configs, None, unwanted, findings)
             return
         inside = True

@@ -90,8 +90,8 @@ def test_a_folder_of_checkouts_gives_the_configs_of_each(tmp_path: Path) -> None
     assert [target.root for target in targets] == [str(tmp_path / "one")] * 2 + [str(tmp_path / "sub/two")] * 2
 
 
-def test_a_folder_elsewhere_in_the_checkout_gives_nothing(checkout: Path) -> None:
-    assert chosen(checkout, "opensora") == []
+def test_a_folder_elsewhere_in_the_checkout_stands_for_the_checkout(checkout: Path) -> None:
+    assert chosen(checkout, "opensora") == chosen(checkout, ".")
 
 
 def test_a_named_file_is_taken_whatever_its_suffix_or_the_patterns(checkout: Path) -> None:

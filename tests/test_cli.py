@@ -273,6 +273,26 @@ def test_check_of_a_folder_takes_inference_and_all_configs_takes_all(checkout: C
     assert "/train/" in every
 
 
+def test_from_any_folder_of_a_checkout_the_checkout_is_found(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    expected = run("check", cwd=root).output.splitlines()[-1]
+    for folder in ("opensora", "opensora/models", "docs"):
+        (root / folder).mkdir(exist_ok=True)
+        assert run("check", cwd=root / folder).output.splitlines()[-1] == expected
+
+
+def test_a_component_that_no_config_has_is_warned_of(checkout: Checkout, run: Run) -> None:
+    done = run("rewrite", "--cache-dir", "vay=/models/hf", "--no-resolve", "--check", cwd=checkout("v1.2"))
+    assert "no component `vay`" in done.stderr
+    assert "`vae`" in done.stderr
+
+
+def test_set_and_unset_of_one_keyword_is_wrong_usage(checkout: Checkout, run: Run) -> None:
+    done = run("rewrite", "--set", "vae.x=1", "--unset", "vae.x", cwd=checkout("v1.2"))
+    assert done.exit_code == 2
+    assert "vae.x" in done.output
+
+
 def test_output_cannot_drive_the_terminal(checkout: Checkout, run: Run) -> None:
     root = checkout("v1.2")
     config = root / "configs/opensora-v1-2/inference/escape.py"

@@ -33,6 +33,7 @@ def command(chosen: common.Chosen, must_exist: bool) -> None:
     with counter("reading", len(selection.targets), quiet=chosen.quiet) as tick:
         brief = chosen.output_format == "full" and chosen.output_file is None and not chosen.verbose
         result = plan.check(selection.targets, request, chosen.loaders(), tick, processes=processors(), brief=brief)
+    chosen.warn_of_strangers(request, result.results)
     cwd = os.getcwd()
     findings = chosen.kept([*selection.findings, *result.all_findings], result.results, unused=True)
     failed = any(finding.severity == "error" for finding in findings)

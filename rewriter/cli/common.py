@@ -12,7 +12,7 @@ import click
 
 from rewriter.frozen import Frozen, replace
 from rewriter.request import DEFAULT_COMPONENTS, Request
-from rewriter.settings import Settings, SettingsError, load, with_cache_dirs, with_options
+from rewriter.settings import COMMAND_LINE, Settings, SettingsError, load, with_cache_dirs, with_options
 from rewriter.types import CACHE_DIR, Finding
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Chosen(Frozen):
         for name in self.components:
             if not name.isidentifier():
                 raise click.UsageError(f"--component {name!r} is not an identifier")
-        return Request(
+        request = Request(
             components=self.components,
             all_components=self.all_components,
             cache_dir=self.settings.cache_dir,
@@ -122,6 +122,21 @@ class Chosen(Frozen):
             unsets=tuple(parse_target(text, "--unset") for text in unsets),
             local_files_only=self.settings.local_files_only,
         )
+        both = {(name, key) for name, key, _ in request.sets} & set(request.unsets)
+        if both:
+            name, key = sorted(both)[0]
+            raise click.UsageError(f"--set and --unset both name {name}.{key}")
+        return request
+
+    def warn_of_strangers(self, request: Request, results: Sequence[FileResult]) -> None:
+        """Warn of components that the command line names and no config of the run has."""
+        present = {decision.component.name for result in results for decision in result.decisions}
+        explicit = self.components if self.settings.origins.get("components") == COMMAND_LINE else ()
+        for name in sorted({*request.named, *explicit} - present):
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, {*present, *DEFAULT_COMPONENTS}, 1)
+            warn(f"no component `{name}` in these configs", f"did you mean `{near[0]}`?" if near else "")
 
     def kept(self, findings: Iterable[Finding], results: Sequence[FileResult] = (), *,
              unused: bool = False) -> list[Finding]:  # fmt: skip

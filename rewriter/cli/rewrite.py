@@ -76,6 +76,7 @@ def command(
     selection = chosen.select()
     would = diff or only_check
     plan = run.plan(selection.targets)
+    chosen.warn_of_strangers(request, plan.results)
     findings = chosen.kept([*selection.findings, *plan.all_findings], plan.results)
     refused = any(finding.severity == "error" for finding in findings)
     code = common.FOUND if refused or (would and plan.edits) else 0
