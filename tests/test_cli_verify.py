@@ -180,7 +180,7 @@ def test_a_directory_that_is_no_cache_is_told_once(
     place: Place, run: Run, spoil: Callable[[Path], None], code: str, remedy: str
 ) -> None:
     spoil(place.hub)
-    for level in ("cache", "resolve"):
+    for level in ("cache", "resolve", "load"):  # what is not there is not loaded either: no second finding for it
         found = told(run("verify", SAMPLE, "--level", level, cwd=place.root))
         assert (found.code, found.errors, found.ok) == (1, [code], set())
         assert remedy.format(hub=place.hub, above=place.hub.parent) in found.remedy

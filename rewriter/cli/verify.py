@@ -75,6 +75,7 @@ class _Verify:
         self.traced, problems = tracing.trace_configs(self.selection.targets, loaders, chosen.traced)
         self.findings: list[Finding] = [*self.selection.findings, *problems, *loaders.problems()]
         self.wanted = verify.wanted(self.traced, os.environ)
+        self.broken: set[tuple[str, str]] = set()
 
     def say(self, line: str) -> None:
         """A line of the usual text."""
@@ -120,6 +121,7 @@ class _Verify:
             report = verify.cache_level(self.wanted.needs, hash=hashing, progress=progress,
                                         known=lock.known() if lock is not None else None)  # fmt: skip
         self.findings += report.findings
+        self.broken = {(found.need.repo_id, found.need.cache_dir) for found in report.inspected if not found.sound}
         for line in _repo_lines(report.inspected, hashing):
             self.say(line)
         if not self.wanted.needs:
@@ -140,6 +142,12 @@ class _Verify:
         roots = {target.root for target in self.selection.targets}
         return roots.pop() if len(roots) == 1 else None
 
+    def _directory(self, cache_dir: str | None) -> str | None:
+        """The cache that a call reads."""
+        if cache_dir is None and self.wanted.environment is not None:
+            return self.wanted.environment[0]
+        return cache_dir
+
     def load(self) -> None:
         """Level load."""
         from rewriter.cli.progress import bar
@@ -149,8 +157,10 @@ class _Verify:
         tasks = [
             load_task(row.call, row.cache_dir, root=roots[row.path], type_name=row.type, component=row.component,
                       path=row.path, line=row.line)
-            for row in self.wanted.rows
+            for row in self.wanted.rows if (row.call.repo_id, self._directory(row.cache_dir)) not in self.broken
         ]  # fmt: skip
+        for repo_id, _ in sorted(self.broken):
+            self.say(f"load     not tried: {repo_id}, which the cache does not hold whole")
         known = [task for task in tasks if task is not None]
         distinct = len({task.identity for task in known})
         done = 0
@@ -253,7 +263,7 @@ def _load_line(result: Any) -> str:
     notes = "".join(f"; {note}" for note in result.notes)
     if result.status == "failed":
         return f"load     failed: {name}{notes}"
-    checked = ", ".join(result.checked)
+    checked = ", ".join(result.checked) or "nothing could be compared"
     return f"load     {result.status}: {name}: {checked}{notes} ({result.seconds:.1f} s)"
 
 
