@@ -96,6 +96,21 @@ def verdicts(results: Sequence[FileResult], cwd: str) -> Iterator[str]:
             yield printable(f"{line} {changes}".rstrip())
 
 
+def notes(plan: Plan, cwd: str) -> Iterator[str]:
+    """What a reader should know beside the findings: also each repo id that only running the config would tell."""
+    yield from plan.notes
+    for result in plan.results:
+        for decision in result.decisions:
+            calls = decision.trace.calls if decision.trace is not None else ()
+            texts = {
+                call.repo_text for call in calls if call.repo_id is None and call.repo_text != "None" and not call.via
+            }
+            for text in sorted(texts):
+                place = f"{shown(result.path, cwd)}:{decision.component.span.line}"
+                name = ".".join(decision.component.keys)
+                yield printable(f"{place}: {name} loads `{text}`, taken as a repo id")
+
+
 def rewritten(plan: Plan, cwd: str, *, would: bool) -> Iterator[str]:
     """One line for every file that was (or would be) written."""
     verb = "would rewrite" if would else "rewrote"

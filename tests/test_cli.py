@@ -287,6 +287,16 @@ def test_a_component_that_no_config_has_is_warned_of(checkout: Checkout, run: Ru
     assert "`vae`" in done.stderr
 
 
+def test_a_computed_repo_id_is_set_with_a_note(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    config = root / "configs/computed.py"
+    config.write_text('import os\nvae = dict(type="VideoAutoencoderKL", from_pretrained=os.environ["VAE"])\n')
+    done = run("rewrite", config, "--cache-dir", "/models/hf", "--no-resolve", cwd=root)
+    assert done.exit_code == 0
+    assert 'cache_dir="/models/hf"' in config.read_text()
+    assert """configs/computed.py:2: vae loads `os.environ["VAE"]`, taken as a repo id""" in done.stderr
+
+
 def test_set_and_unset_of_one_keyword_is_wrong_usage(checkout: Checkout, run: Run) -> None:
     done = run("rewrite", "--set", "vae.x=1", "--unset", "vae.x", cwd=checkout("v1.2"))
     assert done.exit_code == 2

@@ -151,7 +151,7 @@ def _report(chosen: common.Chosen, plan: Plan, findings: Sequence[Finding], *, w
     for line in report.full(findings, cwd):
         click.echo(line, err=diff)
     if not chosen.quiet:
-        for note in plan.notes:
+        for note in report.notes(plan, cwd):
             click.echo(f"note: {note}", err=True)
         for line in report.rewrite_summary(plan, findings, would=would):
             click.echo(line, err=diff)
