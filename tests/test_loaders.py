@@ -285,6 +285,37 @@ def test_keywords_travel_in_dicts_and_on_objects(tmp_path: Path) -> None:
     assert (call.subfolder, call.revision, call.reached) == ("s", "abc", {"cache_dir"})
 
 
+def test_a_dict_that_is_merged_in_place_keeps_its_keywords(tmp_path: Path) -> None:
+    source = """
+    from transformers import AutoModel
+    @MODELS.register_module()
+    def f(path, **kwargs):
+        kwargs |= {"subfolder": "s"}
+        AutoModel.from_pretrained(path, **kwargs)
+    """
+    call = only(trace(tmp_path, source, "f", path="o/n", cache_dir="/c"))
+    assert (call.subfolder, call.reached) == ("s", {"cache_dir"})
+
+
+def test_a_comprehension_over_known_items_is_followed_item_by_item(tmp_path: Path) -> None:
+    source = """
+    from transformers import AutoModel
+    @MODELS.register_module("one")
+    def one(path, cache_dir=None):
+        AutoModel.from_pretrained(path, cache_dir=cache_dir)
+    @MODELS.register_module()
+    def f(cache_dir=None):
+        parts = dict(type="one", path="o/a", cache_dir=cache_dir), dict(type="one", path="o/b")
+        first, second = [build_module(part, MODELS) for part in parts]
+    """
+    result = trace(tmp_path, source, "f", cache_dir="/c")
+    assert [(call.repo_id, set(call.reached), call.certain) for call in result.calls] == [
+        ("o/a", {"cache_dir"}, True),
+        ("o/b", set(), True),
+    ]
+    assert not result.unknown
+
+
 def test_a_condition_that_cannot_be_decided_makes_calls_uncertain(tmp_path: Path) -> None:
     source = """
     import torch

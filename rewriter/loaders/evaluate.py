@@ -563,6 +563,10 @@ class Evaluation:
     def _augmented(self, node: ast.AugAssign, frame: Frame) -> int:
         right = self.eval(node.value, frame)
         left = self.eval(node.target, frame)
+        held = self.force(left)
+        if isinstance(node.op, ast.BitOr) and isinstance(held, Dict):  # in place, as ``update`` does it
+            self._dict_method(held, "update", Arguments([right], {}))
+            return NEXT
         known = isinstance(node.op, ast.Add)
         self._store(node.target, library.add(left, right) if known else Unknown(), frame)
         return NEXT
@@ -981,8 +985,18 @@ class Evaluation:
     def _comprehension(self, node: Any, frame: Frame) -> Val:
         inner = Frame(frame.unit, frame.node, frame, frame.cls)
         inner.first, inner.captured, inner.link, inner.value = frame.first, frame.captured, frame.link, frame.value
+        first = node.generators[0]
+        items = self.force(self.eval(first.iter, inner))
+        if self._unrolls(node, items):
+            assert isinstance(items, Sequence)
+            results: list[Val] = []
+            for item in items.items:
+                self._store(first.target, item, inner)
+                results.append(self.eval(node.elt, inner))
+            return Sequence(results)
         for generator in node.generators:
-            self.eval(generator.iter, inner)
+            if generator is not first:
+                self.eval(generator.iter, inner)
             self._store(generator.target, Unknown(), inner)
         self._doubt += 1
         for part in ("key", "value", "elt"):
@@ -990,6 +1004,11 @@ class Evaluation:
                 self.eval(each, inner)
         self._doubt -= 1
         return Dict({}, True) if isinstance(node, ast.DictComp) else Unknown()
+
+    def _unrolls(self, node: Any, items: Val) -> bool:
+        """Whether a comprehension is one plain loop over a few known items."""
+        plain = len(node.generators) == 1 and not node.generators[0].ifs and not isinstance(node, ast.DictComp)
+        return plain and isinstance(items, Sequence) and len(items.items) <= MAX_LOOP
 
     def _not_called(self, node: ast.expr, frame: Frame) -> Val:
         if _reads_hub(node):
