@@ -78,7 +78,7 @@ def _compare(built: Any, cache_dir: Path, repo_id: str) -> str:
 
 def _inner(built: Any) -> Any:
     """The module whose weights the repository holds: loaders wrap it."""
-    for path in (("t5", "model"), ("text_encoder", "transformer"), ("module",)):
+    for path in (("embedder", "encoder"), ("frozen", "tower"), ("image_model",)):
         inner = built
         for name in path:
             inner = getattr(inner, name, None)

@@ -101,7 +101,7 @@ def test_what_loads_nothing_or_takes_the_key_already_stays(
 def test_the_factory_of_v1_2_gets_a_parameter_and_passes_it_to_both_repos_and_not_to_the_temporal_vae() -> None:
     loaders = Sources(str(FIXTURES / "v1.2"))
     result = thread(loaders, "OpenSoraVAE_V1_2", values(from_pretrained="o/n"), "cache_dir")
-    assert sorted(change.target for change in result.changes) == ["call", "call", "parameter"]
+    assert sorted(change.target for change in result.changes) == ["call", "dict", "parameter"]
     tree = ast.parse(text(edited(loaders, result), "vae"))
     factory = next(node for node in tree.body if getattr(node, "name", "") == "OpenSoraVAE_V1_2")
     temporal = next(

@@ -227,7 +227,7 @@ def _save_vae_v1_2(dest: Path) -> None:
 
 
 def _save_vae_v1_3(dest: Path) -> None:
-    from opensora.models.vae_v1_3 import OpenSoraVAE_V1_3
+    from opensora.models.vae_v1_3.vae import OpenSoraVAE_V1_3
 
     OpenSoraVAE_V1_3(dtype="fp32").save_pretrained(dest)
 
