@@ -484,10 +484,18 @@ def shell(text: str) -> str:
     'a b' $'a\nb'
     """
     if not text.isprintable():
-        return "$'" + "".join(map(_escaped, os.fsencode(text))) + "'"
+        return "$'" + "".join(map(_escaped, _bytes(text))) + "'"
     import shlex  # 3 ms that only a remedy needs
 
     return shlex.quote(text)
+
+
+def _bytes(text: str) -> bytes:
+    """What the shell is to hand over; a lone surrogate that stands for no byte of a file name is shown all the same."""
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _escaped(byte: int) -> str:

@@ -147,7 +147,7 @@ class _Log:
         below = from_base(finding.path, self.base) or finding.path
         message = _LINE_NUMBER.sub("#", finding.message)
         parts = "\0".join((finding.code, below, finding.component, message))
-        digest = hashlib.sha256(parts.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        digest = hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         self.seen[digest] = self.seen.get(digest, 0) + 1
         return digest if self.seen[digest] == 1 else f"{digest}:{self.seen[digest]}"
 

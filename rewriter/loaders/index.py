@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 
+from rewriter import checkout
 from rewriter.frozen import Frozen
 
 REGISTRY = "MODELS"
@@ -15,7 +16,7 @@ _PLAIN = re.compile(
     r"""\(\s*(?:(?:name\s*=\s*)?(?P<quote>["'])(?P<name>[^"'\\]+)(?P=quote)\s*)?"""
     r"""(?:,?\s*force\s*=\s*\w+\s*)?,?\s*\)\s*(?:\#.*)?$"""
 )
-_USE = re.compile(r"^(?P<lead>.*?)(?P<registry>[\w.]*)\.register_module\b(?P<rest>.*)$")
+_USE = re.compile(r"^(?P<lead>.*?)(?<![\w.])(?P<registry>[\w.]*)\.register_module\b(?P<rest>.*)$")
 _NEXT = re.compile(r"^(?:async\s+def|def|class)\s+(\w+)", re.MULTILINE)
 
 
@@ -115,8 +116,5 @@ def _names(node: ast.expr, aliases: set[str]) -> list[str] | None:
 
 
 def read_bytes(path: str, overlay: Mapping[str, bytes]) -> bytes:
-    """The bytes of a file, or those that stand for it. Raises OSError."""
-    if path in overlay:
-        return overlay[path]
-    with open(path, "rb", buffering=0) as file:
-        return file.read()
+    """The bytes of a file, or those that stand for it. Raises Unreadable; a named pipe is not waited for."""
+    return overlay[path] if path in overlay else checkout.read_bytes(path)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from rewriter.checkout import Unreadable
 from rewriter.loaders.evaluate import Evaluation, Virtual
 from rewriter.loaders.index import Registration, python_files, read_bytes, registered, registered_in
 from rewriter.loaders.unit import Unit, UnreadableError, text_of
@@ -115,8 +116,8 @@ class Sources:
     def _read(self, path: str) -> bytes | None:
         try:
             return read_bytes(path, self.overlay)
-        except OSError as error:
-            self.problem(path, 1, f"it cannot be read: {error.strerror or error}")
+        except Unreadable as error:
+            self.problem(path, 1, f"it cannot be read: {error.message}")
             return None
 
     def index(self) -> dict[str, Registration]:
