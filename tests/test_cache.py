@@ -689,7 +689,7 @@ def as_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def become_nobody(tmp_path: Path) -> None:
     if os.geteuid() == 0:
-        inspect(needs(tmp_path), hash=True)  # imports what it needs: nobody may not be able to read Python's own library
+        inspect(needs(tmp_path), hash=True)  # imports all it needs: nobody may not read Python's own library
         import huggingface_hub.file_download  # noqa: F401
 
         tmp_path.chmod(0o755)
