@@ -207,8 +207,7 @@ class Planner:
         def lookup(base: str) -> ConfigFile | None:
             if base in self.targets and base not in self._active:
                 self._bases.add(base)
-                self.result(base)
-                return self._after.get(base)
+                return self._afterwards(base)
             _, found = self.read(base)
             return None if found.problem is not None else found
 
@@ -260,9 +259,16 @@ class Planner:
                 result = _refuse(result, _leads_out(path))
         self._active.discard(path)
         self._results[path] = result
-        after = configs.read_config(result.new, path) if result.new is not None and result.new != data else plain
-        self._after[path] = configs.inherit(after, lambda base: self.read(base)[1]) if after.bases else after
         return result
+
+    def _afterwards(self, path: str) -> ConfigFile:
+        """What a file of the run says when the run is over."""
+        if path not in self._after:
+            result, (data, after) = self.result(path), self.read(path)
+            if result.new is not None and result.new != data:
+                after = configs.read_config(result.new, path)
+            self._after[path] = configs.inherit(after, lambda base: self.read(base)[1]) if after.bases else after
+        return self._after[path]
 
     def _decide(self, target: Target, data: bytes, config: ConfigFile) -> FileResult:
         root = target.root
@@ -295,7 +301,7 @@ class Planner:
         from rewriter.proof import compare
 
         new = edit_config(data, changes)
-        problem = compare(data, new, path, changes)
+        problem = compare(data, new, path, changes, self.read(path)[1])
         if problem is not None:
             raise ProofError(path, problem)
         return new
@@ -374,23 +380,39 @@ class Planner:
 
         ``brief``: the findings only. ``processes``: how many may share the work.
         """
+        decide = (lambda path: self._brief(self.result(path))) if brief else self.result
+        return tuple(self.shared(decide, progress, processes))
+
+    def shared(
+        self, work: Callable[[str], _Result], progress: Callable[[], None] = lambda: None, processes: int = 1
+    ) -> list[_Result]:
+        """``work`` done for the path of every file, by several processes where there are many files."""
         from rewriter.parallel import spread
 
-        def decide(path: str) -> tuple[FileResult, Any]:
-            before = self.loaders.learned()
-            result = self.result(path)
-            after = self.loaders.learned()
-            self._forget(path)
-            return self._brief(result) if brief else result, None if after == before else after
-
         paths = list(self.targets)
-        first = len(paths) if len(paths) < FORK_FROM else WARM_UP  # what these ask of the loaders is not asked again
-        out = spread(paths[:first], decide, 1, progress)
-        out += spread(paths[first:], decide, processes, progress)
+        many = len(paths) >= FORK_FROM
+
+        def one(path: str) -> tuple[_Result, Any]:
+            before = self.loaders.learned()
+            result = work(path)
+            after = self.loaders.learned()
+            if many:
+                self._forget(path)
+            return result, None if after == before else after
+
+        first = WARM_UP if many else len(paths)  # what these ask of the loaders is not asked again
+        out = spread(paths[:first], one, 1, progress)
+        out += spread(paths[first:], one, processes, progress)
         for _, learned in out:
             if learned is not None:
                 self.loaders.learn(*learned)
-        return tuple([result for result, _ in out])
+        return [result for result, _ in out]
+
+    def again(self, loaders: Loaders) -> Planner:
+        """The same run with other loaders; what has been read need not be read again."""
+        other = Planner(tuple(self.targets.values()), self.request, loaders, overlay=self.overlay)
+        other._read = self._read
+        return other
 
     def _forget(self, path: str) -> None:
         """Drop what is kept of a file, so that memory does not grow with the run; other files' bases stay."""
@@ -483,15 +505,20 @@ def rewrite(
     *,
     overlay: Mapping[str, bytes] | None = None,
     progress: Callable[[], None] = lambda: None,
+    processes: int = 1,
 ) -> Plan:
-    """Decide, thread the loaders' sources where that cures a refusal, and make the new bytes of every file."""
+    """Decide, thread the loaders' sources where that cures a refusal, and make the new bytes of every file.
+
+    ``processes``: how many may share the work.
+    """
     threads: tuple[Thread, ...] = ()
+    planner = Planner(targets, request, loaders, overlay=overlay)
     if request.edit_source and request.keys_possible:
-        threads = _threads(Planner(targets, request, loaders, overlay=overlay), request)
+        threads = _threads(planner, processes)
     edited = _edit_sources(threads)
     overlaid = {path: edit.new for path, edit in edited.items()}
     after = Loaders(loaders.opensora_source, overlaid) if edited else loaders
-    results = Planner(targets, request, after, overlay=overlay).results(progress)
+    results = planner.again(after).results(progress, processes=processes)
     plan = Plan(results, (), tuple(loaders.problems()), _notes(after), threads)
     return _with_sources(plan, edited)
 
@@ -522,33 +549,60 @@ def _notes(loaders: Loaders) -> tuple[str, ...]:
     return ()
 
 
-def _threads(planner: Planner, request: Request) -> tuple[Thread, ...]:
+def _threads(planner: Planner, processes: int) -> tuple[Thread, ...]:
     """The source changes that would let every asked key reach every Hub call, one entry a loader."""
-    from rewriter.thread import thread
 
-    found: dict[tuple[str, str], dict[SourceChange, None]] = {}
-    for path, target in planner.targets.items():
-        sources = planner.loaders.sources(target.root)
-        if sources is None or planner.read(path)[1].problem is not None:
-            continue
-        for component, owner in planner.chosen(planner.complete(path), target.root):
-            values = dict(component.values)
-            for name, key, value in request.sets:
-                if name == component.name:
-                    values[key] = Value(True, value, repr(value))
-            kind = values.get("type")
-            asked = {key: Value(True, value, repr(value)) for key, value in request.keys_asked(owner)}
-            if kind is None or not isinstance(kind.value, str) or not asked:
-                continue
-            trace = sources.trace(kind.value, {k: v for k, v in values.items() if k not in asked})
-            if trace.failures or not any(hub_calls(trace, target.root)):
-                continue
-            slot = found.setdefault((sources.root, kind.value), {})
-            for key in asked:
-                given = keywords({**values, **asked})
-                result = thread(sources, kind.value, given, key, default=request.default_for(key))
-                slot.update(dict.fromkeys(result.changes))
-    return tuple(Thread(root, kind, tuple(changes)) for (root, kind), changes in found.items() if changes)
+    def of_file(path: str) -> list[_Changes]:
+        root = planner.targets[path].root
+        if planner.loaders.sources(root) is None or planner.read(path)[1].problem is not None:
+            return []
+        found = []
+        for component, owner in planner.chosen(planner.complete(path), root):
+            found += planner._remember(
+                ("threads", root, owner),
+                component,
+                lambda: _threads_of(planner, component, owner, root),  # noqa: B023
+            )
+        return found
+
+    slots: dict[tuple[str, str], dict[SourceChange, None]] = {}
+    for found in planner.shared(of_file, processes=processes):
+        for place, kind, changes in found:
+            slots.setdefault((place, kind), {}).update(dict.fromkeys(changes))
+    return tuple(Thread(place, kind, tuple(changes)) for (place, kind), changes in slots.items() if changes)
+
+
+_Changes = tuple[str, str, tuple[SourceChange, ...]]
+"""Root of the sources, registered type, what is to change for it."""
+
+
+def _threads_of(planner: Planner, component: Component, owner: str, root: str | None) -> list[_Changes]:
+    """What is to change for one component."""
+    request, sources = planner.request, planner.loaders.sources(root)
+    values = dict(component.values)
+    for name, key, value in request.sets:
+        if name == component.name:
+            values[key] = Value(True, value, repr(value))
+    kind = values.get("type")
+    asked = {key: Value(True, value, repr(value)) for key, value in request.keys_asked(owner)}
+    if sources is None or kind is None or not isinstance(kind.value, str) or not asked:
+        return []
+    type_name = kind.value
+    trace = sources.trace(type_name, {k: v for k, v in values.items() if k not in asked})
+    if trace.failures or not any(hub_calls(trace, root)):
+        return []
+    given = keywords({**values, **asked})
+    changes: dict[SourceChange, None] = {}
+    for key in asked:
+
+        def threaded(key: str = key) -> Threading:
+            from rewriter.thread import thread
+
+            return thread(sources, type_name, given, key, default=request.default_for(key))
+
+        purpose = f"thread {key} {request.default_for(key)!r}"
+        changes.update(dict.fromkeys(sources.remembered(purpose, type_name, given, threaded).changes))
+    return [(sources.root, type_name, tuple(changes))]
 
 
 def _edit_sources(threads: Sequence[Thread], before: Mapping[str, FileEdit] | None = None) -> dict[str, FileEdit]:

@@ -100,11 +100,14 @@ class _Run:
         """Everything up to the proof; a failed one ends the run."""
         from rewriter import plan, prove
         from rewriter.cli.progress import counter
+        from rewriter.parallel import processors
 
         loaders = self.chosen.loaders()
         try:
             with counter("reading and editing", len(targets), quiet=self.chosen.quiet) as tick:
-                made = plan.rewrite(targets, self.request, loaders, overlay=overlay, progress=tick)
+                made = plan.rewrite(
+                    targets, self.request, loaders, overlay=overlay, progress=tick, processes=processors()
+                )
             return prove.by_mmengine(made, loaders, mode=self.resolve, python=self.python)
         except plan.ProofError as error:
             common.fail(f"{error.path}: {error.message}", f"nothing was written; {error.remedy}")

@@ -140,7 +140,24 @@ class _DictEdit(cst.CSTTransformer):
         return updated_node
 
 
+_Key = tuple[bytes, str, tuple[tuple[str, str], ...]]
+_EDITED: dict[_Key, bytes] = {}
+_MOST_EDITED = 500
+
+
 def _edit_dict(expression: bytes, changes: Sequence[ConfigChange], encoding: str) -> bytes:
+    """The edited expression. Many configs hold the same dict to the byte: libcst reads it once."""
+    if any("spread" in change.component.ways for change in changes):
+        return _edit_anew(expression, changes, encoding)  # what is around the dict counts too
+    key = expression, encoding, tuple([(change.key, repr(change.value)) for change in changes])
+    if key not in _EDITED:
+        if len(_EDITED) >= _MOST_EDITED:
+            _EDITED.clear()
+        _EDITED[key] = _edit_anew(expression, changes, encoding)
+    return _EDITED[key]
+
+
+def _edit_anew(expression: bytes, changes: Sequence[ConfigChange], encoding: str) -> bytes:
     # The brackets let a bare `dict` and its `(` stand on two lines, as they may inside somebody else's brackets.
     text = "(" + expression.decode("utf-8") + ")"
     try:
