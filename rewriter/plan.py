@@ -119,6 +119,12 @@ class Loaders:
         self._sources: dict[str, Sources] = {}
         self.used_builtin = False
 
+    def edited(self, overlay: Mapping[str, bytes]) -> Loaders:
+        """The same loaders with other bytes for some of their files."""
+        other = Loaders(self.opensora_source, {**self.overlay, **overlay})
+        other._sources = {place: sources.edited(overlay) for place, sources in self._sources.items()}
+        return other
+
     def sources(self, root: str | None) -> Sources | None:
         """The sources of the checkout at ``root`` (or of ``--opensora-source``), or None where there are none."""
         place = self.opensora_source or root
@@ -517,7 +523,7 @@ def rewrite(
         threads = _threads(planner, processes)
     edited = _edit_sources(threads)
     overlaid = {path: edit.new for path, edit in edited.items()}
-    after = Loaders(loaders.opensora_source, overlaid) if edited else loaders
+    after = loaders.edited(overlaid) if edited else loaders
     results = planner.again(after).results(progress, processes=processes)
     plan = Plan(results, (), tuple(loaders.problems()), _notes(after), threads)
     return _with_sources(plan, edited)

@@ -19,6 +19,8 @@ _LEADS_ON = re.compile(
     r"\.\s*from_pretrained\b|[\"']from_pretrained[\"']\s*\)|\b(?:hf_hub_download|snapshot_download|build_module)\b|\.build\("
 )
 
+_WORD = re.compile(r"[^\W\d]\w*")
+_Definition = tuple[Unit, str]
 _Result = TypeVar("_Result")
 LEADING = frozenset({"hf_hub_download", "snapshot_download", "build_module"})
 
@@ -43,11 +45,21 @@ class Sources:
         self._units: dict[str, Unit] = {}
         self._modules: dict[str, Unit | None] = {}
         self._leads: dict[tuple[str, str], bool] = {}
+        self._next: dict[tuple[str, str], list[_Definition] | None] = {}
         self.resolved: dict[tuple[str, str], Val] = {}
         self._parameters: dict[str, dict[str, bool]] = {}  # type -> see Evaluation.parameters
         self._evaluations: list[Evaluation] = []  # of what is being remembered
         # (purpose, type, *keywords that matter by being there) -> keywords asked for -> their values -> the result
         self._results: dict[tuple[str, ...], dict[tuple[str, ...], dict[tuple[object, ...], Any]]] = {}
+
+    def edited(self, overlay: Mapping[str, bytes]) -> Sources:
+        """The same checkout with other bytes for some files, as threading edits them: no name is registered anew."""
+        other = Sources(self.root, self.package, {**self.overlay, **overlay})
+        other._data = {path: overlay.get(path, data) for path, data in self.files().items()}
+        other._index = self.index()
+        other._units = {path: unit for path, unit in self._units.items() if path not in overlay}
+        other.problems = list(self.problems)
+        return other
 
     def known_types(self) -> list[str]:
         """Every name registered with ``MODELS``, sorted."""
@@ -153,46 +165,71 @@ class Sources:
 
     def leads_on(self, unit: Unit, name: str) -> bool:
         """False if the definition ``name`` certainly reaches no hub call: neither its text nor what it names does."""
-        place = (unit.path, name)
-        if place not in self._leads:
-            self._leads[place] = False  # a cycle adds nothing
-            self._leads[place] = self._looks_on(unit, name)
-        return self._leads[place]
-
-    def _looks_on(self, unit: Unit, name: str) -> bool:
-        text = unit.text_of(name)
-        if _LEADS_ON.search(text) or self._inner_import.search(text):
-            return True
-        imports = unit.imports()
-        for word in unit.names():
-            if word not in text:
-                continue
-            if word in imports:
-                if self._import_leads(text, *imports[word]):
-                    return True
-            elif word != name and self.leads_on(unit, word):
+        start = (unit.path, name)
+        known = self._leads.get(start)
+        if known is not None:
+            return known
+        seen, ahead = {start}, [(unit, name)]
+        while ahead:
+            following = self._following(*ahead.pop())
+            if following is None or any(self._leads.get((each.path, word)) for each, word in following):
+                self._leads[start] = True
                 return True
-        return any(self.inside(star) for star in unit.stars())
+            for each, word in following:
+                place = (each.path, word)
+                if place not in seen and place not in self._leads:
+                    seen.add(place)
+                    ahead.append((each, word))
+        self._leads.update(dict.fromkeys(seen, False))
+        return False
 
-    def _import_leads(self, text: str, module: str, original: str | None) -> bool:
-        """Whether an imported name may lead to a hub call in ``text``."""
-        if original in LEADING:
-            return True
+    def _following(self, unit: Unit, name: str) -> list[_Definition] | None:
+        """The definitions that ``name`` of ``unit`` names; None: its own text leads to a hub call."""
+        place = (unit.path, name)
+        if place not in self._next:
+            self._next[place] = self._look(unit, name)
+        return self._next[place]
+
+    def _look(self, unit: Unit, name: str) -> list[_Definition] | None:
+        text = unit.text_of(name)
+        if ("from_pretrained" in text or "_download" in text or "build" in text) and _LEADS_ON.search(text):
+            return None
+        if "import" in text and self._inner_import.search(text):
+            return None
+        imports = unit.imports()
+        if any(self.inside(star) for star in unit.stars()):
+            return None
+        found: list[_Definition] = []
+        for word in unit.names().intersection(_WORD.findall(text)):
+            if word not in imports:
+                found += [(unit, word)] if word != name else []
+            elif imports[word][1] in LEADING:
+                return None
+            else:
+                found += self._imported(text, *imports[word])
+        return found
+
+    def _imported(self, text: str, module: str, original: str | None) -> list[_Definition]:
+        """The definitions that an imported name stands for in ``text``."""
         if not self.inside(module):
-            return False
+            return []
         inner = self.module(module if original is None else f"{module}.{original}")
         if inner is not None:  # a module: its names are used with a dot
-            return any(f".{each}" in text and self._leads_through(inner, each) for each in inner.names())
+            return [each for word in inner.names() if f".{word}" in text for each in self._origin(inner, word)]
         target = self.module(module)
-        return target is not None and original is not None and self._leads_through(target, original)
+        return self._origin(target, original) if target is not None and original is not None else []
 
-    def _leads_through(self, unit: Unit, name: str) -> bool:
-        """:meth:`leads_on` for a name that ``unit`` may itself import."""
-        if name in unit.imports():
+    def _origin(self, unit: Unit, name: str) -> list[_Definition]:
+        """Where a name that ``unit`` may itself import is defined; nothing where that is outside of the package."""
+        seen = set()
+        while name in unit.imports() and (unit.path, name) not in seen:
+            seen.add((unit.path, name))
             module, original = unit.imports()[name]
             target = self.module(module) if self.inside(module) else None
-            return target is not None and original is not None and self._leads_through(target, original)
-        return self.leads_on(unit, name)
+            if target is None or original is None:
+                return []
+            unit, name = target, original
+        return [(unit, name)]
 
     def _registrations(self, path: str, data: bytes) -> list[tuple[str, str]]:
         try:
