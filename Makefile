@@ -2,11 +2,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
+FUZZ ?= 20000
+MUTANTS ?= 80
+PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN = $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-core lint format types clean
+.PHONY: help demo test test-core test-all test-oldest fuzz coverage mutation lint format types clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +39,30 @@ test: $(VENV)/.load ## every test
 test-core: $(VENV)/.core ## every test that needs no torch
 	$(RUN) pytest -n auto -m 'not torch'
 
+test-all: ## the core tests on Python 3.10 to 3.13, each in a .venv-3.X (PYTHONS="/path/to/python3.10 ...")
+	@failed=; missing=; for python in $(PYTHONS); do \
+		if version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); then \
+			echo "== Python $$version"; \
+			$(MAKE) --no-print-directory PYTHON=$$python VENV=.venv-$$version test-core || failed="$$failed $$version"; \
+		else missing="$$missing $$python"; fi; \
+	done; \
+	if [ -n "$$missing" ]; then echo "not run, no such interpreter:$$missing (name them in PYTHONS=)"; fi; \
+	if [ -n "$$failed" ]; then echo "failed on Python$$failed"; fi; \
+	[ -z "$$missing$$failed" ]
+
+test-oldest: ## the core tests with the oldest versions that pyproject.toml allows
+	PIP_CONSTRAINT=$(CURDIR)/tests/constraints-oldest.txt $(MAKE) --no-print-directory VENV=.venv-oldest test-core
+
+fuzz: $(VENV)/.core ## generated sources, FUZZ of them a test with fresh seeds (default 20000: hours)
+	OPENSORA_REWRITER_FUZZ=$(FUZZ) $(RUN) pytest -n auto -rP --hypothesis-show-statistics \
+		tests/test_fuzz.py tests/test_edits_config.py -k 'generated or planted or broken_text'
+
+coverage: $(VENV)/.core ## lines and branches of rewriter/ that no core test reaches
+	$(RUN) pytest -n auto -m 'not torch' --cov --cov-report=term-missing:skip-covered
+
+mutation: $(VENV)/.core ## MUTANTS changes of configs, loaders, decide and edits: which does no test notice?
+	nice $(VENV)/bin/python tests/mutation.py $(MUTANTS)
+
 lint: $(VENV)/.core ## ruff
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
@@ -48,4 +75,4 @@ types: $(VENV)/.core ## mypy --strict
 	$(RUN) mypy
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-3.* .venv-oldest .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import inspect
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,7 +49,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
     The user's own settings are kept out: no variable that names a cache or a colour is inherited.
     """
-    from click.testing import CliRunner
+    from click.testing import CliRunner, Result
 
     for name in (
         "HF_HOME",
@@ -61,12 +62,17 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     ):
         monkeypatch.delenv(name, raising=False)
 
+    apart = {}
+    if "mix_stderr" in inspect.signature(CliRunner).parameters:  # click < 8.2 has the two streams apart or together
+        apart = {"mix_stderr": False}
+        monkeypatch.setattr(Result, "output", property(lambda result: result.stdout + result.stderr))
+
     def invoke(*args: str | Path, cwd: Path | None = None, stdin: str | bytes | None = None) -> Result:
         from rewriter.cli import main
 
         if cwd is not None:
             monkeypatch.chdir(cwd)
-        return CliRunner().invoke(main, [str(arg) for arg in args], input=stdin)
+        return CliRunner(**apart).invoke(main, [str(arg) for arg in args], input=stdin)
 
     return invoke
 

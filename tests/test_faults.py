@@ -269,7 +269,7 @@ def test_a_file_edited_by_another_after_it_was_read_stops_the_run(when: str, vic
 
 
 def test_a_source_edited_while_mmengine_reads_the_configs_is_not_overwritten(tmp_path: Path) -> None:
-    """A refused config makes the source edits anew (``plan.drop``): of the bytes that the plan read, not of later ones."""
+    """A refused config makes the source edits anew (``plan.drop``), of the bytes that the plan read."""
     root = Path(shutil.copytree(FIXTURES / "v1.2", tmp_path / "checkout"))
     targets = checkout.select([str(root)], all_configs=True, cwd=str(root)).targets
     made = plan.rewrite(targets, Request(cache_dir="/models/hf"), plan.Loaders())

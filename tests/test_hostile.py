@@ -130,7 +130,7 @@ def test_permissions_that_are_lacking_are_findings_or_messages(checkout: Checkou
 
     done = command("check", str(locked), *ASKED, "--output-format", "concise")
     assert done.returncode == 1, done.stderr
-    assert [line for line in done.stdout.splitlines() if "OSR900" in line][0].endswith("no permission to read it")
+    assert next(line for line in done.stdout.splitlines() if "OSR900" in line).endswith("no permission to read it")
     assert "sample.py" in done.stdout
     locked.chmod(0o555)  # a file can be read, and none made beside it
     try:
