@@ -9,7 +9,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN = $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-core test-all test-oldest fuzz coverage mutation lint format types clean
+.PHONY: help demo test test-core test-all test-oldest fuzz coverage mutation bench lint format types clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ coverage: $(VENV)/.core ## lines and branches of rewriter/ that no core test rea
 
 mutation: $(VENV)/.core ## MUTANTS changes of configs, loaders, decide and edits: which does no test notice?
 	nice $(VENV)/bin/python tests/mutation.py $(MUTANTS)
+
+bench: $(VENV)/.core ## measure speed beside other tools (PEERS=folder with ast-grep, semgrep, fixit; TREE=a checkout)
+	$(VENV)/bin/python tests/benchmarks/bench.py $(if $(PEERS),--peers $(PEERS)) $(if $(TREE),--tree $(TREE))
 
 lint: $(VENV)/.core ## ruff
 	$(RUN) ruff check .
