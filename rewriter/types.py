@@ -245,6 +245,9 @@ class _Remove(Frozen):
     def __repr__(self) -> str:
         return "REMOVE"
 
+    def __reduce__(self) -> str:
+        return "REMOVE"  # by name: it is compared by identity, in other processes too
+
 
 REMOVE = _Remove()
 
