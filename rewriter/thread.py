@@ -9,9 +9,11 @@ edited sources finds nothing to do.
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Mapping
 
+from rewriter.checkout import outside
 from rewriter.frozen import Frozen, replace
 from rewriter.loaders import Sources
 from rewriter.loaders.evaluate import Evaluation, Frame, FunctionNode, Reach, Virtual, place_of
@@ -97,6 +99,10 @@ def thread(
     except _Refusal as refusal:
         return Threading((), refusal.why, refusal.path, refusal.line)
     changes = tuple(dict.fromkeys(search.changes))
+    away = next((change for change in changes if outside(change.path, sources.root)), None)
+    if away is not None:
+        why = f"its source is a link to {os.path.realpath(away.path)}, out of the checkout; name that one's root"
+        return Threading((), f"{why} with --opensora-source DIR", away.path, away.span.line)
     return Threading(changes, to_repo=any(change.target == "guard" for change in changes))
 
 
