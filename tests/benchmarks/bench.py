@@ -250,9 +250,9 @@ def run_once(row: Row, tree: Path, folder: Path) -> tuple[float, float, int]:
     child.returncode = os.waitstatus_to_exitcode(status)
     if copied:
         shutil.rmtree(place)
-    if child.returncode not in (0, 1):
-        told = (folder / "output").read_text(errors="replace")[-400:]
-        print(f"  {row.name}: exit {child.returncode}: {told}", file=sys.stderr)
+    told = (folder / "output").read_text(errors="replace")
+    if child.returncode not in (0, 1) or "Traceback (most" in told:
+        print(f"  {row.name}: exit {child.returncode}: {told[-400:]}", file=sys.stderr)
     return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
 
 

@@ -103,10 +103,10 @@ def available(work: Path, python: str, peers: str) -> dict[str, tuple[Command, C
     )
     write(work / "bench_codemods" / "cache_dir.py", _CODEMOD)
     write(work / "bench_codemods" / "__init__.py", "")
-    codemod = [python, "-m", "libcst.tool", "codemod", "--no-format", "-x", "cache_dir.CacheDir"]
+    codemod = [python, "-m", "libcst.tool", "codemod", "--no-format", "-x", "bench_codemods.cache_dir.CacheDir"]
     if importlib.util.find_spec("yaml") is not None or python != sys.executable:
         found["libcst.tool codemod"] = (
-            lambda tree: [*codemod, "--unified-diff", str(tree / "configs")],
+            lambda tree: [*codemod, "--unified-diff", "3", str(tree / "configs")],
             lambda tree: [*codemod, str(tree / "configs")],
         )
     grep = _which("ast-grep", peers)
