@@ -57,8 +57,8 @@ fuzz: $(VENV)/.core ## generated sources, FUZZ of them a test with fresh seeds (
 	OPENSORA_REWRITER_FUZZ=$(FUZZ) $(RUN) pytest -n auto -rP --hypothesis-show-statistics \
 		tests/test_fuzz.py tests/test_edits_config.py -k 'generated or planted or broken_text'
 
-coverage: $(VENV)/.core ## lines and branches of rewriter/ that no core test reaches
-	$(RUN) pytest -n auto -m 'not torch' --cov --cov-report=term-missing:skip-covered
+coverage: $(VENV)/.load ## lines and branches of rewriter/ that no test reaches
+	$(RUN) pytest -n auto --cov --cov-report=term-missing:skip-covered
 
 mutation: $(VENV)/.core ## MUTANTS changes of configs, loaders, decide and edits: which does no test notice?
 	nice $(VENV)/bin/python tests/mutation.py $(MUTANTS)

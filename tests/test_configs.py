@@ -540,3 +540,8 @@ def test_a_base_that_is_not_there() -> None:
 def test_no_input_makes_the_reader_raise(data: bytes) -> None:
     config = read_config(data, PATH)
     assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_doubts_about_the_base_are_doubts_about_the_dict_that_merges_it() -> None:
+    config = inherited("_base_ = '../base.py'\nvae = dict(a=2)\n", base="vae = dict(b=1, **make())\n")
+    assert component(config, "vae").unsure is not None

@@ -484,6 +484,37 @@ def test_a_hub_call_in_a_lambda_or_in_new_is_said(tmp_path: Path, body: str, wor
     assert word in notes[0]
 
 
+def test_methods_are_looked_up_through_every_base_class(tmp_path: Path) -> None:
+    source = """
+    from transformers import AutoModel
+    class Root:
+        def load(self, path, cache_dir=None):
+            self.model = AutoModel.from_pretrained(path, cache_dir=cache_dir)
+    class Middle(Root):
+        pass
+    @MODELS.register_module()
+    class Leaf(Middle):
+        def __init__(self, path, cache_dir=None):
+            self.load(path, cache_dir)
+    """
+    assert only(trace(tmp_path, source, "Leaf", path="o/n", cache_dir="/c")).reached == {"cache_dir"}
+
+
+def test_keywords_that_only_running_would_tell_may_be_anything(tmp_path: Path) -> None:
+    source = """
+    import json
+    from transformers import AutoModel
+    def load(path, cache_dir=None, **rest):
+        return AutoModel.from_pretrained(path, cache_dir=cache_dir)
+    @MODELS.register_module()
+    def f(path, cache_dir=None):
+        return load(path, cache_dir=cache_dir, **json.load(path))
+    """
+    result = trace(tmp_path, source, "f", path="o/n", cache_dir="/c")
+    assert (only(result).repo_id, only(result).reached) == ("o/n", {"cache_dir"})
+    assert result.rejections == ()
+
+
 def test_a_checkout_class_with_its_own_from_pretrained_is_no_hub_call(tmp_path: Path) -> None:
     source = """
     from transformers import PreTrainedModel
