@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-CHUNK = 32
+CHUNK = 16
 """Items that a worker takes at a time."""
 _MOST_CHUNKS = 8192  # their numbers have to fit into a pipe
 

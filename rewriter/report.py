@@ -46,25 +46,24 @@ def concise(findings: Iterable[Finding], cwd: str) -> Iterator[str]:
 
 def full(findings: Iterable[Finding], cwd: str) -> Iterator[str]:
     """Place, code and component on one line, the message wrapped below it, the remedy on a line of its own."""
-    bodies: dict[tuple[str, str, str], list[str]] = {}  # thousands of findings say the same of a few files
+    wrapped: dict[str, list[str]] = {}  # thousands of findings say the same of their files
     for finding in ordered(findings):
         mark = "" if finding.severity == "error" else " (warning)"
         yield f"{place(finding, cwd)}: {finding.code}{mark} {printable(finding.component)}".rstrip()
-        key = (finding.message, finding.remedy, finding.path if "{path}" in finding.remedy else "")
-        if key not in bodies:
-            bodies[key] = _body(with_path(finding, shown(finding.path, cwd)))
-        yield from bodies[key]
+        if finding.message not in wrapped:
+            wrapped[finding.message] = _wrapped(finding.message)
+        yield from wrapped[finding.message]
+        if finding.remedy:
+            yield f"    -> {printable(with_path(finding, shown(finding.path, cwd)).remedy)}"
 
 
-def _body(finding: Finding) -> list[str]:
-    """Message and remedy below the first line of a finding."""
+def _wrapped(message: str) -> list[str]:
     import textwrap
 
-    lines = textwrap.wrap(
-        printable(finding.message), WIDTH, initial_indent="    ", subsequent_indent="    ",
+    return textwrap.wrap(
+        printable(message), WIDTH, initial_indent="    ", subsequent_indent="    ",
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
-    return [*lines, f"    -> {printable(finding.remedy)}"] if finding.remedy else lines
 
 
 def counted(number: int, word: str) -> str:
