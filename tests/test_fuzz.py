@@ -327,9 +327,7 @@ def test_any_generated_source_is_decided_and_edited_or_refused(data: bytes, cach
 @given(st.text(max_size=200) | strategies.config_source().map(lambda data: data.decode("latin-1")), st.data())
 def test_broken_text_is_a_finding_and_never_an_exception(text: str, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(text)))
-    piece = data.draw(
-        st.sampled_from(["", "(", '"""', "\0", "\ufeff", "\\", "\r", "\x0c", "vae="])
-    )
+    piece = data.draw(st.sampled_from(["", "(", '"""', "\0", "\ufeff", "\\", "\r", "\x0c", "vae="]))
     broken = text[:cut] + piece + text[cut:][data.draw(st.integers(0, 3)) :]
     broken = broken.encode("utf-8", "replace").decode()
     result = rewrite_source(broken, cache_dir="/models/hf")
