@@ -136,6 +136,11 @@ class Loaders:
             self._sources[place] = Sources(place, overlay=self.overlay)
         return self._sources[place]
 
+    def source(self, path: str) -> bytes:
+        """The bytes of a loader source, as they were read."""
+        known = (sources.files() for sources in self._sources.values())
+        return next(files[path] for files in known if path in files)
+
     def trace(self, root: str | None, type_name: str, values: Mapping[str, Value]) -> Trace:
         """What building ``type_name`` with ``values`` (all that the dict holds, ``type`` or not) would do."""
         sources = self.sources(root)
@@ -406,6 +411,11 @@ class Planner:
                 self._forget(path)
             return result, None if after == before else after
 
+        if many:  # every process is to see the same loaders, whoever else writes them meanwhile
+            for root in {target.root for target in self.targets.values()}:
+                sources = self.loaders.sources(root)
+                if sources is not None:
+                    sources.files()
         first = WARM_UP if many else len(paths)  # what these ask of the loaders is not asked again
         out = spread(paths[:first], one, 1, progress)
         out += spread(paths[first:], one, processes, progress)
@@ -453,7 +463,7 @@ def _content(component: Component) -> tuple[object, ...] | None:
 
 def _moved(decision: Decision, component: Component, path: str) -> Decision:
     """The decision about a component that is like the one it was made for."""
-    if decision.component is component:
+    if decision.component is component and all(f.path == path for f in decision.findings):
         return decision
     span = component.span
     findings = tuple([
@@ -521,7 +531,7 @@ def rewrite(
     planner = Planner(targets, request, loaders, overlay=overlay)
     if request.edit_source and request.keys_possible:
         threads = _threads(planner, processes)
-    edited = _edit_sources(threads)
+    edited = _edit_sources(threads, loaders.source)
     overlaid = {path: edit.new for path, edit in edited.items()}
     after = loaders.edited(overlaid) if edited else loaders
     results = planner.again(after).results(progress, processes=processes)
@@ -544,7 +554,7 @@ def _with_sources(plan: Plan, edited: Mapping[str, FileEdit]) -> Plan:
         if decision.outcome in ("set", "already")
     }  # fmt: skip
     kept = tuple(thread for thread in plan.threads if thread.type in served)
-    needed = edited if kept == plan.threads else _edit_sources(kept, edited)
+    needed = edited if kept == plan.threads else _edit_sources(kept, lambda path: edited[path].old)
     return replace(plan, sources=tuple(edit for _, edit in sorted(needed.items())), threads=kept)
 
 
@@ -611,11 +621,11 @@ def _threads_of(planner: Planner, component: Component, owner: str, root: str | 
     return [(sources.root, type_name, tuple(changes))]
 
 
-def _edit_sources(threads: Sequence[Thread], before: Mapping[str, FileEdit] | None = None) -> dict[str, FileEdit]:
+def _edit_sources(threads: Sequence[Thread], read: Callable[[str], bytes]) -> dict[str, FileEdit]:
     """The edit of every loader source that the changes touch, proved.
 
-    ``before``: edits made of the same sources for more changes; what they read is not read again, so that a file which
-    another program has written since is noticed by the commit.
+    ``read`` gives the bytes that the changes were found in, and not those of now: that another program has written a
+    file since is noticed by the commit.
     """
     if not threads:
         return {}
@@ -628,18 +638,10 @@ def _edit_sources(threads: Sequence[Thread], before: Mapping[str, FileEdit] | No
             by_path.setdefault(change.path, {})[change] = None
     edited: dict[str, FileEdit] = {}
     for path, unique in by_path.items():
-        old = before[path].old if before is not None and path in before else _read_again(path)
+        old = read(path)
         new = edit_source(old, tuple(unique))
         problem = compare_source(old, new, tuple(unique))
         if problem is not None:
             raise ProofError(path, problem)
         edited[path] = FileEdit(path, old, new, "source")
     return edited
-
-
-def _read_again(path: str) -> bytes:
-    """The bytes of a loader source, which was read once before: another program may have taken it away since."""
-    try:
-        return read_bytes(path)
-    except Unreadable as error:
-        raise ProofError(path, f"read before, and now {error.message}", error.remedy) from None
