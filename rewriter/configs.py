@@ -14,8 +14,9 @@ import os
 import re
 from collections.abc import Callable, Iterator
 
-from rewriter.decoding import Decoded, decode, parse
+from rewriter.decoding import Decoded, decode
 from rewriter.frozen import replace
+from rewriter.statements import Placed, outline, pieces, shape
 from rewriter.types import Component, ConfigFile, Form, Ignore, Keyword, Override, Problem, Span, Value
 
 # Names that hold a component even where what is bound to them is not a dict that can be read.
@@ -28,6 +29,11 @@ _MUTATORS = frozenset({"update", "pop", "setdefault", "clear", "popitem"})
 _GLOBAL = re.compile(rb"[\r\n;:][ \t\f]*global[ \t\f\\]")
 _MARKER = b"opensora-rewriter:"
 _IGNORE = re.compile(r"#\s*opensora-rewriter:\s*ignore(?:\[([\w\s,]+)\]|(?!\w|\[))")
+
+
+_MOST_READINGS = 500
+_outlines: set[tuple[Placed, ...]] = set()  # of files that have been read
+_readings: dict[tuple[Placed, ...], tuple[tuple[Component, ...], frozenset[str]]] = {}  # by the shape of the file
 
 
 def effective(component: Component) -> dict[str, Value]:
@@ -48,25 +54,51 @@ def read_config(data: bytes, path: str) -> ConfigFile:
     source = decode(data)
     if isinstance(source, Problem):
         return ConfigFile(path, problem=source)
-    tree = parse(source)
-    if isinstance(tree, Problem):
-        return ConfigFile(path, problem=tree)
+    found = pieces(source)
+    if isinstance(found, Problem):
+        return ConfigFile(path, problem=found)
+    ignores = _ignores(source) if _MARKER in data else ()
+    alike = _alike(found)
+    if alike is not None and alike in _readings:
+        plain = [piece.plain[0] for piece, _ in found if piece.plain is not None]
+        components, assigned = _readings[alike]
+        return ConfigFile(path, components, assigned=assigned.union(plain), ignores=ignores)
     reader = _Reader(source, path)
     try:
-        reader.run(tree)
+        reader.run(found)
     except RecursionError:
         return ConfigFile(path, problem=Problem(1, 0, "the file nests expressions too deeply", "leave the file out"))
     if reader.problem:
         return ConfigFile(path, problem=reader.problem)
+    components = tuple([place.component() for place in reader.places])
+    assigned = frozenset(reader.assigned)
+    if alike is not None and reader.base_span is None and reader.bases_unknown is None:
+        if len(_readings) >= _MOST_READINGS:
+            _readings.clear()
+        own = {piece.plain[0] for piece, _ in found if piece.plain} - {
+            piece.plain[0] for piece, _ in alike if piece.plain
+        }
+        _readings[alike] = components, assigned - own
     return ConfigFile(
         path,
-        components=tuple(place.component() for place in reader.places),
+        components=components,
         bases=tuple(reader.bases),
         bases_unknown=reader.bases_unknown,
-        assigned=frozenset(reader.assigned),
-        ignores=_ignores(source) if _MARKER in data else (),
+        assigned=assigned,
+        ignores=ignores,
         base_span=reader.base_span,
     )
+
+
+def _alike(found: list[Placed]) -> tuple[Placed, ...] | None:
+    """The shape of a file, if one of the same make has been read before."""
+    parts = outline(found)
+    if parts is None or parts in _outlines:
+        return None if parts is None else shape(found)
+    if len(_outlines) >= _MOST_READINGS:
+        _outlines.clear()
+    _outlines.add(parts)
+    return None
 
 
 def _ignores(source: Decoded) -> tuple[Ignore, ...]:
@@ -167,12 +199,15 @@ class _Place:
         )
 
 
+_Constant = tuple[ast.expr, int]  # the node, and what its line numbers lack
+
+
 class _Outcome:
     """What an expression gives: the dicts that it may be, and whether it may be something that cannot be seen."""
 
     __slots__ = ("conditional", "constant", "dicts", "opaque")
 
-    def __init__(self, dicts: list[_Held], opaque: bool = False, constant: ast.expr | None = None) -> None:
+    def __init__(self, dicts: list[_Held], opaque: bool = False, constant: _Constant | None = None) -> None:
         self.dicts = dicts
         self.opaque = opaque
         self.constant = constant
@@ -201,9 +236,10 @@ class _Reader:
         self.utf8 = source.utf8
         self._lines: list[bytes] = source.utf8.splitlines()  # bytes: at \n, \r\n and \r, as ast counts
         self.statement = Span(1, 0, 1, 0)
+        self.lack = 0  # what the line numbers of the present statement's nodes lack
         self.conditional = False
         self.held: dict[str, list[_Held]] = {}
-        self.constants: dict[str, ast.expr] = {}
+        self.constants: dict[str, _Constant] = {}
         self.unstable: set[str] = set()  # names that a function may bind anew
         self.places: list[_Place] = []
         self.by_name: dict[str, list[_Place]] = {}
@@ -213,29 +249,33 @@ class _Reader:
         self.base_span: Span | None = None
         self.problem: Problem | None = None
 
-    def run(self, tree: ast.Module) -> None:
+    def run(self, found: list[Placed]) -> None:
         if _GLOBAL.search(self.utf8):
-            self.unstable = {n for node in ast.walk(tree) if isinstance(node, ast.Global) for n in node.names}
-        for statement in tree.body:
-            if type(statement) is ast.Assign and self._is_plain(statement):
+            inner = (node for piece, _ in found for statement in piece.nodes for node in ast.walk(statement))
+            self.unstable = {n for node in inner if isinstance(node, ast.Global) for n in node.names}
+        for piece, self.lack in found:
+            if piece.plain is not None:
+                self._plain(*piece.plain)
                 continue
-            self.statement = _span(statement)
-            self._visit(statement)
+            for statement in piece.nodes:
+                self.statement = self._span(statement)
+                self._visit(statement)
 
-    def _is_plain(self, node: ast.Assign) -> bool:
+    def _line(self, node: ast.stmt | ast.expr | ast.keyword) -> int:
+        """Where a node of the present statement stands in the file."""
+        return node.lineno + self.lack
+
+    def _span(self, node: ast.stmt | ast.expr) -> Span:
+        end: int = node.end_lineno  # type: ignore[assignment]
+        return Span(node.lineno + self.lack, node.col_offset, end + self.lack, node.end_col_offset)  # type: ignore[arg-type]
+
+    def _plain(self, name: str, value: ast.Constant) -> None:
         """``dtype = "bf16"``: most statements of a config, done with at once."""
-        target, value = node.targets[0], node.value
-        if type(value) is not ast.Constant or type(target) is not ast.Name or len(node.targets) > 1:
-            return False
-        name = target.id
-        if name == "_base_":
-            return False
         if name in self.assigned:
-            self._rebind(name, node.lineno)
+            self._rebind(name, self._line(value))
         self.assigned.add(name)
         if name not in self.unstable:
-            self.constants[name] = value
-        return True
+            self.constants[name] = (value, self.lack)
 
     # --- statements ---
 
@@ -254,15 +294,15 @@ class _Reader:
                 self._delete(target)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             for alias in node.names:
-                self._rebind((alias.asname or alias.name).split(".")[0], node.lineno)
+                self._rebind((alias.asname or alias.name).split(".")[0], self._line(node))
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            self._rebind(node.name, node.lineno)
+            self._rebind(node.name, self._line(node))
         else:
             self._compound(node)
 
     def _compound(self, node: ast.stmt) -> None:
         if isinstance(node, ast.With) and any(_is_read_base(item.context_expr) for item in node.items):
-            self.bases_unknown = f"line {node.lineno} reads its bases by `read_base`, which only running can tell"
+            self.bases_unknown = f"line {self._line(node)} reads its bases by `read_base`, which only running can tell"
             return
         outside, self.conditional = self.conditional, True
         if isinstance(node, (ast.For, ast.While)):
@@ -270,7 +310,7 @@ class _Reader:
                 if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
                     self._forget(inner.id)
         for name in _bound_by_header(node):
-            self._rebind(name, node.lineno)
+            self._rebind(name, self._line(node))
         test = getattr(node, "test", None)
         if isinstance(test, ast.NamedExpr):
             self._expression(test)
@@ -313,7 +353,7 @@ class _Reader:
                 self._bind_target(target, value, _Outcome([], opaque=True), ways)
 
     def _bind(self, name: str, outcome: _Outcome, ways: tuple[str, ...], value: ast.expr) -> None:
-        self._rebind(name, value.lineno)
+        self._rebind(name, self._line(value))
         dicts = outcome.dicts
         if outcome.opaque and name in OPAQUE_NAMES and not dicts:
             dicts = [_Held(self._opaque(value))]
@@ -363,7 +403,7 @@ class _Reader:
             held.conditional = True
 
     def _read_bases(self, node: ast.Assign) -> None:
-        self.base_span = _span(node)
+        self.base_span = self._span(node)
         value = node.value
         parts = value.elts if isinstance(value, (ast.List, ast.Tuple)) else [value]
         for part in parts:
@@ -371,7 +411,7 @@ class _Reader:
             if not isinstance(base, str) or "{{" in base or "::" in base or self.conditional:
                 text = self._text(part)
                 self.bases_unknown = (
-                    f"line {node.lineno}: `_base_` says {text}, which cannot be told without running it"
+                    f"line {self._line(node)}: `_base_` says {text}, which cannot be told without running it"
                 )
             else:
                 self.bases.append(os.path.normpath(os.path.join(os.path.dirname(self.path), base)))
@@ -390,20 +430,20 @@ class _Reader:
                 return
             for argument in (*node.args, *(k.value for k in node.keywords)):
                 for given in self._target(argument) if isinstance(argument, ast.Name) else ():
-                    given.doubt(f"line {node.lineno} hands it to {self._text(function)}, which may change it")
+                    given.doubt(f"line {self._line(node)} hands it to {self._text(function)}, which may change it")
 
     def _augmented(self, node: ast.AugAssign) -> None:
         targets = self._target(node.target)
         if targets and isinstance(node.op, ast.BitOr):
-            self._update(targets, node.value, node.lineno)
+            self._update(targets, node.value, self._line(node))
         elif isinstance(node.target, (ast.Subscript, ast.Attribute)):
             self._set_item(node.target, node, _NONE)
         elif isinstance(node.target, ast.Name):
-            self._rebind(node.target.id, node.lineno)
+            self._rebind(node.target.id, self._line(node))
 
     def _delete(self, target: ast.expr) -> None:
         if isinstance(target, ast.Name):
-            self._rebind(target.id, target.lineno)
+            self._rebind(target.id, self._line(target))
         elif isinstance(target, (ast.Tuple, ast.List)):
             for inner in target.elts:
                 self._delete(inner)
@@ -418,7 +458,7 @@ class _Reader:
         known = self._value(value) if isinstance(value, ast.expr) else None
         if value is not None and known is None:
             known = Value(False, None, self._text(value))
-        self._set_key(parents, key, known, outcome.dicts, target.lineno)
+        self._set_key(parents, key, known, outcome.dicts, self._line(target))
 
     def _set_key(
         self, parents: list[_Dict], key: str | None, value: Value | None, dicts: list[_Held], line: int
@@ -451,7 +491,7 @@ class _Reader:
         targets = self._target(function.value)
         if not targets:
             return False
-        name, args, line = function.attr, node.args, node.lineno
+        name, args, line = function.attr, node.args, self._line(node)
         if name == "update":
             for argument in args:
                 self._update(targets, argument, line)
@@ -501,7 +541,7 @@ class _Reader:
 
     def _evaluate(self, node: ast.expr) -> _Outcome:
         if isinstance(node, ast.Constant):
-            return _Outcome([], constant=node)
+            return _Outcome([], constant=(node, self.lack))
         if isinstance(node, ast.Dict):
             return _Outcome([_Held(self._literal_dict(node))])
         if isinstance(node, ast.Call):
@@ -518,7 +558,7 @@ class _Reader:
         if isinstance(node, ast.BinOp):
             return self._binary(node)
         if isinstance(node, _PLAIN):
-            return _Outcome([], constant=node if isinstance(node, (ast.Tuple, ast.UnaryOp)) else None)
+            return _Outcome([], constant=(node, self.lack) if isinstance(node, (ast.Tuple, ast.UnaryOp)) else None)
         return _Outcome([], opaque=True)
 
     def _either(self, *nodes: ast.expr) -> _Outcome:
@@ -579,7 +619,7 @@ class _Reader:
                 continue
             if k.arg in seen and self.problem is None:
                 found = f"the keyword {k.arg!r} is repeated in a call, which Python does not compile"
-                self.problem = Problem(k.lineno, k.col_offset, found, "remove one of the two")
+                self.problem = Problem(self._line(k), k.col_offset, found, "remove one of the two")
             seen.add(k.arg)
             self._write(held, k.arg, k.value)
         return held
@@ -595,12 +635,12 @@ class _Reader:
             elif (name := self._key(key)) is not None:
                 held.values[name] = self._value(value)
             elif not isinstance(key, (ast.Tuple, ast.UnaryOp)):
-                held.doubt(f"line {key.lineno}: the key {self._text(key)} cannot be told without running the file")
+                held.doubt(f"line {self._line(key)}: the key {self._text(key)} cannot be told without running the file")
         return held
 
     def _write(self, held: _Dict, key: str, node: ast.expr) -> None:
         value = self._value(node)
-        held.written.append(Keyword(key, value, _span(node)))
+        held.written.append(Keyword(key, value, self._span(node)))
         held.values[key] = value
         if type(node) is ast.Constant:
             return
@@ -619,7 +659,9 @@ class _Reader:
 
     def _default(self, held: _Dict, given: _Dict | None, node: ast.expr) -> None:
         if given is None:
-            held.doubt(f"line {node.lineno}: what {self._text(node)} holds cannot be told without running the file")
+            held.doubt(
+                f"line {self._line(node)}: what {self._text(node)} holds cannot be told without running the file"
+            )
             return
         if given.unsure:
             held.doubt(given.unsure)
@@ -628,7 +670,7 @@ class _Reader:
             held.children[key] = [_Held(h.dict, h.conditional, alias=True) for h in children]
 
     def _new(self, form: Form, node: ast.expr) -> _Dict:
-        return _Dict(form, _span(node), self.statement, self._text(node))
+        return _Dict(form, self._span(node), self.statement, self._text(node))
 
     def _opaque(self, node: ast.expr) -> _Dict:
         held = self._new("other", node)
@@ -659,7 +701,12 @@ class _Reader:
             return items if isinstance(node, ast.List) else tuple(items)
         if isinstance(node, ast.Name):
             if (constant := self.constants.get(node.id)) is not None:
-                return self._literal(constant)
+                here = self.lack
+                definition, self.lack = constant
+                try:
+                    return self._literal(definition)
+                finally:
+                    self.lack = here
         elif isinstance(node, ast.Dict):
             return self._pairs(node)
         elif isinstance(node, ast.Call):
@@ -685,15 +732,16 @@ class _Reader:
 
     def _templated(self, node: ast.Constant) -> bool:
         """Whether ``{{`` stands in the source itself: mmengine puts something in its place before it runs the file."""
-        lines = self._lines[node.lineno - 1 : node.end_lineno]
+        first = self._line(node)
+        lines = self._lines[first - 1 : first + (node.end_lineno or node.lineno) - node.lineno]
         lines[-1] = lines[-1][: node.end_col_offset]
         lines[0] = lines[0][node.col_offset :]
         return any(b"{{" in line for line in lines)
 
     def _text(self, node: ast.AST) -> str:
         """The source of ``node`` on one line, shortened."""
-        first: int = node.lineno  # type: ignore[attr-defined]
-        last: int = node.end_lineno  # type: ignore[attr-defined]
+        first: int = node.lineno + self.lack  # type: ignore[attr-defined]
+        last: int = node.end_lineno + self.lack  # type: ignore[attr-defined]
         column: int = node.col_offset  # type: ignore[attr-defined]
         end: int = node.end_col_offset  # type: ignore[attr-defined]
         line = self._lines[first - 1]
@@ -710,10 +758,6 @@ class _Reader:
 
 
 # --- small questions about nodes --------------------------------------------------------------------
-
-
-def _span(node: ast.stmt | ast.expr) -> Span:
-    return Span(node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)  # type: ignore[arg-type]
 
 
 def _named(name: str | None) -> str:
