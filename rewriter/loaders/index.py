@@ -17,7 +17,7 @@ _PLAIN = re.compile(
     r"""(?:,?\s*force\s*=\s*\w+\s*)?,?\s*\)\s*(?:\#.*)?$"""
 )
 _USE = re.compile(r"^(?P<lead>.*?)(?<![\w.])(?P<registry>[\w.]*)\.register_module\b(?P<rest>.*)$")
-_NEXT = re.compile(r"^(?:async\s+def|def|class)\s+(\w+)", re.MULTILINE)
+_NEXT = re.compile(r"\n(?:async\s+def|def|class)\s+(\w+)")
 
 
 class Registration(Frozen):

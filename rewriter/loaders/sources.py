@@ -19,7 +19,6 @@ _LEADS_ON = re.compile(
     r"\.\s*from_pretrained\b|[\"']from_pretrained[\"']\s*\)|\b(?:hf_hub_download|snapshot_download|build_module)\b|\.build\("
 )
 
-_WORD = re.compile(r"[^\W\d]\w*")
 _Definition = tuple[Unit, str]
 _Result = TypeVar("_Result")
 LEADING = frozenset({"hf_hub_download", "snapshot_download", "build_module"})
@@ -200,7 +199,9 @@ class Sources:
         if any(self.inside(star) for star in unit.stars()):
             return None
         found: list[_Definition] = []
-        for word in unit.names().intersection(_WORD.findall(text)):
+        for word in unit.names():
+            if word not in text or not _names(text, word):
+                continue
             if word not in imports:
                 found += [(unit, word)] if word != name else []
             elif imports[word][1] in LEADING:
@@ -246,6 +247,18 @@ class Sources:
         """Note why a file cannot be read; one problem a file."""
         if all(path != known for known, _, _ in self.problems):
             self.problems.append((path, line, message))
+
+
+def _names(text: str, word: str) -> bool:
+    """Whether a name stands in a text, and not only as a part of longer ones."""
+    place = text.find(word)
+    while place >= 0:
+        end = place + len(word)
+        before, after = text[place - 1 : place], text[end : end + 1]
+        if not (before == "_" or before.isalnum() or after == "_" or after.isalnum()):
+            return True
+        place = text.find(word, end)
+    return False
 
 
 def _is_scalar(value: object) -> bool:

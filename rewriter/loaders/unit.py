@@ -11,15 +11,15 @@ from rewriter.types import Problem
 
 Report = Callable[[str, int, str], None]
 
-_START = re.compile(r"^[^\s#)\]}].*", re.MULTILINE)
+# A newline in front and not "^": the search then jumps from newline to newline.
+_START = re.compile(r"\n[^ \t\f\v\n#)\]}]")
 _DEFINITION = re.compile(r"(?:async\s+def|def|class)\s+(\w+)")
 _ASSIGNMENT = re.compile(r"(\w+)\s*(?::[^=\n]*)?=(?!=)")
 _CONTINUES = re.compile(r"(?:else|elif|except|finally)\b")
 _COMPOUND = re.compile(r"(?:if|try|with|for|while|async)\b")
-_PLAIN_IMPORT = re.compile(r"from\s+(?P<module>[.\w]+)\s+import\s+(?P<names>\w+(?:[ ]*,[ ]*\w+)*)[ ]*(?:#[^\n]*)?\s*\Z")
 
-_METHOD = re.compile(r"^(?P<indent>[ \t]+)(?:@[^\n]*\n(?P=indent))*(?:async\s+)?def\s+(?P<name>\w+)", re.MULTILINE)
-_LINE = re.compile(r"^(?P<indent>[ \t]*)(?P<first>\S)", re.MULTILINE)
+_METHOD = re.compile(r"\n(?P<indent>[ \t]+)(?:@[^\n]*\n(?P=indent))*(?:async\s+)?def\s+(?P<name>\w+)")
+_LINE = re.compile(r"\n(?P<indent>[ \t]*)(?P<first>\S)")
 _KEPT = frozenset({"__init__", "__new__", "__post_init__", "from_pretrained"})
 
 Import = tuple[str, str | None]
@@ -161,13 +161,11 @@ class Unit:
             self.report(self.path, line, message)
 
     def _note_block(self, block: _Block) -> None:
-        """Note the imports of one piece; the common forms on one line need no parser."""
+        """Note the imports of one piece; the common forms need no parser."""
         text = self.text[block.start : block.end]
-        if block.nodes is None and (plain := _PLAIN_IMPORT.match(text)):
-            dots = len(plain["module"]) - len(plain["module"].lstrip("."))
-            module = _absolute(plain["module"][dots:], dots, self.package)
-            for name in plain["names"].split(","):
-                self._note(name.strip(), (module, name.strip()))
+        if block.nodes is None and (plain := _plain_imports(text, self.package)) is not None:
+            for local, target in plain:
+                self._note(local, target)
         elif "import" in text:
             for node in self._parse(block):
                 self._note_imports(node)
@@ -195,8 +193,13 @@ class Unit:
             return
         self._blocks = []
         decorated = False
-        for match in _START.finditer(self.text):
-            head = match[0]
+        text = self.text
+        starts = [match.end() - 1 for match in _START.finditer(text)]
+        if text[:1].strip() and text[0] not in "#)]}":
+            starts.insert(0, 0)
+        for start in starts:
+            end = text.find("\n", start)
+            head = text[start : end if end >= 0 else len(text)]
             last = self._blocks[-1] if self._blocks else None
             if last is not None:
                 if decorated or _CONTINUES.match(head):
@@ -204,9 +207,9 @@ class Unit:
                     if not _CONTINUES.match(head):
                         last.head = head
                     continue
-                last.end = match.start()
+                last.end = start
             decorated = head.startswith("@")
-            self._blocks.append(_Block(match.start(), len(self.text), head))
+            self._blocks.append(_Block(start, len(text), head))
         for block in self._blocks:
             head = block.head
             found = _DEFINITION.match(head) or (None if _COMPOUND.match(head) else _ASSIGNMENT.match(head))
@@ -277,13 +280,14 @@ def _without_methods(text: str) -> str | None:
     pieces: list[str] = []
     done = 0
     for match in starts:
-        if match["indent"] != indent or match["name"] in _KEPT or match.start() < done:
+        start = match.start() + 1
+        if match["indent"] != indent or match["name"] in _KEPT or start < done:
             continue
         end = _end_of_method(text, match.end(), indent)
-        method = text[match.start() : end]
+        method = text[start:end]
         if method.count('"""') % 2 or method.count("'''") % 2:
             return None
-        pieces += [text[done : match.start()], "\n" * method.count("\n")]
+        pieces += [text[done:start], "\n" * method.count("\n")]
         done = end
     return "".join([*pieces, text[done:]]) if pieces else None
 
@@ -292,7 +296,7 @@ def _end_of_method(text: str, place: int, indent: str) -> int:
     """Where the first line starts that is indented no deeper than ``indent`` and is no closing bracket or comment."""
     for match in _LINE.finditer(text, place):
         if len(match["indent"]) <= len(indent) and match["first"] not in ")]}#":
-            return match.start()
+            return match.start() + 1
     return len(text)
 
 
@@ -331,6 +335,37 @@ def imported(node: ast.Import | ast.ImportFrom, package: str) -> list[tuple[str,
         return [(local, (module, None)) for local, module in tops]
     module = _absolute(node.module or "", node.level, package)
     return [(each.asname or each.name, (module, each.name)) for each in node.names]
+
+
+def _plain_imports(text: str, package: str) -> list[tuple[str, Import]] | None:
+    """What :func:`imported` gives for a text that holds one import and comments; None: read it with the parser."""
+    if ";" in text or "\\" in text:
+        return None
+    lines = text.split("\n")
+    words = " ".join([line.partition("#")[0] for line in lines] if "#" in text else lines).split()
+    if len(words) > 3 and words[0] == "from" and words[2] == "import":
+        module = words[1].lstrip(".")
+        origin, rest = _absolute(module, len(words[1]) - len(module), package), " ".join(words[3:])
+        if rest[0] == "(" and rest[-1] == ")":
+            rest = rest[1:-1].strip().removesuffix(",")
+        dotted = [module] if module else []
+    elif len(words) > 1 and words[0] == "import":
+        origin, rest, dotted = None, " ".join(words[1:]), []
+    else:
+        return None
+    found: list[tuple[str, Import]] = []
+    for each in rest.split(","):
+        name, _, local = each.strip().partition(" as ")
+        if origin is None:
+            dotted.append(name)
+            local = local or name.partition(".")[0]
+            found.append((local, (name if " as " in each else local, None)))
+        elif name.isidentifier():
+            local = local or name
+            found.append((local, (origin, name)))
+        if not local.isidentifier():
+            return None
+    return found if all(part.isidentifier() for name in dotted for part in name.split(".")) else None
 
 
 def _absolute(module: str, level: int, package: str) -> str:
