@@ -16,14 +16,16 @@ from rewriter.decoding import Decoded, decode
 from rewriter.types import ConfigFile, Problem
 
 STATEMENTS = [
-    'dtype = "bf16"\n', "seed = 42\n", "seed = 7\n", 'REPO = "org/name"\n', 'REPO = "{{$HOME:x}}"\n', "dict = 3\n",
-    'vae = dict(type="V", from_pretrained=REPO)\n', 'vae = dict(\n    type="V",\n    seed=seed,\n)\n', "vae = None\n",
-    "vae.update(seed=seed)\n", "common = dict(a=1)\n", "vae = dict(type='t', **common)\n", "model = {'type': vae}\n",
-    'if seed:\n    vae["x"] = 1\nelse:\n    del vae["x"]\n', "else:\n    pass\n", "@wraps\ndef vae(): global seed\n",
-    "# only a comment\n", "\n", "  # indented\n", "x = (\n", "y = 2\n", "z)\n", ")\n", "1,\n", "seed = 1; vae.pop('a')\n",
-    "text = '''\nvae = 1\n'''\n", "a = 'x\\\ny'\n", "  b = 1\n", "é = vae\n", "ｖae = dict(type='wide')\n", "_base_ = 'b.py'\n",
-    "from x import seed\n", "vae, seed = dict(), 1\n", "vae = seed = dict(type='x')\n", "x = [i for seed in ()]\n", "x:int=1",
-    "vae = dict(type=(vae := 'x'))\n", "try:\n    pass\nexcept E as vae:\n    pass\nfinally:\n    seed = 2\n", "\fseed = 3\n",
+    "\uff56ae = dict(type='wide')\n", "dtype = \"bf16\"\n", "seed = 42\n", "seed = 7\n", "REPO = \"org/name\"\n",
+    "REPO = \"{{$HOME:x}}\"\n", "dict = 3\n", "vae = dict(type=\"V\", from_pretrained=REPO)\n",
+    "vae = dict(\n    type=\"V\",\n    seed=seed,\n)\n", "vae = None\n", "vae.update(seed=seed)\n",
+    "common = dict(a=1)\n", "vae = dict(type='t', **common)\n", "model = {'type': vae}\n",
+    "if seed:\n    vae[\"x\"] = 1\nelse:\n    del vae[\"x\"]\n", "else:\n    pass\n",
+    "@wraps\ndef vae(): global seed\n", "# only a comment\n", "\n", "  # indented\n", "x = (\n", "y = 2\n", "z)\n",
+    ")\n", "1,\n", "seed = 1; vae.pop('a')\n", "text = '''\nvae = 1\n'''\n", "a = 'x\\\ny'\n", "  b = 1\n",
+    "\u00e9 = vae\n", "_base_ = 'b.py'\n", "from x import seed\n", "vae, seed = dict(), 1\n",
+    "vae = seed = dict(type='x')\n", "x = [i for seed in ()]\n", "x:int=1", "vae = dict(type=(vae := 'x'))\n",
+    "try:\n    pass\nexcept E as vae:\n    pass\nfinally:\n    seed = 2\n", "\fseed = 3\n",
 ]  # fmt: skip
 
 
