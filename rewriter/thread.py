@@ -141,7 +141,7 @@ class _Search:
     # --- one round
 
     def step(self, evaluation: Evaluation) -> bool:
-        """Make one change; False: nothing is left to do."""
+        """Lead the key to one more call; False: nothing is left to do."""
         pending = [reach for reach in evaluation.reaches if self._wanted(reach)]
         for reach in pending:
             root = _way(reach)[0].frame
@@ -162,23 +162,33 @@ class _Search:
         return call.repo_id is None or locality(call.repo_id, self.sources.root) != "local"
 
     def _lead(self, way: list[_Hop], reach: Reach) -> None:
-        """Lead the key one step further on the way to a hub call."""
+        """Lead the key further on the way to a hub call."""
         for place in reversed(range(len(way))):
             hop = way[place]
             name = hop.names.get(self.key)
             if name is not None:
-                if self._guard(hop, name):
-                    return
-                self._refuse_other_meaning(hop.frame, name)
-                if place == len(way) - 1:
-                    self._pass_to_hub(hop, name, reach)
-                else:
-                    self._pass_on(hop, name, way[place + 1].frame)
+                self._follow(way[place:], name, reach)
                 return
             if _captured(hop.frame, self.key):
                 self._take(hop.frame, self.key)
                 return
         self._take(way[0].frame, self.key)
+        self._follow(way, self.key, reach)
+
+    def _follow(self, way: list[_Hop], name: str, reach: Reach) -> None:
+        """Pass the key on from the first hop, which holds it as ``name``, as far as that needs no other evaluation."""
+        for hop, following in zip(way, [*way[1:], None], strict=True):
+            if self._guard(hop, name):
+                return
+            self._refuse_other_meaning(hop.frame, name)
+            if following is None:
+                self._pass_to_hub(hop, name, reach)
+                return
+            inner = following.frame
+            name = self._pass_on(hop, name, inner)
+            # It may hold the key in ``**kwargs``, see the outer name, or lead the parameter on that it has already.
+            if inner.node is None or inner.captured or inner.outer is not None or name in _parameters(inner.node):
+                return
 
     def _refuse_other_meaning(self, frame: Frame, name: str) -> None:
         """Refuse a registered loader whose own parameter, such as a folder of features, only has the key's name."""
@@ -257,8 +267,8 @@ class _Search:
     def _pass_to_hub(self, hop: _Hop, name: str, reach: Reach) -> None:
         self._write(hop, self.key, name, reach.given.get(self.key))
 
-    def _pass_on(self, hop: _Hop, name: str, inner: Frame) -> None:
-        """Pass the key from one function to the next, which gets a parameter for it unless it has one."""
+    def _pass_on(self, hop: _Hop, name: str, inner: Frame) -> str:
+        """Pass the key from one function to the next, which gets a parameter for it unless it has one: its name."""
         if inner.link is not None and inner.link.kind == "object":
             raise _Refusal(
                 f"{inner.value.name if inner.value else 'a function'} gets its values by way of an object",
@@ -271,6 +281,7 @@ class _Search:
         if parameter not in _parameters(node) and node.args.kwarg is None:
             self._take(inner, parameter)
         self._write(hop, parameter, name, None)
+        return parameter
 
     def _parameter_for(self, hop: _Hop, inner: Frame, node: FunctionNode) -> str:
         """The parameter of the next function that may hold the key: its own name, or another where that is taken."""
