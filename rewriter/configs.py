@@ -26,9 +26,9 @@ _TEXT = 200  # characters of source that a Value or a Component carries
 _DEEPEST = 16  # of nested components: a dict that holds itself must not be followed for ever
 _HARMLESS = frozenset({"print", "pprint", "len", "repr", "str", "isinstance", "type", "id", "sorted", "list"})
 _MUTATORS = frozenset({"update", "pop", "setdefault", "clear", "popitem"})
-_GLOBAL = re.compile(rb"[\r\n;:][ \t\f]*global[ \t\f\\]")
+_GLOBAL = rb"[\r\n;:][ \t\f]*global[ \t\f\\]"
 _MARKER = b"opensora-rewriter:"
-_IGNORE = re.compile(r"#\s*opensora-rewriter:\s*ignore(?:\[([\w\s,]+)\]|(?!\w|\[))")
+_IGNORE = r"#\s*opensora-rewriter:\s*ignore(?:\[([\w\s,]+)\]|(?!\w|\[))"
 
 
 _MOST_READINGS = 500
@@ -110,7 +110,7 @@ def _ignores(source: Decoded) -> tuple[Ignore, ...]:
     found = []
     try:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.type == tokenize.COMMENT and (match := _IGNORE.search(token.string)):
+            if token.type == tokenize.COMMENT and (match := re.search(_IGNORE, token.string)):
                 codes = re.findall(r"\w+", (match.group(1) or "").upper())
                 found.append(Ignore(token.start[0], tuple(codes)))
     except (tokenize.TokenError, SyntaxError):  # the tokenizer is stricter in places than the parser
@@ -250,7 +250,7 @@ class _Reader:
         self.problem: Problem | None = None
 
     def run(self, found: list[Placed]) -> None:
-        if _GLOBAL.search(self.utf8):
+        if b"global" in self.utf8 and re.search(_GLOBAL, self.utf8):
             inner = (node for piece, _ in found for statement in piece.nodes for node in ast.walk(statement))
             self.unstable = {n for node in inner if isinstance(node, ast.Global) for n in node.names}
         for piece, self.lack in found:

@@ -271,8 +271,8 @@ def _toml(value: object) -> str:
 
 _KEY = r"""(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[A-Za-z0-9_-]+)"""
 _DOTTED = rf"{_KEY}(?:[ \t]*\.[ \t]*{_KEY})*"
-_HEADER = re.compile(rf"[ \t]*\[{{1,2}}[ \t]*({_DOTTED})[ \t]*\]")
-_ASSIGNMENT = re.compile(rf"[ \t]*({_DOTTED})[ \t]*=")
+_HEADER = rf"[ \t]*\[{{1,2}}[ \t]*({_DOTTED})[ \t]*\]"
+_ASSIGNMENT = rf"[ \t]*({_DOTTED})[ \t]*="
 
 
 class Lines:
@@ -301,8 +301,8 @@ class Lines:
 def _keys(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
     header: tuple[str, ...] = ()
     for number, line in enumerate(text.split("\n"), 1):
-        table = _HEADER.match(line)
-        assigned = None if table else _ASSIGNMENT.match(line)
+        table = re.match(_HEADER, line)
+        assigned = None if table else re.match(_ASSIGNMENT, line)
         if table:
             header = _parts(table[1])
             yield header, number

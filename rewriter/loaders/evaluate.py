@@ -367,11 +367,11 @@ class Evaluation:
     def _member(self, cls: Class, name: str) -> ast.stmt | None:
         if cls.members is None:
             cls.members = {each: node for node in cls.node.body for each in bound(node)}
-        if name not in cls.members and not cls.whole and f"def {name}" in cls.unit.text_of(cls.node.name):
-            cls.whole = True
-            for node in cls.unit.complete(cls.node).body:
-                for each in bound(node):
-                    cls.members.setdefault(each, node)
+        if name not in cls.members and name not in cls.looked:
+            cls.looked.add(name)
+            found = cls.unit.method(cls.node, name) if f"def {name}" in cls.unit.text_of(cls.node.name) else None
+            if found is not None:
+                cls.members[name] = found
         return cls.members.get(name)
 
     def _find_method(self, cls: Class, name: str, after: Class | None = None) -> Val | None:
@@ -444,7 +444,7 @@ class Evaluation:
 
     def _enter(self, function: Function, arguments: Arguments, link: Link | None, tolerant: bool = False) -> Val:
         """Evaluate the body of a function with these arguments."""
-        if len(self._stack) >= MAX_DEPTH or sum(each.node is function.node for each, _ in self._stack) > 1:
+        if len(self._stack) >= MAX_DEPTH or [each.node for each, _ in self._stack].count(function.node) > 1:
             self._note(f"{function.name} ({self._short(function.unit.path)}:{function.node.lineno}) calls itself")
             return Unknown()
         frame = Frame(function.unit, function.node, function.frame, function.owner)
@@ -460,9 +460,9 @@ class Evaluation:
         finally:
             self._stack.pop()
             self._doubt = doubt
-        returned = frame.returned or [NONE]
-        if frame.returned and status in (NEXT, MAYBE):
-            returned = [*frame.returned, NONE]
+        if not frame.returned:
+            return NONE
+        returned = [*frame.returned, NONE] if status in (NEXT, MAYBE) else frame.returned
         return functools.reduce(join, returned)
 
     def _bind(self, function: Function, arguments: Arguments, frame: Frame, tolerant: bool) -> None:
@@ -1035,10 +1035,11 @@ class Evaluation:
         arguments = self._arguments(node, frame)
         if self._stack:
             self._stack[-1] = (self._stack[-1][0], node.lineno)
-        several = isinstance(callee, Choice)
-        self._doubt += several
-        results = [self._apply(option, node, arguments, frame) for option in options(callee)]
-        self._doubt -= several
+        if not isinstance(callee, Choice):
+            return self._apply(callee, node, arguments, frame)
+        self._doubt += 1
+        results = [self._apply(option, node, arguments, frame) for option in callee.options]
+        self._doubt -= 1
         return functools.reduce(join, results)
 
     def _super(self, frame: Frame) -> Val:

@@ -36,7 +36,7 @@ class Sources:
     def __init__(self, root: str, package: str = "opensora", overlay: Mapping[str, bytes] | None = None) -> None:
         self.root = root
         self.package = package
-        self._inner_import = re.compile(rf"^[ \t]+(?:from\s+(?:\.|{package}\b)|import\s+{package}\b)", re.MULTILINE)
+        self._inner_import = re.compile(rf"\n[ \t]+(?:from\s+(?:\.|{package}\b)|import\s+{package}\b)")
         self.overlay: Mapping[str, bytes] = overlay or {}
         self.problems: list[tuple[str, int, str]] = []
         self._data: dict[str, bytes] | None = None

@@ -18,7 +18,7 @@ _ASSIGNMENT = re.compile(r"(\w+)\s*(?::[^=\n]*)?=(?!=)")
 _CONTINUES = re.compile(r"(?:else|elif|except|finally)\b")
 _COMPOUND = re.compile(r"(?:if|try|with|for|while|async)\b")
 
-_METHOD = re.compile(r"\n(?P<indent>[ \t]+)(?:@[^\n]*\n(?P=indent))*(?:async\s+)?def\s+(?P<name>\w+)")
+_METHOD = re.compile(r"def[ \t]+(\w+)")
 _LINE = re.compile(r"\n(?P<indent>[ \t]*)(?P<first>\S)")
 _KEPT = frozenset({"__init__", "__new__", "__post_init__", "from_pretrained"})
 
@@ -137,16 +137,24 @@ class Unit:
         self.imports()
         return self._stars
 
-    def complete(self, node: ast.ClassDef) -> ast.ClassDef:
-        """The same class with all its methods: :meth:`find` leaves out those that building it seldom runs."""
+    def method(self, node: ast.ClassDef, name: str) -> ast.stmt | None:
+        """A method that :meth:`find` left out of a class, as one that building it seldom runs."""
         for block in self._names.get(node.name, ()):
             if block.trimmed and block.nodes and node in block.nodes:
-                try:
-                    nodes = self._parse_at(block.start, self.text[block.start : block.end])
-                except UnreadableError:
-                    return node
-                return next((each for each in nodes if isinstance(each, ast.ClassDef)), node)
-        return node
+                text = self.text[block.start : block.end]
+                for each in (_without_methods(text, frozenset({name})), text):
+                    found = self._in_class(block.start, each, name) if each is not None else None
+                    if found is not None:
+                        return found
+        return None
+
+    def _in_class(self, start: int, text: str, name: str) -> ast.stmt | None:
+        try:
+            nodes = self._parse_at(start, text)
+        except UnreadableError:
+            return None
+        body = [each for node in nodes if isinstance(node, ast.ClassDef) for each in node.body]
+        return next((each for each in body if name in bound(each)), None)
 
     def tree(self) -> list[ast.stmt]:
         """Every top-level statement (parses the whole file)."""
@@ -271,25 +279,40 @@ class Unit:
                 self._rest.append(block)
 
 
-def _without_methods(text: str) -> str | None:
-    """The text of a class with blank lines in place of its methods, but for those of ``_KEPT``; None: no use."""
-    starts = list(_METHOD.finditer(text))
+def _without_methods(text: str, kept: frozenset[str] = _KEPT) -> str | None:
+    """The text of a class with blank lines in place of its methods, but for those of ``kept``; None: no use."""
+    starts = _methods(text)
     if len(starts) < 2:
         return None
-    indent = min((match["indent"] for match in starts), key=len)
+    indent = min((lead for _, lead, _, _ in starts), key=len)
     pieces: list[str] = []
     done = 0
-    for match in starts:
-        start = match.start() + 1
-        if match["indent"] != indent or match["name"] in _KEPT or start < done:
+    for start, lead, name, behind in starts:
+        if lead != indent or name in kept or start < done:
             continue
-        end = _end_of_method(text, match.end(), indent)
+        end = _end_of_method(text, behind, indent)
         method = text[start:end]
         if method.count('"""') % 2 or method.count("'''") % 2:
             return None
         pieces += [text[done:start], "\n" * method.count("\n")]
         done = end
     return "".join([*pieces, text[done:]]) if pieces else None
+
+
+def _methods(text: str) -> list[tuple[int, str, str, int]]:
+    """Where each ``def`` of a class starts, decorators included, its indent, its name, and where the name ends."""
+    found: list[tuple[int, str, str, int]] = []
+    for match in _METHOD.finditer(text):
+        start = text.rfind("\n", 0, match.start()) + 1
+        lead = text[start : match.start()]
+        indent = lead[: len(lead) - len(lead.lstrip())]
+        if not indent or lead.strip() not in ("", "async"):
+            continue
+        above = text.rfind("\n", 0, start - 1) + 1
+        while text.startswith(f"{indent}@", above):
+            start, above = above, text.rfind("\n", 0, above - 1) + 1
+        found.append((start, indent, match[1], match.end()))
+    return found
 
 
 def _end_of_method(text: str, place: int, indent: str) -> int:

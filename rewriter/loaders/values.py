@@ -127,7 +127,7 @@ class Module(Val):
 class Class(Val):
     """A class of the checkout."""
 
-    __slots__ = ("bases", "frame", "members", "node", "unit", "whole")
+    __slots__ = ("bases", "frame", "looked", "members", "node", "unit")
 
     def __init__(self, unit: Unit, node: ast.ClassDef, frame: Frame | None) -> None:
         self.key = None
@@ -136,7 +136,7 @@ class Class(Val):
         self.frame = frame
         self.bases: list[Val] | None = None
         self.members: dict[str, ast.stmt] | None = None
-        self.whole = False
+        self.looked: set[str] = set()  # names that were looked for among the methods left out
 
 
 class Function(Val):
