@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from rewriter.checkout import outside
 from rewriter.frozen import Frozen, replace
 from rewriter.loaders import Sources
-from rewriter.loaders.evaluate import Evaluation, Frame, FunctionNode, Reach, Virtual, place_of
+from rewriter.loaders.evaluate import Evaluation, Frame, Reach, Virtual, place_of
 from rewriter.loaders.library import DOWNLOADS
+from rewriter.loaders.unit import FunctionNode
 from rewriter.loaders.values import Dict, Val, key_of
 from rewriter.locality import locality
 from rewriter.types import CACHE_DIR, LOCAL_FILES_ONLY, SourceChange, SourceTarget, Span, Value

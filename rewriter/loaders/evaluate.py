@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rewriter.frozen import Frozen
 from rewriter.loaders import library
-from rewriter.loaders.unit import Unit, bound, imported
+from rewriter.loaders.unit import FunctionNode, Unit, bound, imported
 from rewriter.loaders.values import (
     NONE,
     TRACKED,
@@ -54,9 +54,6 @@ Place = tuple[str, int, int, int, int]
 def place_of(path: str, node: ast.expr | ast.stmt) -> Place:
     """The place of a node."""
     return path, node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0
-
-
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Virtual:
@@ -447,7 +444,10 @@ class Evaluation:
         if len(self._stack) >= MAX_DEPTH or [each.node for each, _ in self._stack].count(function.node) > 1:
             self._note(f"{function.name} ({self._short(function.unit.path)}:{function.node.lineno}) calls itself")
             return Unknown()
-        frame = Frame(function.unit, function.node, function.frame, function.owner)
+        node = function.unit.full(function.node)
+        if node is not function.node:
+            function = Function(function.unit, node, function.frame, function.owner, function.bound)
+        frame = Frame(function.unit, node, function.frame, function.owner)
         frame.link = link
         frame.value = function
         frame.first = function.bound

@@ -148,7 +148,7 @@ class Sources:
             relative = os.path.relpath(path, self.root)[: -len(".py")].replace(os.sep, ".")
             is_package = relative.endswith(".__init__")
             module = relative[: -len(".__init__")] if is_package else relative
-            unit = self._units[path] = Unit(path, module, is_package, self.files()[path], self.problem)
+            unit = self._units[path] = Unit(path, module, is_package, self.files()[path], self.problem, self.leads_on)
         return unit
 
     def module(self, name: str) -> Unit | None:

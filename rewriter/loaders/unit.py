@@ -20,7 +20,10 @@ _COMPOUND = re.compile(r"(?:if|try|with|for|while|async)\b")
 
 _METHOD = re.compile(r"def[ \t]+(\w+)")
 _LINE = re.compile(r"\n(?P<indent>[ \t]*)(?P<first>\S)")
-_KEPT = frozenset({"__init__", "__new__", "__post_init__", "from_pretrained"})
+_CLASS = re.compile(r"class[ \t]+(\w+)")
+_CUT = frozenset({"__init__", "__post_init__"})
+_KEPT = frozenset({*_CUT, "__new__", "from_pretrained"})
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 Import = tuple[str, str | None]
 """Where an imported name comes from: the absolute module, and the name in it (None: the module itself)."""
@@ -64,8 +67,13 @@ class _Block:
 class Unit:
     """A source file: its top-level names, each parsed at first use. Never raises for what the file holds."""
 
-    def __init__(self, path: str, module: str, is_package: bool, data: bytes, report: Report) -> None:
+    def __init__(
+        self, path: str, module: str, is_package: bool, data: bytes, report: Report,
+        leads_on: Callable[[Unit, str], bool] = lambda _unit, _name: True,
+    ) -> None:  # fmt: skip
         self.path = path
+        self._leads_on = leads_on  # False: only the signatures of a class are of interest, until `full` is asked
+        self._cut: dict[ast.stmt, _Block] = {}  # methods without their bodies
         self.module = module
         self.package = module if is_package else module.rpartition(".")[0]
         self.report = report
@@ -147,6 +155,18 @@ class Unit:
                     if found is not None:
                         return found
         return None
+
+    def full(self, node: FunctionNode) -> FunctionNode:
+        """The same method with its body, which :meth:`find` leaves out of a class that leads to no hub call."""
+        block = self._cut.get(node)
+        if block is None:
+            return node
+        text = self.text[block.start : block.end]
+        for each in (_without_methods(text, frozenset({node.name})), text):
+            found = self._in_class(block.start, each, node.name) if each is not None else None
+            if isinstance(found, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                return found
+        return node
 
     def _in_class(self, start: int, text: str, name: str) -> ast.stmt | None:
         try:
@@ -233,18 +253,31 @@ class Unit:
             self._read_whole()
             return block.nodes or []
         text = self.text[block.start : block.end]
-        if block.head.startswith("class") and (short := _without_methods(text)) is not None:
-            try:
-                block.nodes = self._parse_at(block.start, short)
-                block.trimmed = True
-                return block.nodes
-            except UnreadableError:
-                pass  # a line of it looked like something else
+        if (name := _CLASS.match(block.head)) is not None:
+            short, cut = text, False
+            if not self._leads_on(self, name[1]):
+                short, cut = _without_bodies(text)
+            trimmed = _without_methods(short)
+            if cut or trimmed is not None:
+                try:
+                    block.nodes = self._parse_at(block.start, short if trimmed is None else trimmed)
+                    block.trimmed = trimmed is not None
+                    if cut:
+                        self._note_cut(block)
+                    return block.nodes
+                except UnreadableError:
+                    pass  # a line of it looked like something else
         try:
             block.nodes = self._parse_at(block.start, text)
         except UnreadableError:
             self._read_whole()
         return block.nodes or []
+
+    def _note_cut(self, block: _Block) -> None:
+        for cls in block.nodes or ():
+            for node in cls.body if isinstance(cls, ast.ClassDef) else ():
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name in _CUT:
+                    self._cut[node] = block
 
     def _parse_at(self, start: int, text: str) -> list[ast.stmt]:
         """Parse a piece so that its nodes have the line numbers of the file."""
@@ -280,9 +313,9 @@ class Unit:
 
 
 def _without_methods(text: str, kept: frozenset[str] = _KEPT) -> str | None:
-    """The text of a class with blank lines in place of its methods, but for those of ``kept``; None: no use."""
+    """The text of a class with ``pass`` in place of its methods, but for those of ``kept``; None: no use."""
     starts = _methods(text)
-    if len(starts) < 2:
+    if not starts:
         return None
     indent = min((lead for _, lead, _, _ in starts), key=len)
     pieces: list[str] = []
@@ -294,9 +327,39 @@ def _without_methods(text: str, kept: frozenset[str] = _KEPT) -> str | None:
         method = text[start:end]
         if method.count('"""') % 2 or method.count("'''") % 2:
             return None
-        pieces += [text[done:start], "\n" * method.count("\n")]
+        pieces += [text[done:start], f"{indent}pass", "\n" * method.count("\n")]
         done = end
     return "".join([*pieces, text[done:]]) if pieces else None
+
+
+def _without_bodies(text: str) -> tuple[str, bool]:
+    """The text of a class with ``pass`` for the body of each method of ``_CUT``, and whether there was one."""
+    pieces: list[str] = []
+    done = 0
+    for start, indent, name, behind in _methods(text):
+        if name not in _CUT or start < done:
+            continue
+        end = _end_of_method(text, behind, indent)
+        body = _end_of_signature(text, behind, end)
+        if body is not None and (lines := text.count("\n", body, end)) > 1:
+            pieces += [text[done:body], f"{indent} pass", "\n" * lines]
+            done = end
+    return "".join([*pieces, text[done:]]), bool(pieces)
+
+
+def _end_of_signature(text: str, place: int, end: int) -> int | None:
+    """Where the line after a signature starts whose name ends at ``place``; None: its letters do not tell."""
+    depth = 0
+    while place < end:
+        stop = text.find("\n", place, end)
+        if stop < 0:
+            return None
+        line = text[place:stop].partition("#")[0].rstrip()
+        depth += sum(map(line.count, "([{")) - sum(map(line.count, ")]}"))
+        place = stop + 1
+        if depth == 0:
+            return place if line.endswith(":") else None
+    return None
 
 
 def _methods(text: str) -> list[tuple[int, str, str, int]]:
