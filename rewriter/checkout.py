@@ -110,22 +110,25 @@ def read_bytes(path: str, limit: int = LIMIT) -> bytes:
             raise Unreadable(
                 f"{about.st_size} bytes, more than the {limit} that a config may have", "leave it out with --exclude"
             )
-        return _read_all(descriptor, limit)
+        return _read_all(descriptor, about.st_size, limit)
     except OSError as error:
         raise _unreadable(path, error) from None
     finally:
         os.close(descriptor)
 
 
-def _read_all(descriptor: int, limit: int) -> bytes:
-    pieces = []
+def _read_all(descriptor: int, size: int, limit: int) -> bytes:
+    pieces: list[bytes] = []
     left = limit + 1  # one more than allowed: a file that grows meanwhile is noticed, not read for ever
-    while left > 0 and (piece := os.read(descriptor, min(left, 1 << 20))):
+    wanted = min(size + 1, left)  # one more than there is: a regular file that gives less has been read to its end
+    while left > 0:
+        piece = os.read(descriptor, wanted)
         pieces.append(piece)
         left -= len(piece)
-    if left <= 0:
-        raise Unreadable(f"more than the {limit} bytes that a config may have", "leave it out with --exclude")
-    return b"".join(pieces)
+        if len(piece) < wanted:
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        wanted = min(left, 1 << 20)
+    raise Unreadable(f"more than the {limit} bytes that a config may have", "leave it out with --exclude")
 
 
 def _kind(mode: int) -> str:

@@ -58,12 +58,14 @@ def full(findings: Iterable[Finding], cwd: str) -> Iterator[str]:
 
 
 def _wrapped(message: str) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(
-        printable(message), WIDTH, initial_indent="    ", subsequent_indent="    ",
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
+    """The lines of a message. (:mod:`textwrap` takes longer to import than all of them to wrap.)"""
+    lines: list[str] = []
+    for word in printable(message).split(" "):
+        if lines and len(lines[-1]) + 1 + len(word) <= WIDTH:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f"    {word}")
+    return lines
 
 
 def counted(number: int, word: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from rewriter.checkout import outside
 from rewriter.frozen import Frozen, replace
 from rewriter.loaders import Sources
-from rewriter.loaders.evaluate import Evaluation, Frame, Reach, Virtual, place_of
+from rewriter.loaders.evaluate import Evaluation, Frame, Reach, Virtual, place_of, source_of
 from rewriter.loaders.library import DOWNLOADS
 from rewriter.loaders.unit import FunctionNode
 from rewriter.loaders.values import Dict, Val, key_of
@@ -89,7 +89,7 @@ def thread(
     search = _Search(sources, key, neutral if default is None else default, neutral)
     try:
         for _ in range(MAX_ROUNDS):
-            evaluation = sources.evaluate(type_name, given, search.virtual)
+            evaluation = sources.evaluate(type_name, given, search.virtual if search.changes else None)
             before = len(search.changes)
             if not search.step(evaluation):
                 break
@@ -388,7 +388,7 @@ def _serves_otherwise(node: FunctionNode, name: str) -> bool:
         elif isinstance(each, ast.Dict):
             pairs = zip(each.keys, each.values, strict=True)
             handed.update(v for k, v in pairs if isinstance(k, ast.Constant) and k.value == name)
-        elif isinstance(each, ast.Call) and ast.unparse(each.func).split(".")[0] not in _WORKS_WITH_PATHS:
+        elif isinstance(each, ast.Call) and source_of(each.func).split(".")[0] not in _WORKS_WITH_PATHS:
             handed.update(each.args)
         elif isinstance(each, ast.Assign) and isinstance(each.targets[0], (ast.Attribute, ast.Subscript)):
             kept.add(each.value)

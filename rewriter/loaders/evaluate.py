@@ -466,44 +466,39 @@ class Evaluation:
         return functools.reduce(join, returned)
 
     def _bind(self, function: Function, arguments: Arguments, frame: Frame, tolerant: bool) -> None:
-        spec = function.node.args
-        names = [each.arg for each in (*spec.posonlyargs, *spec.args)]
-        only = [each.arg for each in spec.kwonlyargs]
+        spec = self.sources.signature(function.node)
         added = self._added(function)
-        positional = ([function.bound] if function.bound is not None else []) + arguments.positional
+        positional = arguments.positional if function.bound is None else [function.bound, *arguments.positional]
         env = frame.env
-        for name, default in zip(reversed(names), reversed(spec.defaults), strict=False):
-            env[name] = self._default(default, frame)
-        for name, each in zip(only, spec.kw_defaults, strict=True):
-            env[name] = self._default(each, frame) if each is not None else Unknown()
-        env.update({name: Const(default) for name, default in added.items()})
-        for name in names:
-            env.setdefault(name, Unknown())
+        env.update(dict.fromkeys(spec.required, Unknown()))
+        for name, default in spec.defaults:
+            env[name] = Const(default.value) if type(default) is ast.Constant else self._default(default, frame)
+        for name, value in added.items():
+            env[name] = Const(value)
         if not self._stack:
-            for name in (*names, *only):
+            for name, _ in spec.defaults:
                 left = env.get(name)
                 if name not in arguments.keywords and type(left) is Const:
                     env[name] = self._left_out[name] = Given(left.value, left.key, left.given)
         if arguments.is_open:  # something unseen may be passed for any of them
-            for name in (*names, *only):
+            for name in spec.named:
                 if name not in arguments.keywords:
                     env[name] = Unknown()
-        frame.given = dict(zip(names, positional, strict=False))
+        frame.given = dict(zip(spec.positional, positional, strict=False))
         env.update(frame.given)
         rest: dict[Any, Val] = {}
-        accepted = {*(each.arg for each in spec.args), *only, *added}
-        for name, value in arguments.keywords.items():
-            if name in accepted:
-                env[name] = frame.given[name] = value
+        for name, given in arguments.keywords.items():
+            if name in spec.keywords or name in added:
+                env[name] = frame.given[name] = given
             elif spec.kwarg is not None:
-                rest[name] = value
+                rest[name] = given
             elif not tolerant:
-                self._reject(name, value, function.name, function.unit, function.node)
+                self._reject(name, given, function.name, function.unit, function.node)
         if spec.vararg is not None:
-            env[spec.vararg.arg] = Sequence(positional[len(names) :])
+            env[spec.vararg] = Sequence(positional[len(spec.positional) :])
         if spec.kwarg is not None:
-            frame.captured = spec.kwarg.arg
-            env[spec.kwarg.arg] = Dict(rest, arguments.is_open)
+            frame.captured = spec.kwarg
+            env[spec.kwarg] = Dict(rest, arguments.is_open)
 
     def _default(self, node: ast.expr, frame: Frame) -> Val:
         return self._quiet(node, frame.outer or self._top(frame.unit))
@@ -1367,7 +1362,7 @@ class Evaluation:
             text = (repo.text if isinstance(repo, Unknown) else "") or self._written(node)
         keywords = arguments.keywords
         call = HubCall(
-            callee=ast.unparse(node.func),
+            callee=source_of(node.func),
             kind=kind,
             library=origin,
             class_name=class_name,
@@ -1406,10 +1401,20 @@ class Evaluation:
         return path[len(self.sources.root) :].lstrip("/\\") if path.startswith(self.sources.root) else path
 
     def _where(self, why: str, node: ast.Call, frame: Frame) -> str:
-        return f"{ast.unparse(node.func)}(...) in {self._short(frame.unit.path)}:{node.lineno}: {why}"
+        return f"{source_of(node.func)}(...) in {self._short(frame.unit.path)}:{node.lineno}: {why}"
 
     def _note(self, text: str) -> None:
         self.unknown.append(text)
+
+
+def source_of(node: ast.expr) -> str:
+    """:func:`ast.unparse`, quick for ``a.b.c``."""
+    parts: list[str] = []
+    inner = node
+    while isinstance(inner, ast.Attribute):
+        parts.append(inner.attr)
+        inner = inner.value
+    return ".".join([inner.id, *reversed(parts)]) if isinstance(inner, ast.Name) else ast.unparse(node)
 
 
 def _reads_hub(node: ast.AST) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from rewriter.checkout import Unreadable
 from rewriter.loaders.evaluate import Evaluation, Virtual
 from rewriter.loaders.index import Registration, python_files, read_bytes, registered, registered_in
-from rewriter.loaders.unit import Unit, UnreadableError, text_of
+from rewriter.loaders.unit import FunctionNode, Signature, Unit, UnreadableError, text_of
 from rewriter.loaders.values import TRACKED, Val
 from rewriter.types import Trace, Value
 
@@ -46,7 +46,9 @@ class Sources:
         self._leads: dict[tuple[str, str], bool] = {}
         self._next: dict[tuple[str, str], list[_Definition] | None] = {}
         self.resolved: dict[tuple[str, str], Val] = {}
+        self._signatures: dict[FunctionNode, Signature] = {}
         self._parameters: dict[str, dict[str, bool]] = {}  # type -> see Evaluation.parameters
+        self._last: tuple[object, Evaluation] | None = None  # without edits: threading starts where deciding ended
         self._evaluations: list[Evaluation] = []  # of what is being remembered
         # (purpose, type, *keywords that matter by being there) -> keywords asked for -> their values -> the result
         self._results: dict[tuple[str, ...], dict[tuple[str, ...], dict[tuple[object, ...], Any]]] = {}
@@ -105,12 +107,24 @@ class Sources:
 
         ``virtual``: edits to be taken as if they were made.
         """
-        evaluation = Evaluation(self, virtual or Virtual())
-        evaluation.run(type_name, values)
+        place = (type_name, *values, _identity(values, tuple(values)))
+        if virtual is None and self._last is not None and self._last[0] == place:
+            evaluation = self._last[1]
+        else:
+            evaluation = Evaluation(self, virtual or Virtual())
+            evaluation.run(type_name, values)
+            self._last = (place, evaluation) if virtual is None else self._last
         self._evaluations.append(evaluation)
         if type_name not in self._parameters:
             self._parameters[type_name] = evaluation.parameters()
         return evaluation
+
+    def signature(self, node: FunctionNode) -> Signature:
+        """The parameters of a function."""
+        found = self._signatures.get(node)
+        if found is None:
+            found = self._signatures[node] = Signature(node)
+        return found
 
     # --- files
 

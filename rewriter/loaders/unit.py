@@ -400,6 +400,26 @@ def parse(text: str) -> list[ast.stmt]:
         raise UnreadableError(1, f"it does not parse: {error}") from error
 
 
+class Signature:
+    """The parameters of a function, as binding asks for them."""
+
+    __slots__ = ("defaults", "keywords", "kwarg", "named", "positional", "required", "vararg")
+
+    def __init__(self, node: FunctionNode) -> None:
+        spec = node.args
+        by_place = [each.arg for each in (*spec.posonlyargs, *spec.args)]
+        only = [each.arg for each in spec.kwonlyargs]
+        by_name = [(name, default) for name, default in zip(only, spec.kw_defaults, strict=True) if default is not None]
+        late = zip(reversed(by_place), reversed(spec.defaults), strict=False)
+        self.positional = tuple(by_place)
+        self.defaults: tuple[tuple[str, ast.expr], ...] = (*late, *by_name)
+        self.named = (*by_place, *only)
+        self.required = tuple(set(self.named).difference(name for name, _ in self.defaults))
+        self.keywords = frozenset([*(each.arg for each in spec.args), *only])
+        self.vararg = spec.vararg.arg if spec.vararg else None
+        self.kwarg = spec.kwarg.arg if spec.kwarg else None
+
+
 def bound(node: ast.stmt) -> set[str]:
     """The names that a statement binds by a definition or an assignment (not by an import)."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
