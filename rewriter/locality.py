@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Literal
 
 Locality = Literal["repo", "local", "missing"]
@@ -14,12 +13,15 @@ LOCAL_FIRST_SEGMENTS = frozenset(
      "weights", "models", "logs", "runs", "tmp", "data"}
 )  # fmt: skip
 
-_WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+
+def _has_drive(text: str) -> bool:
+    """``C:\\...``"""
+    return text[1:3] in (":\\", ":/") and text[0].isascii() and text[0].isalpha()
 
 
 def looks_local(text: str) -> bool:
     """True for what can only be meant as a path: absolute, led by ``.`` or ``~``, or under a well-known folder."""
-    if text.startswith(("/", ".", "~", "\\")) or _WINDOWS_DRIVE.match(text):
+    if text.startswith(("/", ".", "~", "\\")) or _has_drive(text):
         return True
     return "/" in text and text.split("/", 1)[0] in LOCAL_FIRST_SEGMENTS
 

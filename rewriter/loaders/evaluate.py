@@ -264,9 +264,8 @@ class Evaluation:
             self.accepts = frozenset(key for key in TRACKED if key in names)
 
     def _takes(self, function: Function, key: str) -> bool:
-        arguments = function.node.args
-        names = {each.arg for each in (*arguments.args, *arguments.kwonlyargs)}
-        return key in names or arguments.kwarg is not None or key in self._added(function)
+        spec = self.sources.signature(function.node)
+        return key in spec.keywords or spec.kwarg is not None or key in self._added(function)
 
     def _added(self, function: Function) -> dict[str, object]:
         return self.virtual.parameters.get(place_of(function.unit.path, function.node), {})
@@ -808,10 +807,12 @@ class Evaluation:
     def attribute(self, value: Val, name: str) -> Val:
         """``value.name``."""
         value = self.force(value)
-        if isinstance(value, Choice):
-            return functools.reduce(join, [self.attribute(option, name) for option in value.options])
         if isinstance(value, Instance):
             return self._instance_attribute(value, name)
+        if isinstance(value, (Unknown, Const, Dict, Sequence)):
+            return Method(value, name)
+        if isinstance(value, Choice):
+            return functools.reduce(join, [self.attribute(option, name) for option in value.options])
         if isinstance(value, Class):
             return self._class_attribute(value, name)
         if isinstance(value, Module):
@@ -1021,9 +1022,13 @@ class Evaluation:
             return self._super(frame)
         if isinstance(function, ast.Attribute) and function.attr != "from_pretrained":
             receiver = self.eval(function.value, frame)
-            if isinstance(receiver, Lazy) and receiver.kind is not None:  # its methods reach no hub call either
-                self._arguments(node, frame)
-                return receiver if function.attr in library.SAME_OBJECT else Unknown()
+            if isinstance(receiver, Lazy):
+                if receiver.kind is not None:  # its methods reach no hub call either
+                    self._arguments(node, frame)
+                    return receiver if function.attr in library.SAME_OBJECT else Unknown()
+                if receiver.result is None and function.attr in library.LOGGING:
+                    self._arguments(node, frame)
+                    return NONE
             callee = self.force(self.attribute(receiver, function.attr))
         else:
             callee = self.force(self.eval(function, frame))
@@ -1073,16 +1078,10 @@ class Evaluation:
         return found
 
     def _apply(self, callee: Val, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
-        if isinstance(callee, Function):
-            return self._call_function(callee, node, arguments, frame)
-        if isinstance(callee, Class):
-            return self._call_class(callee, node, arguments, frame)
-        if isinstance(callee, Method):
-            return self._call_method(callee, node, arguments, frame)
-        if isinstance(callee, External):
-            return self._call_external(callee, node, arguments, frame)
-        if isinstance(callee, Instance):
-            return Unknown()
+        handler = _CALLED.get(type(callee))
+        if handler is not None:
+            value: Val = handler(self, callee, node, arguments, frame)
+            return value
         if isinstance(callee, Unknown) and _last(node.func) in library.DOWNLOADS:
             self._note(self._where("what it calls cannot be told", node, frame))
         return Unknown()
@@ -1161,11 +1160,10 @@ class Evaluation:
                     self._reject(name, value, f"{callee.node.name}.__init__", callee.unit, callee.node)
 
     def _check_function(self, callee: Function, arguments: Arguments) -> None:
-        spec = callee.node.args
+        spec = self.sources.signature(callee.node)
         if spec.kwarg is None:
-            names = {*(each.arg for each in (*spec.args, *spec.kwonlyargs)), *self._added(callee)}
             for name, value in arguments.keywords.items():
-                if name not in names:
+                if name not in spec.keywords and name not in self._added(callee):
                     self._reject(name, value, callee.name, callee.unit, callee.node)
 
     def _call_method(self, callee: Method, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
@@ -1458,6 +1456,12 @@ _STATEMENTS: dict[type, _Handler] = {
 }
 if hasattr(ast, "TryStar"):
     _STATEMENTS[ast.TryStar] = _E._try
+_CALLED: dict[type, Callable[[Evaluation, Any, ast.Call, Arguments, Frame], Any]] = {
+    Function: _E._call_function,
+    Class: _E._call_class,
+    Method: _E._call_method,
+    External: _E._call_external,
+}
 _EXPRESSIONS: dict[type, _Handler] = {
     ast.Constant: _E._constant_node,
     ast.Name: _E._name_node,

@@ -48,6 +48,9 @@ NO_HUB = frozenset({"torch", "builtins", "abc", "typing", "typing_extensions", "
 # Methods of a module that give the module itself back.
 SAME_OBJECT = frozenset({"to", "eval", "half", "float", "cuda", "cpu", "train", "requires_grad_", "apply", "bfloat16"})
 
+# Methods of a logger: what it says is nothing to us, and it need not be known which logger it is.
+LOGGING = frozenset({"debug", "info", "warning", "warn", "error", "exception", "critical", "log"})
+
 _STRING_METHODS = frozenset(
     {"split", "rsplit", "join", "startswith", "endswith", "strip", "lstrip", "rstrip", "lower", "upper", "replace",
      "partition", "rpartition", "removeprefix", "removesuffix", "title", "splitlines", "format"}
