@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from rewriter.decoding import Decoded, parse
 from rewriter.types import Problem
@@ -18,8 +19,8 @@ MOST_BYTES = 200_000
 LONGEST = 20_000
 """Bytes of a text that is kept."""
 
-_START = re.compile(rb"\n[^ \t\f\n#)\]}]")
-_GOES_ON = re.compile(rb"(?:else|elif|except|finally)\b")
+_BETWEEN = re.compile(rb"\n(?=[^ \t\f\n#)\]}])")
+_JOINED = re.compile(rb"(?:else|elif|except|finally)\b")  # such a line belongs to the statement before it
 _UNFIT = (b'"""', b"'''", b"\\\n", b"\r", b"\v")  # strings and lines that may go on after a cut
 
 
@@ -86,10 +87,13 @@ class _Kept:
         self.old: dict[bytes, Piece] = {}
         self.size = 0
 
-    def find(self, text: bytes) -> Piece | None:
-        found = self.young.get(text)
-        if found is None and (found := self.old.get(text)) is not None:
-            self.keep(text, found)
+    def find(self, texts: list[bytes]) -> list[Piece | None]:
+        found = list(map(self.young.get, texts))
+        if None in found and self.old:
+            for place, text in enumerate(texts):
+                if found[place] is None and (piece := self.old.get(text)) is not None:
+                    found[place] = piece
+                    self.keep(text, piece)
         return found
 
     def keep(self, text: bytes, piece: Piece) -> None:
@@ -108,56 +112,55 @@ _kept = _Kept()
 def _known_pieces(data: bytes) -> list[Placed] | None:
     """The pieces, those that are known from memory; None: they cannot be read one by one."""
     texts = _cut(data)
-    known = [_kept.find(text) for text, _ in texts]
-    if None in known and not _learn(texts, known):
+    lines = list(accumulate([text.count(b"\n") + 1 for text in texts], initial=1))
+    texts = [text.rstrip(b"\n") for text in texts]
+    known = _kept.find(texts)
+    if None in known and not _learn(texts, lines, known):
         return None
-    return [(piece, line - piece.line) for (_, line), piece in zip(texts, known, strict=True) if piece is not None]
+    return [(piece, line - piece.line) for line, piece in zip(lines, known, strict=False) if piece is not None]
 
 
-def _cut(data: bytes) -> list[tuple[bytes, int]]:
-    """The text of each top-level statement, with the comments behind it, and the line where it starts."""
-    starts = [0]
-    decorated = data.startswith(b"@")
-    for match in _START.finditer(data):
-        start = match.end() - 1
-        if decorated or _GOES_ON.match(data, start):
-            decorated = decorated and data.startswith(b"@", start)
-            continue
-        decorated = data.startswith(b"@", start)
-        starts.append(start)
-    texts: list[tuple[bytes, int]] = []
-    line = 1
-    for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
-        text = data[start:end]
-        texts.append((text, line))
-        line += text.count(b"\n")
-    return texts
+def _cut(data: bytes) -> list[bytes]:
+    """The text of each top-level statement, with the comments behind it and without its last line feed."""
+    texts = _BETWEEN.split(data)
+    if not any(text[:1] == b"@" or _JOINED.match(text) for text in texts):
+        return texts
+    joined: list[bytes] = []
+    decorated = False
+    for text in texts:
+        if joined and (decorated or _JOINED.match(text)):
+            joined[-1] += b"\n" + text
+        else:
+            joined.append(text)
+        decorated = text[:1] == b"@"
+    return joined
 
 
-def _learn(texts: list[tuple[bytes, int]], known: list[Piece | None]) -> bool:
+def _learn(texts: list[bytes], lines: list[int], known: list[Piece | None]) -> bool:
     """Parse what is not known, at its place among empty lines; False: it does not parse alone."""
-    lines = [
-        text if piece is None else b"\n" * text.count(b"\n") for (text, _), piece in zip(texts, known, strict=True)
-    ]
-    tree = parse(Decoded(b"".join(lines), "utf-8", False))
+    shown: list[bytes] = []
+    for place, text in enumerate(texts):
+        own = text if known[place] is None else b""
+        shown += [own, b"\n" * (lines[place + 1] - lines[place] - own.count(b"\n"))]
+    tree = parse(Decoded(b"".join(shown), "utf-8", False))
     if isinstance(tree, Problem):
         return False
     nodes = tree.body
     done = 0
     fresh: list[tuple[int, Piece]] = []
-    for place, (text, line) in enumerate(texts):
-        if known[place] is not None:
+    for place, piece in enumerate(known):
+        if piece is not None:
             continue
-        end = line + text.count(b"\n") + (place == len(texts) - 1)
+        end = lines[place + 1]
         first = done
         while done < len(nodes) and nodes[done].lineno < end:
             if (nodes[done].end_lineno or end) >= end:
                 return False  # it goes on where a known piece has been cut out
             done += 1
-        fresh.append((place, Piece(nodes[first:done], line)))
+        fresh.append((place, Piece(nodes[first:done], lines[place])))
     for place, piece in fresh:
         known[place] = piece
-        _kept.keep(texts[place][0], piece)
+        _kept.keep(texts[place], piece)
     return True
 
 

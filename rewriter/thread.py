@@ -230,7 +230,7 @@ class _Search:
             raise _Refusal("the call stands outside of any function", path, 1)
         if frame.link is None and not frame.registered:
             raise _Refusal(f"{node.name} runs without a call that could pass {self.key}", path, node.lineno)
-        if _means_something(node, name):
+        if name in self.sources.names_in(node):
             where = f"{frame.value.name if frame.value else node.name} uses the name {name} for something else"
             raise _Refusal(where, path, node.lineno)
         default = self.default if frame.registered else self.neutral
@@ -290,7 +290,7 @@ class _Search:
             own = name in _parameters(node)
             if own and self._is_free(hop.node, name, inner):
                 return name
-            if not own and not _means_something(node, name):
+            if not own and name not in self.sources.names_in(node):
                 return name
             if inner.registered:
                 break
@@ -363,17 +363,6 @@ def _captured(frame: Frame, key: str) -> bool:
 
 def _parameters(node: FunctionNode) -> list[str]:
     return [each.arg for each in (*node.args.args, *node.args.kwonlyargs)]
-
-
-def _means_something(node: FunctionNode, name: str) -> bool:
-    """Whether ``name`` stands anywhere in a function, so that a new parameter of that name would change it."""
-    return any(
-        (isinstance(each, ast.Name) and each.id == name)
-        or (isinstance(each, ast.arg) and each.arg == name)
-        or (isinstance(each, (ast.Global, ast.Nonlocal)) and name in each.names)
-        or (isinstance(each, ast.alias) and (each.asname or each.name) == name)
-        for each in ast.walk(node)
-    )
 
 
 def _serves_otherwise(node: FunctionNode, name: str) -> bool:

@@ -506,7 +506,9 @@ class Evaluation:
         """Evaluate what has run when the module was imported: calls in it are none of the loader's."""
         if isinstance(node, ast.Constant):
             return Const(node.value)
-        return Unknown() if any(isinstance(each, ast.Call) for each in ast.walk(node)) else self.eval(node, frame)
+        if not isinstance(node, ast.Name) and any(isinstance(each, ast.Call) for each in ast.walk(node)):
+            return Unknown()
+        return self.eval(node, frame)
 
     def _reject(self, key: str, value: Val, name: str, unit: Unit, node: ast.stmt) -> None:
         rejection = Rejection(key, name, unit.path, node.lineno, self._chain(), self._via)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from rewriter.checkout import Unreadable
 from rewriter.loaders.evaluate import Evaluation, Virtual
 from rewriter.loaders.index import Registration, python_files, read_bytes, registered, registered_in
-from rewriter.loaders.unit import FunctionNode, Signature, Unit, UnreadableError, text_of
+from rewriter.loaders.unit import FunctionNode, Signature, Unit, UnreadableError, names_in, text_of
 from rewriter.loaders.values import TRACKED, Val
 from rewriter.types import Trace, Value
 
@@ -47,6 +47,7 @@ class Sources:
         self._next: dict[tuple[str, str], list[_Definition] | None] = {}
         self.resolved: dict[tuple[str, str], Val] = {}
         self._signatures: dict[FunctionNode, Signature] = {}
+        self._names_in: dict[FunctionNode, frozenset[str]] = {}
         self._parameters: dict[str, dict[str, bool]] = {}  # type -> see Evaluation.parameters
         self._last: tuple[object, Evaluation] | None = None  # without edits: threading starts where deciding ended
         self._evaluations: list[Evaluation] = []  # of what is being remembered
@@ -124,6 +125,13 @@ class Sources:
         found = self._signatures.get(node)
         if found is None:
             found = self._signatures[node] = Signature(node)
+        return found
+
+    def names_in(self, node: FunctionNode) -> frozenset[str]:
+        """Every name that stands in a function: a new parameter of one of them would change it."""
+        found = self._names_in.get(node)
+        if found is None:
+            found = self._names_in[node] = names_in(node)
         return found
 
     # --- files

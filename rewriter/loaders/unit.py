@@ -420,6 +420,21 @@ class Signature:
         self.kwarg = spec.kwarg.arg if spec.kwarg else None
 
 
+def names_in(node: ast.AST) -> frozenset[str]:
+    """Every name that stands in ``node``: variables, parameters, imports."""
+    found: set[str] = set()
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name):
+            found.add(each.id)
+        elif isinstance(each, ast.arg):
+            found.add(each.arg)
+        elif isinstance(each, (ast.Global, ast.Nonlocal)):
+            found.update(each.names)
+        elif isinstance(each, ast.alias):
+            found.add(each.asname or each.name)
+    return frozenset(found)
+
+
 def bound(node: ast.stmt) -> set[str]:
     """The names that a statement binds by a definition or an assignment (not by an import)."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
