@@ -67,7 +67,11 @@ def _asked_for(python: str, module: str) -> Interpreter:
     executable = shutil.which(os.path.expanduser(python))
     if executable is None:
         raise InterpreterError(f"--python {python}: no such program")
-    code = _probe(os.path.abspath(executable), module)
+    code = (
+        (0 if _has(sys.executable, module) else _ABSENT)
+        if _is_ours(executable)
+        else _probe(os.path.abspath(executable), module)
+    )
     if code == _ABSENT:
         raise InterpreterError(
             f"--python {python}: {module} is not installed there; install it: {python} -m pip install {module}"
@@ -75,6 +79,10 @@ def _asked_for(python: str, module: str) -> Interpreter:
     if code != 0:
         raise InterpreterError(f"--python {python}: this does not run as a Python interpreter")
     return Interpreter(os.path.abspath(executable), "--python")
+
+
+def _is_ours(executable: str) -> bool:
+    return bool(sys.executable) and os.path.abspath(executable) == os.path.abspath(sys.executable)
 
 
 def _python_of(prefix: str) -> str | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -75,65 +76,104 @@ def resolve(
     *,
     overlay: Mapping[str, bytes] | None = None,
     timeout: float | None = None,
+    ready: Iterable[Child] = (),
 ) -> list[Resolved]:
     """Load every job's config with ``Config.fromfile(lazy_import=False, import_custom_modules=False)``, in order.
 
     ``overlay``: the run's new bytes by absolute path; a job with ``data`` sees them in the place of its bases.
-    ``timeout``: seconds for all of them, default 60 and one more for each config. One child process serves all; a
-    config that ends it, or takes more than ``CONFIG_SECONDS``, costs itself only, and another child takes the rest.
+    ``timeout``: seconds for all of them, default 60 and one more for each config. ``ready``: child processes that were
+    started before; each serves a part of the jobs, side by side (none given: one child serves all). A config that ends
+    its child, or takes more than ``CONFIG_SECONDS``, costs itself only, and another child takes the rest.
 
     Raises:
         ResolveError: the child does not start, or mmengine does not import.
     """
+    import threading
     import time
 
     seconds = 60.0 + len(jobs) if timeout is None else timeout
-    deadline = time.monotonic() + seconds
-    results: dict[int, Resolved] = {}
-    staged = {path: data.decode("latin-1") for path, data in (overlay or {}).items()}
-    while len(results) < len(jobs):
-        pending = [index for index in range(len(jobs)) if index not in results]
-        if deadline <= time.monotonic():
-            late = Resolved(False, error=f"not loaded: the time limit of {seconds:g} s for all configs was reached")
-            results.update((index, late) for index in pending)
-            break
-        _one_child(interpreter, jobs, pending, staged, deadline, results)
-    return [results[index] for index in range(len(jobs))]
+    run = _Run(interpreter, jobs, overlay or {}, time.monotonic() + seconds, seconds)
+    children: list[Child | None] = list(ready) or [None]
+    size = -(-len(jobs) // len(children))
+    size += size % 2  # the old and the new bytes of a file are loaded by the same process
+    parts = [range(start, min(start + size, len(jobs))) for start in range(0, len(jobs), size or 1)]
+    others = [
+        threading.Thread(target=run.serve, args=(part, child), daemon=True)
+        for part, child in zip(parts[1:], children[1:], strict=False)
+    ]
+    for thread in others:
+        thread.start()
+    if parts:
+        run.serve(parts[0], children[0])
+    for thread in others:
+        thread.join()
+    if run.error is not None:
+        raise run.error
+    return [run.results[index] for index in range(len(jobs))]
 
 
-def _one_child(
-    interpreter: Interpreter,
-    jobs: Sequence[Job],
-    pending: list[int],
-    staged: Mapping[str, str],
-    deadline: float,
-    results: dict[int, Resolved],
-) -> None:
-    """Add the results of one child process; at least one, or an error is raised."""
-    import time
+class _Run:
+    """The jobs of one call of :func:`resolve`, and their results."""
 
-    child = _Child(interpreter, [_request_of(index, jobs[index], staged) for index in pending], staged, deadline)
-    running: int | None = None
-    started = time.monotonic()
-    try:
-        while True:
-            limit = deadline if running is None else min(deadline, started + CONFIG_SECONDS)
-            answer = child.answer(limit)
-            if isinstance(answer, str):
-                if running is None:
-                    raise ResolveError(f"{interpreter.executable} could not load mmengine: {answer}")
-                results[running] = Resolved(False, error=f"the config {answer}")
-                return
-            if "fatal" in answer:
-                raise ResolveError(f"{interpreter.executable} could not load mmengine: {_plain(str(answer['fatal']))}")
-            if "end" in answer:
-                return
-            if "start" in answer:
-                running, started = answer["start"], time.monotonic()
-            elif answer.get("index") == running and running is not None:
-                results[running] = _resolved(answer)
-    finally:
-        child.kill()
+    def __init__(
+        self,
+        interpreter: Interpreter,
+        jobs: Sequence[Job],
+        overlay: Mapping[str, bytes],
+        deadline: float,
+        seconds: float,
+    ) -> None:
+        self.interpreter = interpreter
+        self.jobs = jobs
+        self.staged = {path: data.decode("latin-1") for path, data in overlay.items()}
+        self.deadline = deadline
+        self.seconds = seconds
+        self.results: dict[int, Resolved] = {}
+        self.error: ResolveError | None = None
+
+    def serve(self, part: Sequence[int], child: Child | None) -> None:
+        """Load a part of the jobs, by ``child`` first; an error is kept for the caller."""
+        import time
+
+        try:
+            while pending := [index for index in part if index not in self.results]:
+                if self.deadline <= time.monotonic():
+                    late = f"not loaded: the time limit of {self.seconds:g} s for all configs was reached"
+                    self.results.update((index, Resolved(False, error=late)) for index in pending)
+                    break
+                self._one_child(child or Child(self.interpreter), pending)
+                child = None
+        except ResolveError as error:
+            self.error = error
+
+    def _one_child(self, child: Child, pending: list[int]) -> None:
+        """Add the results of one child process; at least one, or an error is raised."""
+        import time
+
+        running: int | None = None
+        started = time.monotonic()
+        try:
+            requests = [_request_of(index, self.jobs[index], self.staged) for index in pending]
+            child.ask(requests, self.staged, self.deadline)
+            while True:
+                limit = self.deadline if running is None else min(self.deadline, started + CONFIG_SECONDS)
+                answer = child.answer(limit)
+                if isinstance(answer, str):
+                    if running is None:
+                        raise ResolveError(f"{self.interpreter.executable} could not load mmengine: {answer}")
+                    self.results[running] = Resolved(False, error=f"the config {answer}")
+                    return
+                if "fatal" in answer:
+                    fatal = _plain(str(answer["fatal"]))
+                    raise ResolveError(f"{self.interpreter.executable} could not load mmengine: {fatal}")
+                if "end" in answer:
+                    return
+                if "start" in answer:
+                    running, started = answer["start"], time.monotonic()
+                elif answer.get("index") == running and running is not None:
+                    self.results[running] = _resolved(answer)
+        finally:
+            child.kill()
 
 
 def _request_of(index: int, job: Job, staged: Mapping[str, str]) -> dict[str, object]:
@@ -159,26 +199,17 @@ def _plain(text: str) -> str:
     return line if len(line) <= 500 else line[:497] + "..."
 
 
-class _Child:
-    """The child process, and its answers as they come."""
+class Child:
+    """A child process, which gets mmengine ready as soon as it is made, and its answers as they come."""
 
-    def __init__(
-        self, interpreter: Interpreter, jobs: list[dict[str, object]], staged: Mapping[str, str], deadline: float
-    ) -> None:
+    def __init__(self, interpreter: Interpreter) -> None:
         import json
         import queue
         import secrets
         import subprocess
-        import threading
-        import time
 
         self._word = secrets.token_hex(16)
-        request = {
-            "word": self._word,
-            "seconds": max(1.0, deadline - time.monotonic()),
-            "overlay": staged,
-            "jobs": jobs,
-        }
+        self._asked = False
         try:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 [interpreter.executable, "-c", _START, _CHILD],
@@ -191,11 +222,25 @@ class _Child:
         except OSError as error:
             raise ResolveError(f"{interpreter.executable} cannot be started: {error.strerror}") from None
         self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        text = json.dumps(request).encode("ascii")
+        _feed(self._stdin, json.dumps({"word": self._word}).encode("ascii") + b"\n")
+
+    @property
+    def _stdin(self) -> IO[bytes]:
         assert self._process.stdin is not None
+        return self._process.stdin
+
+    def ask(self, jobs: list[dict[str, object]], staged: Mapping[str, str], deadline: float) -> None:
+        """Hand over the jobs; their answers can be fetched from now on."""
+        import json
+        import threading
+        import time
+
+        self._asked = True
+        request = {"seconds": max(1.0, deadline - time.monotonic()), "overlay": staged, "jobs": jobs}
+        text = json.dumps(request).encode("ascii") + b"\n"
         assert self._process.stdout is not None
         # Threads: a pipe that nobody reads must not hold us, and Windows cannot wait for a pipe with a time limit.
-        threading.Thread(target=_feed, args=(self._process.stdin, text), daemon=True).start()
+        threading.Thread(target=_feed, args=(self._stdin, text), daemon=True).start()
         lines = _answers(self._process.stdout, self._word.encode())
         threading.Thread(target=_collect, args=(lines, self._answers.put), daemon=True).start()
 
@@ -241,14 +286,18 @@ class _Child:
         except (OSError, ProcessLookupError):
             pass
         self._process.wait()
+        for pipe in (self._process.stdin, None if self._asked else self._process.stdout):
+            with suppress(OSError, ValueError):  # what was not written has no reader any more
+                if pipe is not None:
+                    pipe.close()
 
 
 def _feed(pipe: IO[bytes], text: bytes) -> None:
     try:
-        with pipe:
-            pipe.write(text)
-    except OSError:
-        pass  # the child ended early: the answers, or their absence, tell
+        pipe.write(text)
+        pipe.flush()
+    except (OSError, ValueError):
+        pass  # the child ended early, or has been ended: the answers, or their absence, tell
 
 
 def _answers(pipe: IO[bytes], word: bytes) -> Iterator[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """The script that loads configs with mmengine in the user's interpreter; :mod:`rewriter.resolve` starts it.
 
-It runs on Python 3.8 and later with the standard library and mmengine. It reads one JSON request from standard input
-and writes its answers, one JSON object a line behind a secret word, to what was standard output; whatever a config
-prints goes to the null device.
+It runs on Python 3.8 and later with the standard library and mmengine. It reads two lines of JSON from standard input,
+a greeting upon which it gets mmengine ready and the request, and writes its answers, one JSON object a line behind a
+secret word, to what was standard output; whatever a config prints goes to the null device.
 """
 
 from __future__ import annotations
@@ -22,14 +22,21 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 class Channel:
-    """Where answers go: the inherited standard output, moved away from where a config's ``print`` would find it."""
+    """Standard input and output as they were inherited, moved away from where a config's ``print`` would find them."""
 
-    def __init__(self, word: str) -> None:
-        self._word = word.encode()
+    def __init__(self) -> None:
+        self._lines = os.fdopen(os.dup(0), "rb")
         self._descriptor = os.dup(1)
+        self.greeting = self.receive() or {}
+        self._word = str(self.greeting.get("word")).encode()
         null = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
             os.dup2(null, standard)
+
+    def receive(self) -> Any:
+        """The next line; None where the parent has gone."""
+        line = self._lines.readline()
+        return json.loads(line.decode("ascii")) if line else None
 
     def send(self, answer: dict[str, Any]) -> None:
         line = self._word + json.dumps(answer).encode("ascii") + b"\n"
@@ -178,10 +185,7 @@ def load(config: Any, overlay: Overlay, job: dict[str, Any], files: dict[str, by
 
 
 def main() -> None:
-    request = json.load(sys.stdin)
-    channel = Channel(request["word"])
-    if hasattr(signal, "alarm"):
-        signal.alarm(int(request["seconds"]) + 5)  # also where the parent was killed and nobody is left to end us
+    channel = Channel()
     try:
         from mmengine.config import Config
 
@@ -191,6 +195,11 @@ def main() -> None:
         return
     sys.dont_write_bytecode = True
     place = Place()
+    request = channel.receive()
+    if request is None:
+        return
+    if hasattr(signal, "alarm"):
+        signal.alarm(int(request["seconds"]) + 5)  # also where the parent was killed and nobody is left to end us
     shared = {path: data.encode("latin-1") for path, data in request["overlay"].items()}
     for job in request["jobs"]:
         channel.send({"start": job["index"]})

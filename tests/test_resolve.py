@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from rewriter import resolve as module
-from rewriter.resolve import MISSING, Interpreter, Job, Resolved, ResolveError, differences, find_interpreter, resolve
+from rewriter.prove import Prover
+from rewriter.resolve import (
+    MISSING,
+    Child,
+    Interpreter,
+    Job,
+    Resolved,
+    ResolveError,
+    differences,
+    find_interpreter,
+    resolve,
+)
 
 OURS = Interpreter(sys.executable, "this one")
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX processes")
@@ -350,3 +363,62 @@ def test_an_mmengine_that_reads_by_other_means_proves_nothing(tmp_path: Path, mo
 )
 def test_differences_name_the_path_and_both_values(old: object, new: object, expected: object) -> None:
     assert differences(old, new) == expected
+
+
+# --- processes that are ready before they are asked ----------------------------------------------
+
+
+def test_processes_that_are_ready_share_the_jobs(tmp_path: Path) -> None:
+    jobs = []
+    for number in range(7):
+        ends = "import os; os._exit(3)\n" if number in (0, 3) else ""
+        jobs += [Job(put(tmp_path, f"x{number}.py", f"{ends}x = {number}\n"), str(tmp_path)) for _ in range(2)]
+    children = [Child(OURS) for _ in range(3)]
+    answers = resolve(OURS, jobs, ready=children)
+    assert [answer.value for answer in answers] == [
+        None if number in (0, 3) else {"x": number} for number in range(7) for _ in range(2)
+    ]
+    assert all("exit code 3" in answers[index].error for index in (0, 1, 6, 7))
+    assert all(child._process.poll() is not None for child in children)
+
+
+def test_more_processes_than_jobs_are_no_harm(tmp_path: Path) -> None:
+    path = put(tmp_path, "x.py", "x = 1\n")
+    children = [Child(OURS) for _ in range(3)]
+    try:
+        assert resolve(OURS, [Job(path, None)], ready=children) == [Resolved(True, {"x": 1})]
+        assert resolve(OURS, [], ready=children[1:2]) == []
+    finally:
+        for child in children:
+            child.kill()
+
+
+def test_a_prover_that_has_nothing_to_ask_leaves_no_process_behind() -> None:
+    with Prover("always", sys.executable, 100) as prover:
+        children = list(prover._ready)
+        assert children
+        assert all(child._process.poll() is None for child in children)
+    assert all(child._process.poll() is not None for child in children)
+    with suppress(KeyboardInterrupt), Prover("auto", None) as prover:
+        children = list(prover._ready)
+        raise KeyboardInterrupt
+    assert all(child._process.poll() is not None for child in children)
+
+
+@posix
+def test_a_process_that_is_never_asked_ends_with_its_parent() -> None:
+    code = "import os, sys; from rewriter.resolve import *; c = Child(find_interpreter(sys.executable)); " \
+           "print(c._process.pid, flush=True); os._exit(0)"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and alive(int(done.stdout)):
+        time.sleep(0.05)
+    assert not alive(int(done.stdout))
+
+
+def alive(process: int) -> bool:
+    """Whether a process runs still; one that waits to be collected by its parent does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

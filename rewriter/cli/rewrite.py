@@ -104,11 +104,12 @@ class _Run:
 
         loaders = self.chosen.loaders()
         try:
-            with counter("reading and editing", len(targets), quiet=self.chosen.quiet) as tick:
-                made = plan.rewrite(
-                    targets, self.request, loaders, overlay=overlay, progress=tick, processes=processors()
-                )
-            return prove.by_mmengine(made, loaders, mode=self.resolve, python=self.python)
+            with prove.Prover(self.resolve, self.python, len(targets)) as prover:
+                with counter("reading and editing", len(targets), quiet=self.chosen.quiet) as tick:
+                    made = plan.rewrite(
+                        targets, self.request, loaders, overlay=overlay, progress=tick, processes=processors()
+                    )
+                return prover.prove(made)
         except plan.ProofError as error:
             common.fail(f"{error.path}: {error.message}", f"nothing was written; {error.remedy}")
         except prove.ResolveFailedError as error:
