@@ -29,6 +29,8 @@ TESTS = {
     "rewriter/edits/config.py": "test_edits_config test_proof",
     "rewriter/edits/keywords.py": "test_edits_config",
     "rewriter/edits/source.py": "test_edits_source test_thread",
+    "rewriter/statements.py": "test_statements test_configs",
+    "rewriter/thread.py": "test_thread test_edits_source",
     "rewriter/loaders/evaluate.py": "test_loaders test_thread test_builtin",
     "rewriter/loaders/index.py": "test_loaders test_thread",
     "rewriter/loaders/sources.py": "test_loaders test_thread",

@@ -167,6 +167,7 @@ class Evaluation:
         self._given: dict[str, Val] = {}
         self._left_out: dict[str, Given] = {}  # defaults of the registered function
         self._steps = 0
+        self._tracks = True  # False: no value of this evaluation is that of a tracked keyword
 
     # --- from outside
 
@@ -177,6 +178,7 @@ class Evaluation:
         for name in ("type", "_scope_", "_delete_"):
             given.pop(name, None)
         self._given = dict(given)
+        self._tracks = any(name in TRACKED or isinstance(value, Dict) for name, value in given.items())
         try:
             self._build(type_name, Arguments([], given), None)
         except _TooMuchError:
@@ -776,8 +778,7 @@ class Evaluation:
         """The abstract value of an expression; every call in it is looked at."""
         handler = _EXPRESSIONS.get(type(node))
         if handler is not None:
-            value: Val = handler(self, node, frame)
-            return value
+            return handler(self, node, frame)
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.expr):
                 self.eval(child, frame)
@@ -1082,8 +1083,7 @@ class Evaluation:
     def _apply(self, callee: Val, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
         handler = _CALLED.get(type(callee))
         if handler is not None:
-            value: Val = handler(self, callee, node, arguments, frame)
-            return value
+            return handler(self, callee, node, arguments, frame)
         if isinstance(callee, Unknown) and _last(node.func) in library.DOWNLOADS:
             self._note(self._where("what it calls cannot be told", node, frame))
         return Unknown()
@@ -1094,7 +1094,7 @@ class Evaluation:
     def _held(self, frame: Frame) -> dict[str, str]:
         """The local variables that hold a tracked keyword, ``{key: name}``; a variable of the key's own name first."""
         held: dict[str, str] = {}
-        scope: Frame | None = frame
+        scope: Frame | None = frame if self._tracks else None
         while scope is not None:
             here: dict[str, str] = {}
             for name, value in scope.env.items():
@@ -1458,13 +1458,13 @@ _STATEMENTS: dict[type, _Handler] = {
 }
 if hasattr(ast, "TryStar"):
     _STATEMENTS[ast.TryStar] = _E._try
-_CALLED: dict[type, Callable[[Evaluation, Any, ast.Call, Arguments, Frame], Any]] = {
+_CALLED: dict[type, Callable[[Evaluation, Any, ast.Call, Arguments, Frame], Val]] = {
     Function: _E._call_function,
     Class: _E._call_class,
     Method: _E._call_method,
     External: _E._call_external,
 }
-_EXPRESSIONS: dict[type, _Handler] = {
+_EXPRESSIONS: dict[type, Callable[[Evaluation, Any, Frame], Val]] = {
     ast.Constant: _E._constant_node,
     ast.Name: _E._name_node,
     ast.Attribute: _E._attribute,
