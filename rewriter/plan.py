@@ -11,6 +11,7 @@ from rewriter.checkout import Target, Unreadable, outside, read_bytes
 from rewriter.decide import Decider, Decision, cache_option, hub_calls
 from rewriter.frozen import Frozen, replace
 from rewriter.loaders import Sources
+from rewriter.locality import locality
 from rewriter.request import Request
 from rewriter.types import (
     CACHE_DIR,
@@ -194,6 +195,7 @@ class Planner:
         self._bases: set[str] = set()  # files of the run that others inherit from
         self._texts: dict[str, str] = {}
         self._selected = {*request.components, *request.named}
+        self._cures: dict[tuple[object, ...], Threading] = {}
         self._alike: dict[tuple[object, ...], Any] = {}  # what was found for components of the same content
 
     # --- reading ---
@@ -324,13 +326,17 @@ class Planner:
             return None if key == "to-repo" else "its source is not at hand; name it with --opensora-source DIR"
         given = keywords(values)
         wanted = CACHE_DIR if key == "to-repo" else key
-
-        def threaded() -> Threading:
+        trace = sources.trace(kind, given)
+        # Components that lead to the same calls in the same way are cured alike.
+        alike = (sources.root, kind, wanted, trace.rejections, *[
+            (call.path, call.line, call.column, call.chain, call.via, call.reached, call.certain,
+             call.repo_id is None or locality(call.repo_id, sources.root)) for call in trace.calls
+        ])  # fmt: skip
+        if alike not in self._cures:
             from rewriter.thread import thread
 
-            return thread(sources, kind, given, wanted)
-
-        found = sources.remembered(f"thread {wanted}", kind, given, threaded)
+            self._cures[alike] = thread(sources, kind, given, wanted)
+        found = self._cures[alike]
         if key == "to-repo":
             return "to-repo" if found.to_repo else None
         return found.refusal
