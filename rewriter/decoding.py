@@ -17,9 +17,7 @@ from rewriter.types import Problem
 MAX_BYTES = 20_000_000
 
 # A coding cookie stands in a comment on line 1, or on line 2 below a blank or comment line (PEP 263).
-_COOKIE = re.compile(
-    rb"(?:[ \t\f]*(?:#[^\r\n]*)?(?:\r\n|\r|\n))??[ \t\f]*#[^\r\n]*?coding[:=][ \t]*([-\w.]+)",
-)
+_COOKIE = rb"(?:[ \t\f]*(?:#[^\r\n]*)?(?:\r\n|\r|\n))??[ \t\f]*#[^\r\n]*?coding[:=][ \t]*([-\w.]+)"
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
 
 
@@ -54,7 +52,7 @@ def decode(data: bytes) -> Decoded | Problem:
     bom = data.startswith(codecs.BOM_UTF8)
     if bom:
         data = data[len(codecs.BOM_UTF8) :]
-    cookie = _COOKIE.match(data)
+    cookie = re.match(_COOKIE, data) if b"coding" in data else None
     name = cookie.group(1).decode("ascii", "replace") if cookie else "utf-8"
     encoding = _normal(name)
     if bom and encoding != "utf-8":

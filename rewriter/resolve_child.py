@@ -14,10 +14,13 @@ import random
 import re
 import signal
 import sys
+import tempfile
 from typing import Any
 
 DEPTH = 100
 ANSWER_LIMIT = 64 * 1024 * 1024
+ROOM = 48 * 1024 * 1024
+"""Bytes that a folder in memory must have left: a config holds 20 MB at the most."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -171,6 +174,21 @@ class Place:
                 del sys.modules[name]
 
 
+def prefer_memory(folder: str = "/dev/shm") -> None:
+    """Have temporary files made in a folder that lies in memory, where there is one with room.
+
+    mmengine copies every config that it loads, and removes the copy: a third of its time where that is on a disk.
+    """
+    if tempfile.tempdir is not None or any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")):
+        return
+    try:
+        room = os.statvfs(folder)
+    except (OSError, AttributeError):
+        return
+    if room.f_bavail * room.f_frsize >= ROOM and os.access(folder, os.W_OK | os.X_OK):
+        tempfile.tempdir = folder
+
+
 def load(config: Any, overlay: Overlay, job: dict[str, Any], files: dict[str, bytes]) -> dict[str, Any]:
     path = job["path"]
     overlay.set(files)
@@ -194,6 +212,7 @@ def main() -> None:
         channel.send({"fatal": type(error).__name__ + ": " + str(error)})
         return
     sys.dont_write_bytecode = True
+    prefer_memory()
     place = Place()
     request = channel.receive()
     if request is None:

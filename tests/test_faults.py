@@ -294,11 +294,9 @@ import os, sys
 from rewriter import plan
 from rewriter.cli import main
 real = plan._edit_sources
-def vanish(threads, read):
-    for thread in threads:
-        for change in thread.changes:
-            if os.path.exists(change.path): os.unlink(change.path)
-    return real(threads, read)
+def vanish(changes, read):
+    for path in changes: os.unlink(path)
+    return real(changes, read)
 plan._edit_sources = vanish
 main(sys.argv[1:])
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -25,6 +26,7 @@ from rewriter.resolve import (
     find_interpreter,
     resolve,
 )
+from rewriter.resolve_child import prefer_memory
 
 OURS = Interpreter(sys.executable, "this one")
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX processes")
@@ -269,6 +271,25 @@ def test_loading_leaves_no_trace_in_the_checkout(tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     assert resolve(OURS, [Job(path, str(tmp_path)), Job(path, str(tmp_path), b"y = 1\n")])[0].ok
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_copies_of_configs_are_made_in_memory_unless_a_folder_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = "import tempfile\nx = tempfile.gettempdir()\n"
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert load(tmp_path, where)[0].value == {"x": str(tmp_path)}
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    prefer_memory(str(tmp_path / "absent"))
+    assert tempfile.tempdir is None
+    monkeypatch.setattr("rewriter.resolve_child.ROOM", 1 << 62)
+    prefer_memory(str(tmp_path))
+    assert tempfile.tempdir is None
+    monkeypatch.setattr("rewriter.resolve_child.ROOM", 1)
+    prefer_memory(str(tmp_path))
+    assert tempfile.tempdir == str(tmp_path)
 
 
 def test_no_configs_start_no_process() -> None:

@@ -99,7 +99,6 @@ def test_several_processes_say_and_write_what_one_does(
     command: list[str], tmp_path: Path, run: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "FORK_FROM", 40)
-    monkeypatch.setattr(plan, "WARM_UP", 5)
     monkeypatch.setattr(parallel, "CHUNK", 7)
     told = []
     for processes in (1, 3):

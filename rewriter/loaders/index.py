@@ -12,11 +12,13 @@ from rewriter.frozen import Frozen
 
 REGISTRY = "MODELS"
 
-_PLAIN = re.compile(
+# Patterns for :mod:`re` to compile when they are needed: the usual forms need none.
+_PLAIN = (
     r"""\(\s*(?:(?:name\s*=\s*)?(?P<quote>["'])(?P<name>[^"'\\]+)(?P=quote)\s*)?"""
     r"""(?:,?\s*force\s*=\s*\w+\s*)?,?\s*\)\s*(?:\#.*)?$"""
 )
-_USE = re.compile(r"^(?P<lead>.*?)(?<![\w.])(?P<registry>[\w.]*)\.register_module\b(?P<rest>.*)$")
+_USE = r"^(?P<lead>.*?)(?<![\w.])(?P<registry>[\w.]*)\.register_module\b(?P<rest>.*)$"
+_USUAL = f"@{REGISTRY}.register_module("
 _NEXT = re.compile(r"\n(?:async\s+def|def|class)\s+(\w+)")
 
 
@@ -53,17 +55,35 @@ def registered(text: str) -> tuple[list[tuple[str, str]], bool]:
     while (place := text.find(".register_module", place + 1)) >= 0:
         start, end = text.rfind("\n", 0, place) + 1, text.find("\n", place)
         end = len(text) if end < 0 else end
-        use = _USE.match(text[start:end])
+        line = text[start:end]
+        name = _usual_name(line)
+        if name is not None and (target := _NEXT.search(text, end)) is not None:
+            found.append((name or target[1], target[1]))
+            continue
+        use = re.match(_USE, line)
         if use is None or "#" in use["lead"]:
             continue
         if use["registry"] and use["registry"].rpartition(".")[2] not in aliases:
             continue
-        plain = _PLAIN.match(use["rest"])
+        plain = re.match(_PLAIN, use["rest"])
         target = _NEXT.search(text, end)
         if use["lead"] != "@" or not use["registry"] or plain is None or target is None:
             return [], True
         found.append((plain["name"] or target[1], target[1]))
     return found, False
+
+
+def _usual_name(line: str) -> str | None:
+    """The name in ``@MODELS.register_module("name")``, or ``""`` where there is none; None: it is written otherwise."""
+    given = line[len(_USUAL) : -1]
+    if not line.startswith(_USUAL) or line[-1] != ")":
+        return None
+    if not given:
+        return ""
+    quote = given[0]
+    name = given[1:-1]
+    usual = quote in "\"'" and given[-1] == quote and name and not any(mark in name for mark in "\"'\\")
+    return name if usual else None
 
 
 def _aliases(text: str) -> set[str]:
