@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 FUZZ ?= 20000
-MUTANTS ?= 80
+MUTANTS ?=
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN = $(VENV)/bin/python -m
@@ -60,8 +60,13 @@ fuzz: $(VENV)/.core ## generated sources, FUZZ of them a test with fresh seeds (
 coverage: $(VENV)/.load ## lines and branches of rewriter/ that no test reaches
 	$(RUN) pytest -n auto --cov --cov-report=term-missing:skip-covered
 
-mutation: $(VENV)/.core ## MUTANTS changes of configs, loaders, decide and edits: which does no test notice?
-	nice $(VENV)/bin/python tests/mutation.py $(MUTANTS)
+$(VENV)/.mutation: $(VENV)/.core
+	@echo "== installing mutmut"
+	$(PIP) install --quiet 'mutmut>=3.8'
+	@touch $@
+
+mutation: $(VENV)/.mutation ## mutmut over configs, loaders, rules and edits (MUTANTS='rewriter.decide.*'): which mutants does no test notice?
+	nice $(VENV)/bin/python tests/mutation.py $(MUTANTS:%='%')
 
 bench: $(VENV)/.core ## measure speed beside other tools (PEERS=folder with ast-grep, semgrep, fixit; TREE=a checkout)
 	$(VENV)/bin/python tests/benchmarks/bench.py $(if $(PEERS),--peers $(PEERS)) $(if $(TREE),--tree $(TREE))

@@ -31,6 +31,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(skip)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> None:
+    """What one test made the process remember (statements, readings, edits) is not there for the next."""
+    from rewriter import configs, statements
+    from rewriter.edits import config as edits
+
+    configs._outlines.clear()
+    configs._readings.clear()
+    statements._kept.__init__()  # type: ignore[misc]
+    edits._EDITED.clear()
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Callable[[str], Path]:
     """``checkout("v1.2")``: a fresh copy of ``fixtures/v1.2`` below ``tmp_path``, whose bytes may be changed."""

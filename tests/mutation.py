@@ -1,185 +1,134 @@
-"""Mutation testing by sample: change one thing in a module, run its tests, list the changes that no test noticed.
+"""Run mutmut over what reads, decides and edits, and list the mutants that no test notices.
 
-    make mutation                                   # MUTANTS=80 over configs, loaders, decide and edits
-    python tests/mutation.py 40 rewriter/decide.py  # of one module
+    make mutation                                   # all of them: an hour or more on two cores
+    make mutation MUTANTS='rewriter.decide.*'       # of one module
+    python tests/mutation.py --tell                 # what the last runs found, once more
 
-Works on a copy below a temporary folder; the same seed (``--seed``) gives the same sample.
+``tests/mutants.toml`` explains survivors that change nothing a test could state: an entry names the function, the line
+as it was (both as shell patterns) and the reason. A mutant that only changes the wording inside a string of several
+words is counted apart, since no wording is promised. Exit code 1: a survivor is left without an explanation.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
-import copy
+import io
 import os
-import random
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
+import tokenize
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = {
-    "rewriter/configs.py": "test_configs test_decide test_edits_config",
-    "rewriter/decide.py": "test_decide test_cli",
-    "rewriter/edits/config.py": "test_edits_config test_proof",
-    "rewriter/edits/keywords.py": "test_edits_config",
-    "rewriter/edits/source.py": "test_edits_source test_thread",
-    "rewriter/statements.py": "test_statements test_configs",
-    "rewriter/thread.py": "test_thread test_edits_source",
-    "rewriter/loaders/evaluate.py": "test_loaders test_thread test_builtin",
-    "rewriter/loaders/index.py": "test_loaders test_thread",
-    "rewriter/loaders/sources.py": "test_loaders test_thread",
-    "rewriter/loaders/unit.py": "test_loaders test_thread",
-    "rewriter/loaders/values.py": "test_loaders test_thread",
-}
-SECONDS = 240
-COMPARE = {
-    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
-    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
-}  # fmt: skip
+EXPLAINED = ROOT / "tests" / "mutants.toml"
+ALIVE = ("survived", "no tests")
+NOTICED = ("killed", "timeout", "caught by type check", "segfault")
+EXAMPLES = "25"  # of each hypothesis test: every mutant runs them
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """One change: the node number ``index`` of the module's tree, in the way ``kind``."""
+class Survivor(NamedTuple):
+    """One mutant: what mutmut calls it, the function, and the changed lines."""
 
-    path: str
-    index: int
-    line: int
-    kind: str
-    before: str
-    after: str
+    name: str
+    function: str
+    old: str
+    new: str
 
-
-def mutants(path: str) -> Iterator[Mutant]:
-    """Every change that can be made of one module."""
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    skipped = _not_code(tree)
-    for index, node in enumerate(ast.walk(tree)):
-        if index in skipped:
-            continue
-        for kind, new in changes(node):
-            yield Mutant(path, index, getattr(node, "lineno", 0), kind, _short(node), _short(new))
-
-
-def _not_code(tree: ast.Module) -> set[int]:
-    """Annotations, docstrings and the parts of strings: nothing that runs."""
-    out: set[int] = set()
-    for node in ast.walk(tree):
-        for name in ("annotation", "returns"):
-            if getattr(node, name, None) is not None:
-                out.update(id(each) for each in ast.walk(getattr(node, name)))
-        if isinstance(node, ast.JoinedStr):
-            out.update(id(each) for each in ast.walk(node))
-    return {index for index, node in enumerate(ast.walk(tree)) if id(node) in out}
-
-
-def changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    """The ways to change one node."""
-    new = copy.deepcopy(node)
-    if isinstance(new, ast.Compare) and type(new.ops[0]) in COMPARE:
-        new.ops[0] = COMPARE[type(new.ops[0])]()
-        yield "compare", new
-    elif isinstance(new, ast.BoolOp):
-        new.op = ast.Or() if isinstance(new.op, ast.And) else ast.And()
-        yield "and/or", new
-    elif isinstance(new, ast.UnaryOp) and isinstance(new.op, ast.Not):
-        yield "not", new.operand
-    elif isinstance(new, ast.Constant) and isinstance(new.value, bool):
-        new.value = not new.value
-        yield "bool", new
-    elif isinstance(new, ast.Constant) and isinstance(new.value, int):
-        new.value += 1
-        yield "number", new
-    elif isinstance(new, ast.If | ast.IfExp | ast.While):
-        new.test = ast.UnaryOp(ast.Not(), new.test)
-        yield "condition", new
-    elif isinstance(new, ast.Return) and new.value is not None and not _is_none(new.value):
-        new.value = ast.Constant(None)
-        yield "return", new
-    elif isinstance(new, ast.BinOp) and isinstance(new.op, ast.Add | ast.Sub):
-        new.op = ast.Sub() if isinstance(new.op, ast.Add) else ast.Add()
-        yield "plus/minus", new
-    elif isinstance(new, ast.Continue):
-        yield "continue", ast.Break()
-    elif isinstance(new, ast.Break):
-        yield "break", ast.Continue()
-
-
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
-
-
-def _short(node: ast.AST) -> str:
-    text = ast.unparse(ast.fix_missing_locations(copy.deepcopy(node))).splitlines()[0]
-    return text if len(text) <= 90 else text[:87] + "..."
-
-
-def mutated(mutant: Mutant) -> str:
-    """The module's source with the change made (comments and layout are lost, which nothing tests)."""
-    tree = ast.parse((ROOT / mutant.path).read_text(encoding="utf-8"))
-    target = list(ast.walk(tree))[mutant.index]
-    new = dict(changes(target))[mutant.kind]
-    for parent in ast.walk(tree):
-        for name, value in ast.iter_fields(parent):
-            if value is target:
-                setattr(parent, name, new)
-            elif isinstance(value, list) and any(each is target for each in value):
-                value[:] = [new if each is target else each for each in value]
-    return ast.unparse(ast.fix_missing_locations(tree))
-
-
-def survives(mutant: Mutant | None, path: str) -> bool:
-    """Whether the tests of ``path`` pass with the change made (None: with none)."""
-    with tempfile.TemporaryDirectory() as name:
-        copy_to = Path(name)
-        for folder in ("rewriter", "tests", "fixtures"):
-            shutil.copytree(ROOT / folder, copy_to / folder, ignore=shutil.ignore_patterns("__pycache__", "benchmarks"))
-        for file in ("pyproject.toml", "README.md"):
-            shutil.copy(ROOT / file, copy_to / file)
-        if mutant is not None:
-            (copy_to / path).write_text(mutated(mutant), encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not torch"]
-        files = [f"tests/{name}.py" for name in TESTS[path].split()]
-        environment = {**os.environ, "OPENSORA_REWRITER_FUZZ": "25", "PYTHONDONTWRITEBYTECODE": "1"}
-        try:
-            done = subprocess.run(
-                [*command, *files], cwd=copy_to, env=environment, capture_output=True, timeout=SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return False
-        return done.returncode == 0
+    def is_wording(self) -> bool:
+        """Whether nothing but a string of several words is another."""
+        pairs = list(zip(_tokens(self.old), _tokens(self.new), strict=False))
+        changed = [(old, new) for old, new in pairs if old != new]
+        return (
+            len(_tokens(self.old)) == len(_tokens(self.new)) == len(pairs)
+            and len(changed) == 1
+            and changed[0][1][:1] in "\"'"
+            and " " in changed[0][0].strip("\"' ")
+        )
 
 
 def main() -> int:
-    """Print the survivors and the score; 1 where the tests fail without any change."""
+    """Run what is asked for and tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("count", type=int, nargs="?", default=80)
-    parser.add_argument("modules", nargs="*", default=list(TESTS), metavar="MODULE")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("patterns", nargs="*", default=[], help="names of mutants: 'rewriter.decide.*'")
+    parser.add_argument("--tell", action="store_true", help="run nothing")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args()
-    every = [mutant for path in asked.modules for mutant in mutants(path)]
-    sample = random.Random(asked.seed).sample(every, min(asked.count, len(every)))
-    sample.sort(key=lambda mutant: (mutant.path, mutant.line))
-    for path in sorted({mutant.path for mutant in sample}):
-        if not survives(None, path):
-            print(f"{path}: its tests fail without any change")
-            return 1
+    if not asked.tell:
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # mypy lies there
+        environment = {**os.environ, "OPENSORA_REWRITER_FUZZ": EXAMPLES, "PATH": path}
+        command = _mutmut("run", "--max-children", str(asked.jobs), *asked.patterns)
+        output = None if sys.stdout.isatty() else subprocess.PIPE  # its progress is for terminals
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=output, text=True, check=False)
+        if done.returncode != 0:
+            print((done.stdout or "")[-4000:], f"mutmut: exit code {done.returncode}", sep="\n")
+            return done.returncode
+    listed = subprocess.run(_mutmut("results", "--all", "true"), cwd=ROOT, capture_output=True, text=True, check=True)
+    found = dict(line.strip().rsplit(": ", 1) for line in listed.stdout.splitlines() if ": " in line)
+    found = {
+        name: status for name, status in found.items()
+        if status in (*ALIVE, *NOTICED) and (not asked.patterns or any(fnmatchcase(name, p) for p in asked.patterns))
+    }  # fmt: skip
     with ThreadPoolExecutor(asked.jobs) as pool:
-        alive = [mutant for mutant, lives in zip(sample, pool.map(lambda m: survives(m, m.path), sample), strict=True)
-                 if lives]  # fmt: skip
-    for mutant in alive:
-        print(f"survived {mutant.path}:{mutant.line}: {mutant.kind}: {mutant.before}  ->  {mutant.after}")
-    killed = len(sample) - len(alive)
-    print(f"{killed} of {len(sample)} mutants killed ({killed / len(sample):.0%}), drawn from {len(every)} "
-          f"(seed {asked.seed})")  # fmt: skip
-    return 0
+        survivors = list(pool.map(_survivor, [name for name, status in found.items() if status in ALIVE]))
+    return tell(found, survivors)
+
+
+def tell(found: dict[str, str], survivors: list[Survivor]) -> int:
+    """Print the survivors that have no explanation, and the score."""
+    entries = tomllib.loads(EXPLAINED.read_text(encoding="utf-8"))["explained"]
+    explained: Counter[int] = Counter()
+    wording, open_ones = 0, []
+    for each in survivors:
+        fits = [
+            number for number, entry in enumerate(entries)
+            if fnmatchcase(each.function, entry["where"]) and fnmatchcase(each.old, entry["line"])
+        ]  # fmt: skip
+        if fits:
+            explained[fits[0]] += 1
+        elif each.is_wording():
+            wording += 1
+        else:
+            open_ones.append(each)
+    for each in open_ones:
+        print(f"{each.name}\n  - {each.old}\n  + {each.new}")
+    for number, entry in enumerate(entries):
+        print(f"explained {explained[number]:3} of {entry['where']} at `{entry['line']}`: {entry['reason']}")
+    statuses = Counter(found.values())
+    noticed = sum(statuses[status] for status in NOTICED)
+    print(f"{len(found)} mutants: {noticed} noticed ({noticed / max(len(found), 1):.1%}; "
+          f"by types {statuses['caught by type check']}), {explained.total()} explained, {wording} of wording, "
+          f"{len(open_ones)} open")  # fmt: skip
+    return 1 if open_ones else 0
+
+
+def _mutmut(*words: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("mutmut")), *words]
+
+
+def _survivor(name: str) -> Survivor:
+    shown = subprocess.run(_mutmut("show", name), cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lines = [line for line in shown.splitlines() if line[:1] in "-+" and not line.startswith(("---", "+++"))]
+    old, new = (" ".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
+    module, _, function = name.rpartition("__mutmut_")[0].rpartition(".")
+    function = ".".join(part for part in function.removeprefix("x").strip("ǁ_").split("ǁ"))
+    return Survivor(name, f"{module}.{function}", old, new)
+
+
+def _tokens(line: str) -> list[str]:
+    found: list[str] = []
+    with suppress(tokenize.TokenError, IndentationError):  # a line is rarely a whole statement
+        found.extend(token.string for token in tokenize.generate_tokens(io.StringIO(line).readline))
+    return found
 
 
 if __name__ == "__main__":
