@@ -1,6 +1,6 @@
 """Run mutmut over what reads, decides and edits, and list the mutants that no test notices.
 
-    make mutation                                   # all of them: an hour or more on two cores
+    make mutation                                   # all of them: hours on two cores
     make mutation MUTANTS='rewriter.decide.*'       # of one module
     python tests/mutation.py --tell                 # what the last runs found, once more
 
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EXPLAINED = ROOT / "tests" / "mutants.toml"
 ALIVE = ("survived", "no tests")
 NOTICED = ("killed", "timeout", "caught by type check", "segfault")
-EXAMPLES = "25"  # of each hypothesis test: every mutant runs them
+EXAMPLES = "10"  # of each hypothesis test: every mutant runs them
 
 
 class Survivor(NamedTuple):
