@@ -68,8 +68,14 @@ $(VENV)/.mutation: $(VENV)/.core
 mutation: $(VENV)/.mutation ## mutmut over configs, loaders, rules and edits (MUTANTS='rewriter.decide.*'): which mutants does no test notice?
 	nice $(VENV)/bin/python tests/mutation.py $(MUTANTS:%='%')
 
-bench: $(VENV)/.core ## measure speed beside other tools (PEERS=folder with ast-grep, semgrep, fixit; TREE=a checkout)
-	$(VENV)/bin/python tests/benchmarks/bench.py $(if $(PEERS),--peers $(PEERS)) $(if $(TREE),--tree $(TREE))
+.venv-peers/.done: $(VENV)/bin/python
+	@echo "== installing ast-grep, semgrep and Fixit into .venv-peers"
+	$(VENV)/bin/python -m venv .venv-peers
+	.venv-peers/bin/python -m pip --disable-pip-version-check install --quiet ast-grep-cli semgrep 'fixit>=2.1'
+	@touch $@
+
+bench: $(VENV)/.core .venv-peers/.done ## measure speed beside other tools (TREE=a checkout, SLOW=1: also peers that take minutes)
+	$(VENV)/bin/python tests/benchmarks/bench.py --peers .venv-peers/bin $(if $(TREE),--tree $(TREE)) $(if $(SLOW),--slow)
 
 lint: $(VENV)/.core ## ruff
 	$(RUN) ruff check .
@@ -83,4 +89,4 @@ types: $(VENV)/.core ## mypy --strict
 	$(RUN) mypy
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .venv-3.* .venv-oldest .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-3.* .venv-oldest .venv-peers mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
