@@ -33,6 +33,13 @@ READ = (
 )
 PARSE = READ + "import ast\nfor path in paths:\n    ast.parse(open(path, 'rb').read())\n"
 PARSE_CODE = READ + "import libcst\nfor path in paths:\n    libcst.parse_module(open(path, 'rb').read()).code\n"
+CROSSING = (24, 48, 96, 200)
+SHARED = """
+from rewriter import plan
+from rewriter.cli import main
+plan.FORK_FROM = {start}
+main()
+"""
 MMENGINE = """
 import glob, sys
 from mmengine.config import Config
@@ -75,7 +82,8 @@ class Table:
     title: str
     tree: Path
     rows: list[Row]
-    bars: list[Bar]
+    bars: list[Bar] = field(default_factory=list)
+    large: bool = False  # a third of the runs, and no warm-up
 
 
 def main() -> int:
@@ -139,11 +147,11 @@ def make_tables(options: argparse.Namespace, folder: Path) -> list[Table]:
     ours = shutil.which("opensora-rewriter", path=str(Path(sys.executable).parent)) or "opensora-rewriter"
     tools = others.available(folder / "rules", sys.executable, options.peers)
     tables = [_start(folder, ours), _check(count, small, ours, tools), _rewrite(count, small, ours, tools),
-              _resolve(small, ours)]  # fmt: skip
+              _resolve(small, ours), *[_crossing(folder, number) for number in CROSSING]]  # fmt: skip
     if options.files:
         tables += _large(make_tree(folder / "large", options.files), options.files, ours, tools)
         tables.append(Table("memory", make_tree(folder / "hundred", 100), [
-            Row("check of 100", lambda tree: [ours, "check", str(tree), "--all-configs"])], []))  # fmt: skip
+            Row("check of 100", lambda tree: [ours, "check", str(tree), "--all-configs"])]))  # fmt: skip
     return [table for table in tables if options.only in table.title]
 
 
@@ -186,6 +194,17 @@ def _resolve(tree: Path, ours: str) -> Table:
     return Table("rewrite with mmengine", tree, rows, [Bar("rewrite", "mmengine loads old and new", 1.3)])
 
 
+def _crossing(folder: Path, files: int) -> Table:
+    """From how many files on a second process pays: ``rewriter.plan.FORK_FROM``."""
+    tree = make_tree(folder / f"crossing-{files}", files)
+    rows = [
+        Row(name, lambda tree, start=start: [sys.executable, "-c", SHARED.format(start=start), "check", str(tree),
+                                             "--all-configs"])
+        for name, start in (("one process", files + 1), ("every processor", 2))
+    ]  # fmt: skip
+    return Table(f"shared work, {files} configs", tree, rows)
+
+
 def _large(tree: Path, count: int, ours: str, tools: dict[str, tuple[others.Command, others.Command]]) -> list[Table]:
     rows = [
         Row("check", lambda tree: [ours, "check", str(tree), "--all-configs"]),
@@ -199,8 +218,8 @@ def _large(tree: Path, count: int, ours: str, tools: dict[str, tuple[others.Comm
         *(Row(name, rewrite, True, name != "ast-grep") for name, (_, rewrite) in tools.items()),
     ]
     limit = Bar("rewrite --no-resolve", "libcst parse and code of all", 0.25)
-    return [Table(f"check of {count} configs", tree, rows, bars),
-            Table(f"rewrite of {count} configs", tree, writing, [limit])]  # fmt: skip
+    return [Table(f"check of {count} configs", tree, rows, bars, large=True),
+            Table(f"rewrite of {count} configs", tree, writing, [limit], large=True)]  # fmt: skip
 
 
 def _rewriting(ours: str, tree: Path, *more: str) -> list[str]:
@@ -212,19 +231,14 @@ def _rewriting(ours: str, tree: Path, *more: str) -> list[str]:
 
 def measure(table: Table, options: argparse.Namespace, folder: Path) -> None:
     """Every row once as a warm-up, then in turn."""
-    large = (
-        table.title.startswith(("check", "rewrite"))
-        and "with" not in table.title
-        and f" {options.files} " in table.title
-    )
-    runs = max(options.runs // 3, 1) if large else options.runs
+    runs = max(options.runs // 3, 1) if table.large else options.runs
     table.rows = [row for row in table.rows if options.slow or not row.slow]
-    for turn in range(runs + (not large)):
+    for turn in range(runs + (not table.large)):
         for row in table.rows:
             if row.slow and turn:
                 continue
             seconds, cpu, peak = run_once(row, table.tree, folder)
-            if turn or large:
+            if turn or table.large:
                 row.seconds.append(seconds)
                 row.cpu.append(cpu)
                 row.peaks.append(peak)
@@ -288,13 +302,11 @@ def judge(table: Table, bar: Bar) -> bool:
 def peak_memory(tables: list[Table]) -> list[bool]:
     """Peak of ``check`` on the large tree within 30 MB of its peak on 100 files."""
     hundred = next((table.rows[0] for table in tables if table.title == "memory"), None)
-    checks = [
-        row for table in tables if table.title.startswith("check of") for row in table.rows if row.name == "check"
-    ]
+    large = next((table.rows[0] for table in tables if table.large and table.rows[0].name == "check"), None)
     print()
-    if hundred is None or len(checks) < 2:
+    if hundred is None or large is None:
         return []
-    grown = (statistics.median(checks[-1].peaks) - statistics.median(hundred.peaks)) / 1024
+    grown = (statistics.median(large.peaks) - statistics.median(hundred.peaks)) / 1024
     print(
         f"{'pass' if grown <= 30 else 'FAIL'}  memory: check of the large tree within 30 MB of 100 files: {grown:.0f}"
     )
