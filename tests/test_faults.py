@@ -268,6 +268,30 @@ def test_a_file_edited_by_another_after_it_was_read_stops_the_run(when: str, vic
     assert contents(root) == {**old, victim: old[victim] + b"# mine\n"}
 
 
+def test_a_file_that_could_not_be_put_back_is_named_and_nothing_else_is_claimed(tmp_path: Path) -> None:
+    root = Path(shutil.copytree(FIXTURES / "v1.2", tmp_path / "checkout"))
+    code = """
+import os, sys
+from rewriter.cli import main
+real, calls = os.replace, []
+def replace(old, new):
+    calls.append(new)
+    if len(calls) > 1:
+        raise PermissionError(13, "Permission denied")
+    real(old, new)
+os.replace = replace
+main(sys.argv[1:])
+"""
+    old = contents(root)
+    done = rewrite(root, "--cache-dir", "/models/hf", code=code)
+    assert done.returncode == 2, done.stdout
+    (first,) = (name for name, data in contents(root).items() if data != old[name])
+    told = done.stderr.splitlines()[-1]
+    assert told.endswith(f"cannot be replaced: Permission denied; written, and could not be put back: {root / first}")
+    assert "nothing was written" not in done.stderr
+    assert rejected(root) == []
+
+
 def test_a_source_edited_while_mmengine_reads_the_configs_is_not_overwritten(tmp_path: Path) -> None:
     """A refused config makes the source edits anew (``plan.drop``), of the bytes that the plan read."""
     root = Path(shutil.copytree(FIXTURES / "v1.2", tmp_path / "checkout"))

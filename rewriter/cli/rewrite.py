@@ -125,7 +125,7 @@ def _commit(plan: Plan) -> None:
     try:
         writer.commit(plan.edits)
     except writer.WriteError as error:
-        common.fail(str(error), "nothing was written")
+        common.fail(str(error))
 
 
 def _formatted(chosen: common.Chosen, plan: Plan, findings: Sequence[Finding], code: int) -> bool:
