@@ -15,6 +15,7 @@ from typing import Literal
 from rewriter.cache.content import judge
 from rewriter.cache.hashing import HashKind, Progress, hash_files
 from rewriter.cache.repo import is_repo_id
+from rewriter.writer import lives
 
 Mode = Literal["auto", "copy", "link"]
 Origin = Literal["given", "download metadata", "git HEAD", "synthetic"]
@@ -257,7 +258,7 @@ def _hashed(
     for name, path in names.items():
         got = hashes[path, kinds[name]]
         if isinstance(got, OSError):
-            raise got
+            raise AdoptError(f"{path} cannot be read: {got.strerror or got}") from got
         files.append(AdoptFile(name, path, infos[name].st_size, got, infos[name].st_mtime_ns))
     return tuple(files)
 
@@ -456,7 +457,8 @@ def run_adopt(plan: AdoptPlan, progress: Progress | None = None) -> Adopted:
         _place_ref(plan, staging)
         return Adopted(plan.snapshot, counts["linked"], counts["copied"], counts["present"])
     except OSError as error:
-        raise AdoptError(f"{error.filename or plan.folder}: {error.strerror or error}") from error
+        place = error.filename2 or error.filename or plan.folder  # of a rename, where it was to lead
+        raise AdoptError(f"{place}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         _remove_empty(plan.folder, made)
@@ -466,20 +468,8 @@ def _sweep(folder: str) -> None:
     """Clear what killed runs left behind."""
     for name in os.listdir(folder):
         pid = name.removeprefix(_STAGING)
-        if name.startswith(_STAGING) and not (pid.isdigit() and _alive(int(pid))):
+        if name.startswith(_STAGING) and not (pid.isdecimal() and int(pid) != os.getpid() and lives(int(pid))):
             shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    if os.name != "posix":
-        return False  # os.kill would end it there
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return pid != os.getpid()
 
 
 def _remove_empty(folder: str, made: list[str]) -> None:

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from rewriter.adopt import AdoptError, git_head, plan_adopt, run_adopt
-from rewriter.cache import Need, inspect
+from rewriter.cache import Need, hashing, inspect
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "89abcdef0123456789abcdef0123456789abcdef"
@@ -152,10 +152,17 @@ def test_across_file_systems_auto_copies_and_link_refuses(
     assert run_adopt(plan_adopt(str(flat), REPO, str(hub))).copied == 4
 
 
-def test_without_symlinks_the_snapshot_holds_real_files(flat: Path, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_without_symlinks_the_snapshot_holds_real_files(
+    flat: Path, hub: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool
+) -> None:
     monkeypatch.setattr(os, "symlink", refuse_links)
+    if not hard_links:
+        monkeypatch.setattr(os, "link", refuse_links)
     snapshot = adopt(flat, hub)
-    assert not (snapshot / "config.json").is_symlink()
+    file = snapshot / "config.json"
+    assert not file.is_symlink()
+    assert file.stat().st_nlink == (3 if hard_links else 1)  # in the source, in blobs/ and here
     assert inspect(needs(hub)).findings == ()
 
 
@@ -181,6 +188,19 @@ def test_a_ref_with_a_newline_is_mended(flat: Path, hub: Path) -> None:
     ref.write_text(ref.read_text() + "\n")
     adopt(flat, hub)
     assert inspect(needs(hub)).findings == ()
+
+
+def test_what_other_runs_left_goes_unless_they_still_run(flat: Path, hub: Path) -> None:
+    snapshot = adopt(flat, hub, revision=COMMIT)
+    repo = snapshot.parent.parent
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    numbers = [str(os.getppid()), str(os.getpid()), str(10**20), ended.stdout.decode().strip(), "notes", ""]
+    for number in numbers:
+        (repo / f".adopt-{number}" / "snapshot").mkdir(parents=True)
+    (snapshot / "config.json").unlink()
+    adopt(flat, hub, revision=COMMIT)
+    assert [path.name for path in repo.glob(".adopt-*")] == [f".adopt-{os.getppid()}"]
+    assert inspect(needs(hub), hash=True).findings == ()
 
 
 def test_two_runs_at_once_make_one_whole_cache(flat: Path, hub: Path) -> None:
@@ -257,6 +277,8 @@ def test_a_head_is_found_wherever_git_keeps_it(flat: Path) -> None:
     (git / "refs" / "heads" / "main").unlink()
     (git / "packed-refs").write_text(f"# pack-refs\n{OTHER} refs/heads/mainline\n{COMMIT} refs/heads/main\n")
     assert git_head(str(flat)) == COMMIT
+    (git / "packed-refs").write_text(f"# pack-refs\n{OTHER} refs/heads/mainline\n")
+    assert git_head(str(flat)) == ""
     (git / "HEAD").write_text(OTHER + "\n")
     assert git_head(str(flat)) == OTHER
     git.rename(flat.parent / "elsewhere")
@@ -264,6 +286,15 @@ def test_a_head_is_found_wherever_git_keeps_it(flat: Path) -> None:
     assert git_head(str(flat)) == OTHER
     git.unlink()
     assert git_head(str(flat)) == ""
+
+
+def test_a_submodule_tells_its_head_and_its_git_file_is_not_adopted(flat: Path, hub: Path) -> None:
+    git = clone_of(flat)
+    git.rename(flat.parent / "modules")
+    git.write_text("gitdir: ../modules\n")
+    plan = plan_adopt(str(flat), REPO, str(hub))
+    assert (plan.commit, plan.origin) == (COMMIT, "git HEAD")
+    assert {file.name for file in plan.files} == set(FILES)
 
 
 @pytest.mark.parametrize(
@@ -396,6 +427,31 @@ def test_a_source_that_cannot_be_adopted_is_refused_in_words(flat: Path, hub: Pa
     assert not hub.exists()
 
 
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_what_cannot_be_read_is_named(flat: Path, hub: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    listed, hashed = os.scandir, hashing.hash_file
+
+    def scandir(path: str) -> object:
+        if os.path.basename(path) == "vae":
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    def hash_file(path: str, *rest: object) -> str:
+        if path.endswith("spiece.model"):
+            raise OSError(5, "Input/output error")  # as a read gives it, without a name
+        return hashed(path, *rest)  # type: ignore[arg-type]
+
+    if what == "folder":
+        monkeypatch.setattr(os, "scandir", scandir)
+        message = f"{flat / 'vae'}: Permission denied"
+    else:
+        monkeypatch.setattr(hashing, "hash_file", hash_file)
+        message = f"{flat / 'spiece.model'} cannot be read: Input/output error"
+    with pytest.raises(AdoptError) as caught:
+        plan_adopt(str(flat), REPO, str(hub))
+    assert str(caught.value) == message
+
+
 @pytest.mark.parametrize("repo_id", ["t5", "../x", "a/../b", "a/b/c", "a--b/c", "a/b.git", "a/b\n", "a b/c", "/a", ""])
 def test_a_repo_id_that_the_hub_would_not_take_is_refused(flat: Path, hub: Path, repo_id: str) -> None:
     with pytest.raises(AdoptError, match="not ORG/NAME"):
@@ -431,6 +487,30 @@ def test_a_snapshot_of_other_content_is_never_overwritten(flat: Path, hub: Path)
     (flat / "config.json").write_text("{ }")
     with pytest.raises(AdoptError, match="is there with another content"):
         plan_adopt(str(flat), REPO, str(hub), revision=COMMIT)
+
+
+def test_a_snapshot_without_links_whose_files_have_another_size_is_never_overwritten(
+    flat: Path, hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "symlink", refuse_links)
+    snapshot = adopt(flat, hub, revision=COMMIT, mode="copy")
+    (flat / "config.json").write_text("{ }")
+    with pytest.raises(AdoptError) as caught:
+        plan_adopt(str(flat), REPO, str(hub), revision=COMMIT)
+    place = snapshot / "config.json"
+    assert str(caught.value) == f"{place} is there with another size; remove {snapshot} if {flat} is right"
+
+
+def test_a_file_in_the_snapshots_place_is_told_and_stays(flat: Path, hub: Path) -> None:
+    plan = plan_adopt(str(flat), REPO, str(hub), revision=COMMIT)
+    file = Path(plan.snapshot)
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    with pytest.raises(AdoptError) as caught:
+        run_adopt(plan)
+    assert str(caught.value) == f"{file}: Not a directory"
+    assert file.read_text() == "mine"
+    assert not os.path.exists(plan.ref)
 
 
 def test_a_source_that_changes_between_plan_and_run_is_not_adopted(flat: Path, hub: Path) -> None:

@@ -90,6 +90,29 @@ def test_the_owner_stays_where_the_system_permits(tmp_path: Path) -> None:
 
 
 @posix
+def test_where_the_owner_may_not_be_kept_the_group_still_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(tmp_path / "a.py")
+    path.chmod(0o664)
+    about, fstat = path.stat(), os.fstat
+    asked = []
+
+    def of_another_user(descriptor: int) -> os.stat_result:
+        found = fstat(descriptor)
+        return os.stat_result((*found[:4], about.st_uid + 1, *found[5:]))
+
+    def only_the_group(_descriptor: int, owner: int, group: int) -> None:
+        asked.append((owner, group))
+        if owner != -1:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fstat", of_another_user)
+    monkeypatch.setattr(os, "fchown", only_the_group)
+    commit([edit(path)])
+    assert asked == [(about.st_uid, about.st_gid), (-1, about.st_gid)]
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (NEW, 0o664)
+
+
+@posix
 def test_a_link_stays_a_link_and_its_file_is_written(tmp_path: Path) -> None:
     real = put(tmp_path / "real.py")
     link = tmp_path / "configs" / "link.py"
@@ -108,6 +131,36 @@ def test_one_file_by_two_links_is_written_once_and_never_two_ways(tmp_path: Path
     assert real.read_bytes() == OLD
     commit([edit(real), edit(link)])
     assert real.read_bytes() == NEW
+
+
+@pytest.mark.parametrize("fault", ["no locks", "folders that may not be opened", "files that their owner may not open"])
+def test_where_a_file_system_gives_less_than_usual_it_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    edits = checkout(tmp_path)
+    before = files_below(tmp_path)
+    opened = os.open
+    refused = []
+
+    def lock(_descriptor: int, _operation: int) -> None:
+        refused.append("lock")
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    def open_file(path: str, flags: int, *mode: int) -> int:
+        if os.path.isdir(path) if fault.startswith("folders") else path.endswith(".tmp") and not flags & os.O_CREAT:
+            refused.append(path)
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, flags, *mode)
+
+    if fault == "no locks":
+        monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", lock)
+    else:
+        monkeypatch.setattr(os, "open", open_file)
+    commit(edits)
+    monkeypatch.undo()
+    assert refused
+    assert content(edits, "config") | content(edits, "source") == {NEW}
+    assert files_below(tmp_path) == before
 
 
 def test_an_edit_that_changes_nothing_touches_nothing(tmp_path: Path) -> None:
@@ -181,6 +234,20 @@ def test_a_file_that_is_gone_stops_everything(tmp_path: Path) -> None:
     with pytest.raises(WriteError, match="nothing was written"):
         commit(edits)
     assert content(edits, "source") == {OLD}
+
+
+def test_a_file_that_vanishes_while_others_are_staged_stops_everything(tmp_path: Path) -> None:
+    edits = checkout(tmp_path)
+    config = Path(edits[0].path)
+
+    def vanish(step: str) -> None:
+        if step == f"staged {os.path.realpath(config)}":
+            config.unlink()
+
+    with pytest.raises(WriteError, match=r"b\.py: cannot be opened: No such file or directory; nothing was written$"):
+        commit(edits, hook=vanish)
+    assert content(edits[1:], "config") | content(edits, "source") == {OLD}
+    assert len(files_below(tmp_path)) == 3
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "open"])
@@ -263,6 +330,23 @@ def test_a_rename_that_fails_midway_is_taken_back(tmp_path: Path, monkeypatch: p
     failing_replace(monkeypatch, {number})
     with pytest.raises(WriteError, match="cannot be replaced: Permission denied; nothing was written"):
         commit(edits)
+    nothing_written(edits, tmp_path, before)
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_whatever_else_ends_the_renames_midway_they_are_taken_back(tmp_path: Path, number: int) -> None:
+    edits = checkout(tmp_path)
+    before = files_below(tmp_path)
+    renamed = []
+
+    def fail(step: str) -> None:
+        if step.startswith("renamed"):
+            renamed.append(step)
+            if len(renamed) == number:
+                raise MemoryError
+
+    with pytest.raises(MemoryError):
+        commit(edits, hook=fail)
     nothing_written(edits, tmp_path, before)
 
 
@@ -380,6 +464,35 @@ def test_interrupted_at_any_step_it_is_all_or_nothing_and_clean(tmp_path: Path, 
     assert len(files_below(root)) == 4
 
 
+@pytest.mark.parametrize(("step", "expected"), [("locked", OLD), ("checked", OLD), ("renamed", NEW), ("done", NEW)])
+def test_an_interrupt_takes_its_course_when_nothing_or_everything_is_written(
+    tmp_path: Path, step: str, expected: bytes
+) -> None:
+    edits = checkout(tmp_path)
+    before = files_below(tmp_path)
+
+    def press(now: str) -> None:
+        if now.startswith(step):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        commit(edits, hook=press)
+    assert content(edits, "config") | content(edits, "source") == {expected}
+    assert files_below(tmp_path) == before
+
+
+@posix
+def test_a_hang_up_that_nohup_ignores_does_not_stop_it(tmp_path: Path) -> None:
+    edits = checkout(tmp_path)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        commit(edits, hook=lambda _step: signal.raise_signal(signal.SIGHUP))
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert content(edits, "config") | content(edits, "source") == {NEW}
+
+
 @posix
 def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     edits = checkout(tmp_path / "checkout")
@@ -434,7 +547,19 @@ def test_leftovers_of_a_dead_run_go_and_those_of_a_live_one_stay(tmp_path: Path)
     dead_process = subprocess.Popen([sys.executable, "-c", "pass"])
     dead_process.wait()
     dead = put(tmp_path / f".a.py.opensora-rewriter-{dead_process.pid}-0123abcd.tmp")
+    never = put(tmp_path / f".a.py.opensora-rewriter-{10**20}-0123abcd.tmp")  # no process has such a number
     live = put(tmp_path / f".a.py.opensora-rewriter-{os.getppid()}-0123abcd.tmp")
     other = put(tmp_path / ".a.py.opensora-rewriter-notes.tmp")
-    assert clean_leftovers([str(tmp_path), str(tmp_path / "gone")]) == [str(dead)]
+    assert clean_leftovers([str(tmp_path), str(tmp_path / "gone")]) == sorted(map(str, (dead, never)))
     assert files_below(tmp_path) == sorted([live.name, other.name])
+
+
+@posix
+def test_leftovers_of_another_users_live_run_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_process: int, _number: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    theirs = put(tmp_path / f".a.py.opensora-rewriter-{os.getppid()}-0123abcd.tmp")
+    monkeypatch.setattr(os, "kill", refuse)
+    assert clean_leftovers([str(tmp_path)]) == []
+    assert files_below(tmp_path) == [theirs.name]
