@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from rewriter.cache import Need, Report, check_directory, default_cache, inspect
+from rewriter.cache.hashing import BUFFER_BYTES, HashKind, StoppedError, hash_file, hash_files
 from rewriter.cache_rules import CACHE_RULES
 from rewriter.types import Finding
 
@@ -189,6 +190,31 @@ def test_the_listing_of_newer_hubs_verifies_a_cache_without_symlinks(tmp_path: P
     assert only(inspect(wanted, hash=True)).code == "OSR114"
 
 
+def test_a_listing_of_a_format_to_come_is_passed_over(cache: Path) -> None:
+    (t5(cache) / "trees").mkdir()
+    entries = {SHARDS[0]: {"size": 130, "blob_id": "0" * 40, "lfs_sha256": "0" * 64, "lfs_size": 12345}}
+    (t5(cache) / "trees" / f"{COMMIT}.json").write_text(json.dumps({"format_version": 2, "files": entries}))
+    assert inspect(needs(cache), hash=True).findings == ()
+
+
+@pytest.mark.parametrize(("links", "verified"), [(2, True), (16, True), (17, False)])
+def test_a_file_behind_a_chain_of_links_is_verified_by_the_first_blob_on_its_way(
+    cache: Path, links: int, verified: bool
+) -> None:
+    place = in_snapshot(cache, SHARDS[0])
+    for number in range(1, links):
+        place.rename(place.with_name(f"{number}.link"))
+        place.symlink_to(f"{number}.link")
+    assert codes(inspect(needs(cache), hash=True)) == ([] if verified else ["OSR118"])
+
+
+def test_a_json_file_too_large_to_be_one_is_not_read(cache: Path) -> None:
+    blob(cache, "config.json").write_bytes(b"not json")
+    assert only(inspect(needs(cache))).code == "OSR114"
+    os.truncate(blob(cache, "config.json"), (64 << 20) + 1)
+    assert inspect(needs(cache)).findings == ()
+
+
 def test_a_blob_store_shared_between_repos_is_intact(cache: Path) -> None:
     store = cache / "blobs"
     for name in os.listdir(t5(cache) / "blobs"):
@@ -257,6 +283,13 @@ def no_ref_and_two_snapshots(cache: Path) -> None:
     (t5(cache) / "snapshots" / OTHER).mkdir()
 
 
+@mistake("OSR108")
+def no_ref_and_a_snapshot_that_leads_nowhere(cache: Path) -> None:
+    shutil.rmtree(t5(cache))
+    (t5(cache) / "snapshots" / COMMIT).mkdir(parents=True)
+    (t5(cache) / "snapshots" / OTHER).symlink_to("unmounted")
+
+
 @mistake("OSR109")
 def ref_with_newline(cache: Path) -> None:
     (t5(cache) / "refs" / "main").write_text(COMMIT + "\n")
@@ -319,6 +352,13 @@ def blobs_not_copied(cache: Path) -> None:
 @mistake("OSR113")
 def missing_file(cache: Path) -> None:
     in_snapshot(cache, "config.json").unlink()
+
+
+@mistake("OSR113")
+def snapshot_of_a_download_that_had_only_begun(cache: Path) -> None:
+    for part in ("blobs", "snapshots"):
+        shutil.rmtree(t5(cache) / part)
+    (t5(cache) / "snapshots" / COMMIT).mkdir(parents=True)
 
 
 @mistake("OSR113")
@@ -597,6 +637,14 @@ def test_a_flat_download_inside_the_cache_gets_the_adopt_command(cache: Path, pl
     ]
 
 
+def test_a_folder_of_the_repos_name_that_holds_no_model_is_no_flat_download(cache: Path) -> None:
+    shutil.rmtree(t5(cache))
+    (cache / "t5-v1_1-xxl").mkdir()
+    (cache / "t5-v1_1-xxl" / "notes.txt").write_text("")
+    finding = only(inspect(needs(cache)[:1]))
+    assert (finding.code, finding.message) == ("OSR107", f"{T5} is not in {cache}")
+
+
 @pytest.mark.parametrize("repo_id", ["../../etc", "a/b/c", "a--b/c", "x/..", "a b/c", "\0", "", "/etc", "a/b\n", "é/x"])
 def test_what_is_no_repo_id_is_said_so_and_never_becomes_a_path(cache: Path, repo_id: str) -> None:
     finding = only(inspect([Need(repo_id, str(cache))]))
@@ -804,6 +852,25 @@ def test_a_file_name_that_leads_out_of_the_repo_is_never_read(cache: Path, name:
 # --- hashing --------------------------------------------------------------------------------------
 
 
+def test_a_file_that_is_gone_has_its_error_for_a_hash_and_the_others_theirs(tmp_path: Path) -> None:
+    (tmp_path / "there").write_bytes(b"content")
+    wanted: list[tuple[str, HashKind]] = [(str(tmp_path / name), "sha256") for name in ("gone", "there")]
+    seen: list[tuple[int, int]] = []
+    found = hash_files(wanted, progress=lambda done, total: seen.append((done, total)))
+    assert isinstance(found.pop(wanted[0]), FileNotFoundError)
+    assert found == {wanted[1]: hashlib.sha256(b"content").hexdigest()}
+    assert seen == [(7, 7)]
+
+
+def test_a_run_that_was_stopped_gives_no_hash(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"content")
+    stop = threading.Event()
+    assert hash_file(str(tmp_path / "x"), "sha256", stop=stop) == hashlib.sha256(b"content").hexdigest()
+    stop.set()
+    with pytest.raises(StoppedError):
+        hash_file(str(tmp_path / "x"), "sha256", stop=stop)
+
+
 def test_progress_counts_every_byte_once(cache: Path) -> None:
     seen: list[tuple[int, int]] = []
     report = inspect(needs(cache), hash=True, jobs=2, progress=lambda done, total: seen.append((done, total)))
@@ -814,8 +881,6 @@ def test_progress_counts_every_byte_once(cache: Path) -> None:
 
 
 def test_hashes_are_those_of_git_and_sha256sum(tmp_path: Path) -> None:
-    from rewriter.cache.hashing import BUFFER_BYTES, hash_file
-
     content = os.urandom(BUFFER_BYTES + 17)
     (tmp_path / "x").write_bytes(content)
     assert hash_file(str(tmp_path / "x"), "sha256") == hashlib.sha256(content).hexdigest()
@@ -823,6 +888,13 @@ def test_hashes_are_those_of_git_and_sha256sum(tmp_path: Path) -> None:
     assert hash_file(str(tmp_path / "x"), "git-sha1") == expected
     (tmp_path / "empty").touch()
     assert hash_file(str(tmp_path / "empty"), "git-sha1") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+
+
+def test_the_package_has_what_it_promises_and_nothing_else() -> None:
+    from rewriter import cache
+
+    assert all(hasattr(cache, name) for name in cache.__all__)
+    assert not hasattr(cache, "download")
 
 
 def test_judging_a_directory_needs_nothing_that_hashes() -> None:

@@ -84,7 +84,7 @@ def hash_files(
 
     def one(item: tuple[str, HashKind]) -> str | OSError:
         try:
-            return hash_file(*item, None if progress is None else advance, stop)
+            return hash_file(*item, advance, stop)
         except OSError as error:
             return error
 
