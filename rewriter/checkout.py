@@ -145,7 +145,7 @@ def _unreadable(path: str, error: OSError | ValueError) -> Unreadable:
     if code == errno.ELOOP:
         return Unreadable("a link that leads round in a circle", "mend or remove the link")
     if code in (errno.EACCES, errno.EPERM):
-        if os.path.isdir(path):  # Windows refuses to open a folder in this way
+        if os.path.isdir(path):  # that it may not be opened either is not what matters
             return Unreadable("a folder, not a file", "remove or rename it, or leave it out with --exclude")
         return Unreadable("no permission to read it", "give yourself read permission (chmod u+r)")
     if code == errno.ENXIO:
@@ -219,13 +219,11 @@ def _of_folder(
     root = find_root(folder)
     base = root or folder
     inside = _inside_configs(folder, root)
-    if not inside and not os.path.isdir(os.path.join(folder, CONFIGS)):
-        if wanted is None:
-            # docs/ or opensora/ of a checkout stands for the checkout; a folder of checkouts for each of them
-            for checkout in [root] if root is not None else _checkouts_below(folder):
-                yield from _of_folder(checkout, all_configs, None, unwanted, findings)
-            return
-        inside = True
+    if wanted is None and not inside and not os.path.isdir(os.path.join(folder, CONFIGS)):
+        # docs/ or opensora/ of a checkout stands for the checkout; a folder of checkouts for each of them
+        for checkout in [root] if root is not None else _checkouts_below(folder):
+            yield from _of_folder(checkout, all_configs, None, unwanted, findings)
+        return
     top = folder if inside or wanted is not None else os.path.join(folder, CONFIGS)
     entries = list(_walk(top, findings))
     if wanted is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -90,6 +91,18 @@ def test_a_folder_of_checkouts_gives_the_configs_of_each(tmp_path: Path) -> None
     assert [target.root for target in targets] == [str(tmp_path / "one")] * 2 + [str(tmp_path / "sub/two")] * 2
 
 
+def test_checkouts_in_hidden_folders_and_behind_links_are_not_looked_for(tmp_path: Path) -> None:
+    put(tmp_path, *(f"{name}/{file}" for name in ("one", ".trash/two", "sub/.cache/three") for file in FILES))
+    put(tmp_path, "notes.txt")
+    (tmp_path / "link").symlink_to("one")
+    assert {target.root for target in select(["."], cwd=str(tmp_path)).targets} == {str(tmp_path / "one")}
+
+
+def test_a_folder_without_a_config_gives_none(tmp_path: Path) -> None:
+    put(tmp_path, "configs/notes.txt", "configs/train/a.py")
+    assert chosen(tmp_path) == chosen(tmp_path, "configs", exclude=["*.py"]) == []
+
+
 def test_a_folder_elsewhere_in_the_checkout_stands_for_the_checkout(checkout: Path) -> None:
     assert chosen(checkout, "opensora") == chosen(checkout, ".")
 
@@ -114,6 +127,7 @@ def test_include_replaces_the_pattern_relative_to_the_checkout(checkout: Path) -
     assert chosen(checkout, include=["configs/**/train/*.py"]) == ["configs/opensora/train/16x256.py"]
     assert chosen(checkout, include=["/opensora"]) == ["opensora/registry.py"]
     assert chosen(checkout, "configs/opensora", include=["train/"]) == ["configs/opensora/train/16x256.py"]
+    assert chosen(checkout, "opensora", include=["*.py"]) == ["opensora/registry.py"]
 
 
 def test_a_later_negated_include_takes_back(checkout: Path) -> None:
@@ -158,6 +172,27 @@ def test_ignored_files_are_left_out_with_git(checkout: Path) -> None:
     assert chosen(checkout) == IGNORING
     git(checkout, "add", "-f", "configs/vae/inference/image.py")
     assert "configs/vae/inference/image.py" in chosen(checkout), "git does not ignore what it tracks"
+
+
+GITIGNORE_LINES = (
+    "image.py", "*.py", "16x*.py", "*age.py", "*x[0-9]*.py", "?mage.py", "[i]mage.py", "[!i]*.py", "[^i]*.py",
+    "\\image.py", "IMAGE.PY", "image", "deep", "deep/", "deep/*", "/configs", "/image.py", "**/vae",
+    "configs/**/inference/*.py", "inference/*.py", "vae/inference", "*", "*/", "#image.py", "!image.py", "  ", "/",
+    "image.py ", "image.py\\ ", "*.py\n!image.py", "vae/\n!vae/inference/image.py", "deep\n!*.py",
+)  # fmt: skip
+
+
+@needs_git
+@pytest.mark.parametrize("lines", GITIGNORE_LINES)
+def test_the_ignore_files_are_read_as_git_reads_them(
+    checkout: Path, lines: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(checkout.parent))  # nobody's own excludes
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(checkout.parent))
+    put(checkout, ".gitignore", text=lines + "\n")
+    without_git = chosen(checkout, all_configs=True)
+    git(checkout, "init", "-q")
+    assert without_git == chosen(checkout, all_configs=True)
 
 
 @needs_git
@@ -280,6 +315,42 @@ def test_a_socket_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         server.bind("s.py")
         with pytest.raises(Unreadable, match="socket"):
             read_bytes(str(tmp_path / "s.py"))
+
+
+@posix
+def test_a_device_is_not_read() -> None:
+    with pytest.raises(Unreadable, match=r"^a device, not a file$"):
+        read_bytes(os.devnull)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("image.py", "no permission to read it"), (".", "a folder, not a file")],
+)
+def test_what_may_not_be_opened_is_told_for_what_it_is(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    def refuse(path: str, _flags: int) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(Unreadable) as caught:
+        read_bytes(str(checkout / "configs/vae/inference" / name))
+    assert caught.value.message == message
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="files of /proc")
+def test_a_file_that_grows_is_read_no_further_than_the_limit() -> None:
+    status = "/proc/self/status"  # a regular file of 0 bytes, by its own account
+    assert read_bytes(status).startswith(b"Name:")
+    with pytest.raises(Unreadable, match=r"^more than the 100 bytes that a config may have$"):
+        read_bytes(status, limit=100)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="files of /proc")
+def test_a_file_that_the_disk_does_not_give_is_told() -> None:
+    with pytest.raises(Unreadable, match=r"^cannot be opened: Input/output error$"):
+        read_bytes("/proc/self/mem")
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")

@@ -320,6 +320,8 @@ def test_the_active_environment_comes_before_our_own_and_only_with_mmengine(
     monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "gone"))
     monkeypatch.delenv("CONDA_PREFIX")
     assert find_interpreter() == OURS
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
+    assert find_interpreter() == Interpreter(sys.executable, "active virtual environment")
 
 
 @posix
@@ -331,6 +333,11 @@ def test_an_interpreter_asked_for_must_have_mmengine(tmp_path: Path) -> None:
         find_interpreter(fake_python(tmp_path / "other", "exit 1\n"))
     with pytest.raises(ResolveError, match="no such program"):
         find_interpreter(str(tmp_path / "missing"))
+    no_program = tmp_path / "no program"
+    no_program.write_bytes(b"\0")
+    no_program.chmod(0o755)
+    with pytest.raises(ResolveError, match="does not run as a Python"):
+        find_interpreter(str(no_program))
 
 
 @posix
@@ -342,7 +349,7 @@ def test_none_has_mmengine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @posix
-@pytest.mark.parametrize("script", ["exit 1\n", "cat >/dev/null; echo nonsense\n"])
+@pytest.mark.parametrize("script", ["exit 1\n", "read greeting; read request; echo nonsense\n"])
 def test_an_interpreter_that_does_not_load_mmengine_is_named(tmp_path: Path, script: str) -> None:
     executable = fake_python(tmp_path / "python", script)
     with pytest.raises(ResolveError, match="could not load mmengine"):
