@@ -72,7 +72,7 @@ def load(start: str, environ: Mapping[str, str]) -> Settings:
         return settings
     origin = f"environment {ENVIRONMENT}"
     try:
-        general, single = parse_cache_dirs(text.split(os.pathsep))
+        general, single = parse_cache_dirs(filter(str.strip, text.split(os.pathsep)))
     except ValueError as error:
         raise SettingsError([f"{origin}: {error}"]) from None
     return with_cache_dirs(settings, general, single, origin)
@@ -102,14 +102,14 @@ def parse_cache_dirs(items: Iterable[str]) -> tuple[str | None, tuple[tuple[str,
     """
     general: str | None = None
     single: dict[str, str] = {}
-    for item in filter(str.strip, items):
+    for item in items:
         name, equals, rest = item.partition("=")
         if equals and name.isidentifier():
-            single[name] = _directory(rest, os.getcwd())
+            single[name] = directory(rest, os.getcwd(), item)
         elif general is not None:
             raise ValueError(f"two directories for every component: {general} and {item}")
         else:
-            general = _directory(item, os.getcwd())
+            general = directory(item, os.getcwd())
     return general, tuple(single.items())
 
 
@@ -234,9 +234,9 @@ def _plain(path: str, model: Mapping[str, object], lines: Lines) -> Settings:
         else:
             origins[name] = origin
         if name in ("cache_dir", "opensora_source") and isinstance(value, str):
-            values[name] = _directory(value, folder)
+            values[name] = directory(value, folder)
         elif name == "cache_dirs" and isinstance(value, dict):
-            values[name] = tuple((part, _directory(directory, folder)) for part, directory in value.items())
+            values[name] = tuple((part, directory(text, folder)) for part, text in value.items())
         elif isinstance(value, dict):
             values[name] = tuple((part, tuple(codes)) for part, codes in value.items())
         else:
@@ -244,12 +244,10 @@ def _plain(path: str, model: Mapping[str, object], lines: Lines) -> Settings:
     return Settings(**values, path=path, origins=origins)  # type: ignore[arg-type]
 
 
-def _directory(text: str, base: str) -> str:
-    """Absolute and normalised, ``~`` expanded, links kept. Raises ValueError."""
-    if not text.strip():
-        raise ValueError("an empty directory")
-    if "\0" in text:
-        raise ValueError("a directory with a NUL character")
+def directory(text: str, base: str, given: str | None = None) -> str:
+    """Absolute and normalised, ``~`` expanded, links kept. Raises ValueError with what was ``given``."""
+    if not text.strip() or "\0" in text:
+        raise ValueError(f"{text if given is None else given!r} names no directory")
     return os.path.normpath(os.path.join(base, os.path.expanduser(text)))
 
 

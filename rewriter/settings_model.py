@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Annotated
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from rewriter.ignores import NEVER_IGNORED
 from rewriter.rules import all_rules
+from rewriter.settings import directory
 
 Problem = tuple[tuple[str, ...], str]  # the keys that lead to it, and what is wrong there
 
@@ -30,10 +32,7 @@ def _component(value: str) -> str:
 
 
 def _directory(value: str) -> str:
-    if not value.strip():
-        raise ValueError("an empty string names no directory")
-    if "\0" in value:
-        raise ValueError("a directory with a NUL character")
+    directory(value, os.curdir)
     return value
 
 

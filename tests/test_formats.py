@@ -16,7 +16,7 @@ from rewriter import checkout as selecting
 from rewriter import formats, plan
 from rewriter.formats import ComponentRow, Fix, Report
 from rewriter.request import Request
-from rewriter.rules import CONFIG_RULES
+from rewriter.rules import CONFIG_RULES, all_rules
 from rewriter.types import REMOVE, Finding
 
 SCHEMA = json.loads((Path(__file__).parent / "data" / "sarif-schema-2.1.0.json").read_bytes())
@@ -75,6 +75,12 @@ def test_the_same_report_gives_the_same_bytes_whatever_the_order_of_its_findings
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(ValueError, match="full, concise, json, github, sarif"):
         formats.render("xml", report())
+
+
+def test_a_finding_without_a_remedy_is_told_without_an_arrow() -> None:
+    told = "configs/a.py:2:7: OSR001 vae\n    no cache_dir\n"
+    assert formats.render("full", report(finding(remedy=""))) == told
+    assert formats.render("full", report(finding())) == told + "    -> rewrite configs/a.py --cache-dir DIR\n"
 
 
 @pytest.mark.parametrize("name", ["full", "concise", "github"])
@@ -181,6 +187,12 @@ def test_sarif_uris_are_percent_encoded_and_absolute_outside_of_the_repository()
     assert run["originalUriBaseIds"]["SRCROOT"]["uri"] == "file:///r/"
 
 
+def test_every_code_that_the_sources_name_has_a_rule() -> None:
+    sources = Path(formats.__file__).parents[1].rglob("*.py")
+    codes = {code for source in sources for code in re.findall(r"\bOSR\d{3}\b", source.read_text())}
+    assert codes == all_rules().keys()
+
+
 def test_sarif_names_the_rules_of_verify_when_it_speaks() -> None:
     run = sarif(report(finding("OSR101", path="/models/hub", line=1, column=0)))
     (result,) = run["results"]
@@ -252,6 +264,12 @@ def test_sarif_fixes_make_the_new_file_of_the_old(old: bytes, new: bytes) -> Non
     (result,) = sarif(given)["results"]
     (change,) = result["fixes"][0]["artifactChanges"]
     assert _applied(old, change["replacements"]) == new
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"vae = '\xff'\n", b"vae = 1\n"), (b"vae = 1\n", b"vae = '\xff'\n")])
+def test_sarif_has_no_fix_in_lines_that_no_viewer_can_count(old: bytes, new: bytes) -> None:
+    (result,) = sarif(report(finding(line=1), fixes=(Fix("/r/configs/a.py", old, new, (1,)),)))["results"]
+    assert "fixes" not in result
 
 
 def test_sarif_gives_each_finding_the_lines_of_its_own_component() -> None:

@@ -158,7 +158,9 @@ def test_an_unknown_key_like_no_other_lists_the_known_ones(tmp_path: Path) -> No
         ("components = ['a-b']\n", ":1: `components`: 'a-b' is not a component's name (an identifier)"),
         ("cache-dirs = '/x'\n", ":1: `cache-dirs` must be a table, not '/x'"),
         ("[cache-dirs]\nvae = '/x'\nmodel = 2\n", ":3: `cache-dirs.model` must be a string, not 2"),
-        ("cache-dir = ' '\n", ":1: `cache-dir`: an empty string names no directory"),
+        ("cache-dir = ' '\n", ":1: `cache-dir`: ' ' names no directory"),
+        ('cache-dir = "a\\u0000"\n', ":1: `cache-dir`: 'a\\x00' names no directory"),
+        ('\n"cache\\u002ddir" = 1\n', ":1: `cache-dir` must be a string, not 1"),
         ("ignore = ['osr004']\n", ":1: `ignore`: no such finding 'osr004'; did you mean `OSR004`?"),
         ("ignore = ['OSR900']\n", ":1: `ignore`: OSR900 cannot be ignored"),
         ("cache-dir = '/x'\ncache_dir = '/y'\n",
@@ -178,6 +180,15 @@ def test_a_file_that_is_not_utf8_is_told_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "opensora-rewriter.toml").write_bytes(b"# ok\n# \xff\n")
     with pytest.raises(SettingsError, match=r"opensora-rewriter.toml:2: byte 0xff is not UTF-8"):
         load(str(tmp_path), {})
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs a file that no one can read")
+@pytest.mark.parametrize("name", ["opensora-rewriter.toml", "pyproject.toml"])
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to("/proc/self/mem")
+    with pytest.raises(SettingsError) as caught:
+        load(str(tmp_path), {})
+    assert caught.value.problems == (f"{tmp_path / name}: cannot be read: Input/output error",)
 
 
 def test_a_table_that_is_none_is_told(tmp_path: Path) -> None:
@@ -212,10 +223,17 @@ def test_the_environment_takes_several_directories_separated_like_path(
     assert load(str(tmp_path), {"OPENSORA_CACHE_DIR": ""}) == Settings()
 
 
-@pytest.mark.parametrize("text", [os.pathsep.join(["/a", "/b"]), "vae="])
-def test_a_wrong_environment_is_told_by_its_name(tmp_path: Path, text: str) -> None:
-    with pytest.raises(SettingsError, match="environment OPENSORA_CACHE_DIR: "):
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (os.pathsep.join(["/a", "/b"]), "two directories for every component: /a and /b"),
+        (os.pathsep.join(["/a", "", "vae= "]), "'vae= ' names no directory"),
+    ],
+)
+def test_a_wrong_environment_is_told_by_its_name(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
         load(str(tmp_path), {"OPENSORA_CACHE_DIR": text})
+    assert str(caught.value) == f"environment OPENSORA_CACHE_DIR: {told}"
 
 
 def test_options_that_were_not_given_leave_the_file_in_force() -> None:

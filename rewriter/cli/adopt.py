@@ -38,7 +38,7 @@ def command(
     from rewriter.report import counted, printable
 
     place = os.path.abspath(os.path.expanduser(source))
-    directory = common.absolute_dir(cache_dir, cache_dir)
+    directory = common.absolute_dir(cache_dir, "--cache-dir")
     try:
         with bar("hashing", quiet=quiet) as progress:
             plan = plan_adopt(place, repo, directory, revision, mode or "auto",  # type: ignore[arg-type]

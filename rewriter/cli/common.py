@@ -12,7 +12,7 @@ import click
 
 from rewriter.frozen import Frozen, replace
 from rewriter.request import DEFAULT_COMPONENTS, Request
-from rewriter.settings import COMMAND_LINE, Settings, SettingsError, load, with_cache_dirs, with_options
+from rewriter.settings import COMMAND_LINE, Settings, SettingsError, directory, load, with_cache_dirs, with_options
 from rewriter.types import CACHE_DIR, Finding
 
 if TYPE_CHECKING:
@@ -246,22 +246,18 @@ def parse_cache_dirs(texts: tuple[str, ...]) -> tuple[str | None, tuple[tuple[st
     """Split ``--cache-dir`` values into the one for all and those for one component; paths made absolute."""
     from rewriter import settings
 
-    for text in texts:
-        name, equals, rest = text.partition("=")
-        absolute_dir(rest if equals and name.isidentifier() else text, text)
     try:
         return settings.parse_cache_dirs(texts)
     except ValueError as error:
         raise click.UsageError(f"--cache-dir: {error}") from None
 
 
-def absolute_dir(path: str, given: str) -> str:
+def absolute_dir(path: str, option: str) -> str:
     """``~`` and relative paths made absolute, normalised, links kept."""
-    if not path.strip():
-        raise click.UsageError(f"--cache-dir {given!r} names no directory")
-    if "\0" in path:
-        raise click.UsageError("--cache-dir holds a NUL character")
-    return os.path.abspath(os.path.expanduser(path))
+    try:
+        return directory(path, os.getcwd())
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}") from None
 
 
 def parse_target(text: str, option: str) -> tuple[str, str]:
@@ -288,7 +284,7 @@ def parse_set(text: str) -> tuple[str, str, object]:
 
 def _absolute_set(name: str, key: str, value: object) -> tuple[str, str, object]:
     if key == CACHE_DIR and isinstance(value, str):  # the same promise as --cache-dir: absolute when written
-        return name, key, absolute_dir(value, value)
+        return name, key, absolute_dir(value, f"--set {name}.{key}")
     return name, key, value
 
 
@@ -296,9 +292,9 @@ def warn_about(request: Request) -> None:
     """Warn at once of a cache_dir that is missing, is HF_HOME, or is a model's own folder."""
     from rewriter.cache.places import check_directory
 
-    for directory in dict.fromkeys([request.cache_dir, *(path for _, path in request.cache_dirs)]):
-        if directory is not None:
-            for finding in check_directory(directory):
+    for place in dict.fromkeys([request.cache_dir, *(path for _, path in request.cache_dirs)]):
+        if place is not None:
+            for finding in check_directory(place):
                 warn(finding.message, finding.remedy)
 
 

@@ -62,7 +62,7 @@ def command(
     request = replace(
         chosen.request(sets, unsets),
         force=force, edit_source=not no_source,
-        source_default=common.absolute_dir(source_default, source_default) if source_default is not None else None,
+        source_default=common.absolute_dir(source_default, "--source-default") if source_default is not None else None,
     )  # fmt: skip
     if not (request.keys_possible or request.sets or request.unsets):
         raise click.UsageError("nothing to do: give --cache-dir, --local-files-only, --set or --unset")

@@ -28,11 +28,10 @@ def commands(report: Report) -> Iterator[str]:
 
 
 def _properties(finding: Finding, report: Report, lines: list[str] | None) -> Iterator[tuple[str, str]]:
-    if finding.path:
-        yield "file", from_base(finding.path, report.root or report.cwd) or finding.path
-        before = before_column(lines, finding.line, finding.column)
-        yield "line", str(max(finding.line, 1))
-        yield "col", str((finding.column if before is None else len(before)) + 1)
+    yield "file", from_base(finding.path, report.root or report.cwd) or finding.path
+    before = before_column(lines, finding.line, finding.column)
+    yield "line", str(max(finding.line, 1))
+    yield "col", str((finding.column if before is None else len(before)) + 1)
     yield "title", finding.code
 
 

@@ -116,9 +116,7 @@ class _Log:
             fixes=fixes or None,
         )
 
-    def locations(self, finding: Finding) -> list[Location] | None:
-        if not finding.path:
-            return None
+    def locations(self, finding: Finding) -> list[Location]:
         if finding.path not in self.lines:
             data = self.report.texts.get(finding.path)
             self.lines[finding.path] = None if data is None else lines_of(data)
@@ -190,9 +188,7 @@ def _by_component(fix: Fix) -> Iterable[tuple[int, _Cure]]:
 
 def _rules(codes: set[str]) -> Sequence[Rule]:
     """Every rule of ``check`` and ``rewrite``, and those of ``verify`` where it was the one that spoke."""
-    rules = dict(CONFIG_RULES if codes <= CONFIG_RULES.keys() else all_rules())
-    for code in codes - rules.keys():
-        rules[code] = Rule(code, code.lower(), code, "error", code)
+    rules = CONFIG_RULES if codes <= CONFIG_RULES.keys() else all_rules()
     return [rules[code] for code in sorted(rules)]
 
 
