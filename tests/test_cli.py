@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
 Checkout = Callable[[str], Path]
 Run = Callable[..., Result]
@@ -143,6 +147,23 @@ def test_wrong_usage_exits_2_with_a_message_and_writes_nothing(
     assert contents(root) == before
 
 
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("--cache-dir", "vae= "), "--cache-dir: 'vae= ' names no directory"),
+        (("--cache-dir", "/a\0b"), "--cache-dir: '/a\\x00b' names no directory"),
+        (("--cache-dir", "/a", "--source-default", ""), "--source-default: '' names no directory"),
+        (("--set", "vae.cache_dir="), "--set vae.cache_dir: '' names no directory"),
+        (("--set", "vae.x=\0"), "--set vae.x holds a NUL character"),
+        (("--cache-dir", "/a", "--component", "a-b"), "--component 'a-b' is not an identifier"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_told_by_its_option(
+    args: tuple[str, ...], told: str, checkout: Checkout, run: Run
+) -> None:
+    assert run("rewrite", *args, cwd=checkout("v1.2")).stderr.splitlines()[-1] == f"Error: {told}"
+
+
 def test_a_relative_directory_and_a_tilde_are_made_absolute(
     checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +185,37 @@ def test_a_directory_that_cannot_be_a_cache_is_warned_of_at_once(checkout: Check
         assert "warning: " in done.stderr
         assert words in done.stderr
     assert "warning: " not in run("rewrite", "--cache-dir", home / "hub", "--no-resolve", "--check", cwd=root).stderr
+
+
+def test_quiet_tells_findings_only(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    config = root / "configs/own.py"
+    config.write_text('vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")\n')
+    found = run("check", config, "--quiet", cwd=root)
+    assert (found.exit_code, found.stderr) == (1, "")
+    assert found.stdout.splitlines()[0] == "configs/own.py:1:7: OSR001 vae"
+    assert len(found.stdout.splitlines()) == 3  # place, message, remedy
+    done = run("rewrite", config, "--cache-dir", "/", "--no-resolve", "--quiet", cwd=root)
+    assert (done.exit_code, done.output) == (0, "")
+    again = run("check", config, "--quiet", cwd=root)
+    assert (again.exit_code, again.output) == (0, "")
+
+
+def test_a_file_that_cannot_be_replaced_ends_the_run_with_nothing_written(
+    checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = checkout("v1.2")
+    before = contents(root)
+
+    def refuse(_old: str, new: str) -> None:
+        raise PermissionError(13, "Permission denied", new)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    done = run("rewrite", SAMPLE, "--cache-dir", "/", "--no-resolve", cwd=root)
+    path = root / "opensora/models/vae/vae.py"
+    told = f"error: {path}: cannot be replaced: Permission denied; nothing was written\n"
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", told)
+    assert contents(root) == before
 
 
 def test_stdin_to_stdout(checkout: Checkout, run: Run) -> None:
@@ -245,8 +297,62 @@ def test_help_has_an_example_for_every_command(run: Run) -> None:
         done = run(name, "--help")
         assert done.exit_code == 0
         assert f"opensora-rewriter {name}" in done.output.split("Examples:")[1]
+    listed = run("--help").output
+    assert all(f"  {name}  " in listed for name in COMMANDS)
     assert run("--version").output.startswith("opensora-rewriter, version ")
     assert "Did you mean 'rewrite'" in run("rewrit").output
+    assert "Commands: rewrite, check, trace," in run("zzz").output
+
+
+@pytest.mark.parametrize(
+    ("words", "begun", "offered"),
+    [
+        ([], "re", ["rewrite"]),
+        (["check"], "--must", ["--must-exist"]),
+        (["verify", "--level"], "l", ["load"]),
+        (["nonsense"], "--", ["--version", "--help"]),
+        (["nonsense"], "x", []),
+    ],
+)
+def test_a_shell_completes_commands_options_and_values(words: list[str], begun: str, offered: list[str]) -> None:
+    from click.shell_completion import ShellComplete
+
+    from rewriter.cli import main
+
+    complete = ShellComplete(main, {}, "opensora-rewriter", "_OPENSORA_REWRITER_COMPLETE")
+    assert [item.value for item in complete.get_completions(words, begun)] == offered
+
+
+def test_the_module_is_the_command_and_only_when_it_is_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["rewriter", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("rewriter", run_name="__main__")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("opensora-rewriter, version ")
+    runpy.run_module("rewriter.__main__", run_name="__mp_main__")  # as multiprocessing does where it cannot fork
+    assert capsys.readouterr().out == ""
+
+
+def test_a_program_may_collect_what_is_printed() -> None:
+    from rewriter.cli import main
+
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        main(["rules", "OSR001"], standalone_mode=False)
+    assert out.getvalue().startswith("OSR001 ")
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_no_color_takes_the_colours_away(checkout: Checkout, monkeypatch: pytest.MonkeyPatch, no_color: str) -> None:
+    from rewriter.cli import main
+
+    root = checkout("v1.1")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    words = ["rewrite", str(root), "--cache-dir", "/models/hf", "--no-resolve", "--diff"]
+    done = CliRunner().invoke(main, words, color=True)
+    assert ("\x1b[32m+" in done.output) != bool(no_color)
+    assert ("\x1b" in done.output) != bool(no_color)
 
 
 # --- check -------------------------------------------------------------------------------------
@@ -285,6 +391,8 @@ def test_a_component_that_no_config_has_is_warned_of(checkout: Checkout, run: Ru
     done = run("rewrite", "--cache-dir", "vay=/models/hf", "--no-resolve", "--check", cwd=checkout("v1.2"))
     assert "no component `vay`" in done.stderr
     assert "`vae`" in done.stderr
+    done = run("check", "--component", "zzz", cwd=checkout("v1.1"))
+    assert done.stderr == "warning: no component `zzz` in these configs\n"
 
 
 def test_a_computed_repo_id_is_set_with_a_note(checkout: Checkout, run: Run) -> None:
@@ -372,6 +480,24 @@ def test_trace_table_shows_the_way(checkout: Checkout, run: Run) -> None:
     output = run("trace", SAMPLE, cwd=checkout("v1.2")).stdout
     for words in ("OpenSoraVAE_V1_2", "AutoencoderKL.from_pretrained", "rejected", "STDiT3-XL/2"):
         assert words in output
+
+
+def test_trace_tells_what_it_could_not_read_and_what_stands_in(checkout: Checkout, run: Run, tmp_path: Path) -> None:
+    root = checkout("v1.2")
+    broken = root / "configs/broken.py"
+    broken.write_text("vae = dict(\n")
+    (root / "opensora/models/broken.py").write_text('@MODELS.register_module("x"\ndef f(:\n')
+    done = run("trace", broken, SAMPLE, "--repos", cwd=root)
+    assert done.exit_code == 1
+    assert "DeepFloyd/t5-v1_1-xxl" in done.stdout.split()
+    places = [line.split(": ")[0] for line in done.stderr.splitlines() if ": OSR900" in line]
+    assert [place.split(":")[0] for place in places] == ["configs/broken.py", "opensora/models/broken.py"]
+    lone = tmp_path / "sample.py"
+    lone.write_text('text_encoder = dict(type="t5", from_pretrained="DeepFloyd/t5-v1_1-xxl")\n')
+    told = run("trace", lone, "--repos")
+    assert told.stderr == "note: no opensora/ sources: the built-in table of v1.3's loaders stands in\n"
+    assert run("trace", lone, "--repos", "--quiet").stderr == ""
+    assert told.exit_code == 0
 
 
 def test_rules_lists_every_code_and_explains_each(run: Run) -> None:
@@ -463,6 +589,52 @@ def test_an_interpreter_that_is_no_python_ends_the_run_with_a_message(checkout: 
     assert result.exit_code == 2
     assert "could not load mmengine" in result.output
     assert contents(root) == before
+
+
+def test_an_interrupt_ends_with_2_as_1_would_say_that_something_was_found(
+    checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_args: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rewriter.checkout.select", interrupt)
+    done = run("check", cwd=checkout("v1.1"))
+    assert (done.exit_code, done.output) == (2, "error: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the output cannot be written: No space left on device"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "the output cannot be written: Disk quota exceeded"),
+        (OSError(errno.ENOSPC, "No space left on device", "/tmp/file"), None),
+        (OSError(errno.EIO, "Input/output error"), None),
+    ],
+)
+def test_an_output_that_is_full_is_told_and_no_other_error_passed_off_as_that(
+    checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch, error: OSError, told: str | None
+) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("rewriter.cli.common.echo_lines", fail)
+    done = run("check", cwd=checkout("v1.1"))
+    if told is None:
+        assert done.exception is error
+    else:
+        assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"error: {told}\n")
+
+
+def test_a_command_in_a_folder_that_is_gone_is_told_so(
+    checkout: Checkout, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, gone = checkout("v1.1"), tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    done = run("check", root)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == ("error: the current folder is gone: it was deleted or moved\n  cd to a folder that exists\n")
 
 
 def test_a_current_folder_that_is_gone_and_a_full_disk_get_a_message(checkout: Checkout, tmp_path: Path) -> None:

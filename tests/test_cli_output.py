@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,6 +133,70 @@ def test_an_ignore_comment_hides_its_finding_and_an_idle_one_is_a_finding(checko
     done = run("check", config, cwd=root)
     assert done.exit_code == 1
     assert "OSR012" in done.output
+
+
+@pytest.mark.parametrize(
+    ("written", "asked", "codes"),
+    [
+        ("", (), set()),  # whether local_files_only is wanted was not asked, so the comment may stand
+        ("", ("--local-files-only",), set()),
+        (", local_files_only=True", ("--local-files-only",), {"OSR012"}),
+    ],
+)
+def test_an_ignore_comment_is_idle_only_where_its_finding_was_looked_for(
+    checkout: Checkout, run: Run, written: str, asked: tuple[str, ...], codes: set[str]
+) -> None:
+    root = checkout("v1.1")
+    config = root / "configs/opensora/inference/own.py"
+    config.write_text(
+        f'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b", cache_dir="/"{written})'
+        "  # opensora-rewriter: ignore[OSR011]\n"
+    )
+    told = json.loads(run("check", config, *asked, "--output-format", "json", cwd=root).stdout)
+    assert {finding["code"] for finding in told["findings"]} == codes
+
+
+def test_a_report_replaces_an_older_one_whole(checkout: Checkout, run: Run, tmp_path: Path) -> None:
+    root = checkout("v1.1")
+    target = tmp_path / "report.json"
+    words = ("check", "--output-format", "json", "--output-file", target)
+    run(*words, cwd=root)
+    expected = target.read_bytes()
+    target.write_bytes(b"an older one" * 5000)
+    run(*words, cwd=root)
+    assert target.read_bytes() == expected
+    changed = target.stat().st_mtime_ns
+    run(*words, cwd=root)
+    assert target.stat().st_mtime_ns == changed
+    assert [path.name for path in tmp_path.iterdir() if path != root] == ["report.json"]
+
+
+def test_a_report_that_cannot_be_replaced_stays_as_it_is(
+    checkout: Checkout, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, target = checkout("v1.1"), tmp_path / "report.json"
+    target.write_text("an older one")
+
+    def refuse(_old: str, new: str) -> None:
+        raise PermissionError(13, "Permission denied", new)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    done = run("check", "--output-format", "json", "--output-file", target, cwd=root)
+    told = f"error: {target}: cannot be replaced: Permission denied; nothing was written\n"
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", told)
+    assert target.read_text() == "an older one"
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"), [("folder", "Is a directory"), ("nowhere/report.json", "No such file or directory")]
+)
+def test_a_report_that_cannot_be_written_is_told(
+    checkout: Checkout, run: Run, tmp_path: Path, place: str, reason: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    done = run("check", "--output-format", "json", "--output-file", tmp_path / place, cwd=checkout("v1.1"))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == f"error: {tmp_path / place} cannot be written: {reason}\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -348,6 +348,8 @@ def write_text(path: str, text: str) -> bool:
                 file.write(new)
         else:
             writer.commit((FileEdit(path, old, new),))
-    except (OSError, writer.WriteError) as error:
-        fail(f"{path} cannot be written: {error}")
+    except OSError as error:
+        fail(f"{path} cannot be written: {error.strerror or error}")
+    except writer.WriteError as error:
+        fail(str(error))
     return True

@@ -270,8 +270,8 @@ def _load_line(result: Any) -> str:
 def human(size: int) -> str:
     """Bytes in decimal units, as the Hub shows them.
 
-    >>> human(41_234_567_890)
-    '41.2 GB'
+    >>> [human(size) for size in (999, 41_234_567_890, 1_500_000_000_000)]
+    ['999 B', '41.2 GB', '1.5 TB']
     """
     number = float(size)
     for unit in ("B", "kB", "MB", "GB"):
