@@ -67,19 +67,18 @@ class Lock:
 # --- writing ------------------------------------------------------------------------------------
 
 
-def write_lock(needs: Sequence[Need], report: Report, root: str | None = None) -> str:
+def write_lock(report: Report, root: str | None = None) -> str:
     """The lock's text: the same for the same needs and weights, wherever the cache and the checkout lie.
 
     Args:
-        needs: what was inspected.
-        report: of :func:`rewriter.cache.inspect`, with ``hash="unnamed"`` or True, so that every file has a hash.
+        report: of :func:`rewriter.cache.inspect` for what the configs need; with ``hash="unnamed"`` or True every file
+            has a hash, without it those have that the cache's own layout tells.
         root: the checkout; configs are written relative to it.
 
     Raises:
         LockError: a need's weights are not whole, or two caches hold different commits of one repo.
     """
-    asked = set(needs)
-    repos = _locked(tuple(found for found in report.inspected if found.need in asked), root)
+    repos = _locked(report.inspected, root)
     blocks = [f"# Written by opensora-rewriter lock; `verify --lock` compares.\nversion = {_VERSION}\n"]
     blocks += [_repo_block(repo) for repo in repos]
     return "\n".join(blocks)
@@ -258,7 +257,6 @@ def _wrong(key: str, value: object, what: str, line: int) -> NoReturn:
 
 def compare_lock(
     lock: Lock,
-    needs: Sequence[Need],
     report: Report,
     *,
     lock_path: str = LOCK_NAME,
@@ -269,19 +267,17 @@ def compare_lock(
 
     Args:
         lock: of :func:`read_lock`.
-        needs: what the configs need now.
-        report: of :func:`rewriter.cache.inspect`, with ``known=lock.known()`` and, to compare contents, ``hash``.
+        report: of :func:`rewriter.cache.inspect` for what the configs need now, with ``known=lock.known()`` and, to
+            compare contents, ``hash``.
         lock_path: for the findings.
         root: the checkout, as for :func:`write_lock`.
         partial: only some of the project's configs were read, so what they do not need is no finding.
 
     Weights that the report has findings of are not judged again.
     """
-    asked = set(needs)
     now: dict[tuple[str, str], list[Inspected]] = {}
     for found in report.inspected:
-        if found.need in asked:
-            now.setdefault(_key(found.need), []).append(found)
+        now.setdefault(_key(found.need), []).append(found)
     compare = _Compare(lock_path, root, partial)
     locked = {(repo.repo_id, repo.revision): repo for repo in lock.repos}
     findings = [finding for key, repo in locked.items() for finding in compare.repo(repo, now.get(key, []))]

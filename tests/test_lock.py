@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -60,12 +61,12 @@ def needs(cache: Path) -> list[Need]:
 
 def lock_text(cache: Path) -> str:
     wanted = needs(cache)
-    return write_lock(wanted, inspect(wanted, hash="unnamed"), root="/project")
+    return write_lock(inspect(wanted, hash="unnamed"), root="/project")
 
 
 def changed(lock: Lock, wanted: list[Need], partial: bool = False) -> list[Finding]:
     report = inspect(wanted, hash=True, known=lock.known())
-    return compare_lock(lock, wanted, report, root="/project", partial=partial)
+    return compare_lock(lock, report, root="/project", partial=partial)
 
 
 def only(findings: list[Finding]) -> Finding:
@@ -88,14 +89,18 @@ def test_a_lock_is_the_same_for_any_order_and_place(cache: Path, tmp_path: Path)
     moved = tmp_path / "elsewhere"
     shutil.copytree(cache, moved, symlinks=True)
     wanted = needs(moved)[::-1]
-    assert write_lock(wanted, inspect(wanted), root="/project") == lock_text(cache)
+    assert write_lock(inspect(wanted), root="/project") == lock_text(cache)
 
 
-def test_a_lock_of_a_cache_without_symlinks_has_hashes_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hash", ["unnamed", False])
+def test_a_lock_of_a_cache_without_symlinks_has_hashes_where_the_files_were_hashed(
+    tmp_path: Path, hash: Literal["unnamed", False]
+) -> None:
     add(tmp_path / "hub", T5, T5_FILES, links=False)
     wanted = needs(tmp_path / "hub")[:1]
-    text = write_lock(wanted, inspect(wanted, hash="unnamed"))
-    assert all(file.hash for file in read_lock(text).repos[0].files)
+    text = write_lock(inspect(wanted, hash=hash), root="/project")
+    assert [bool(file.hash) for file in read_lock(text).repos[0].files] == [bool(hash)] * 2
+    assert changed(read_lock(text), wanted) == []
 
 
 def test_nothing_changed_gives_no_findings(cache: Path) -> None:
@@ -108,7 +113,7 @@ def test_the_same_weights_without_symlinks_fit_the_lock(cache: Path, tmp_path: P
     add(tmp_path / "copy", VAE, VAE_FILES, links=False)
     report = inspect(needs(tmp_path / "copy"), hash=True, known=lock.known())
     assert report.findings == ()
-    assert compare_lock(lock, needs(tmp_path / "copy"), report, root="/project") == []
+    assert compare_lock(lock, report, root="/project") == []
 
 
 def test_another_commit_is_one_finding_and_its_remedy_restores_it(cache: Path) -> None:
@@ -151,7 +156,7 @@ def test_a_repo_that_no_config_needs_any_more_is_a_warning(cache: Path) -> None:
 
 def test_a_config_that_newly_needs_a_repo_is_told_with_its_place(cache: Path) -> None:
     wanted = needs(cache)[:1]
-    lock = read_lock(write_lock(wanted, inspect(wanted), root="/project"))
+    lock = read_lock(write_lock(inspect(wanted), root="/project"))
     finding = only(changed(lock, needs(cache)))
     assert (finding.code, finding.severity, finding.path, finding.line) == (
         "OSR126",
@@ -176,7 +181,7 @@ def test_weights_that_the_cache_report_has_findings_of_are_not_judged_twice(cach
     shutil.rmtree(cache / "models--DeepFloyd--t5-v1_1-xxl")
     report = inspect(needs(cache), hash=True)
     assert [finding.code for finding in report.findings] == ["OSR107", "OSR113"]
-    assert compare_lock(lock, needs(cache), report, root="/project") == []
+    assert compare_lock(lock, report, root="/project") == []
 
 
 def test_broken_weights_cannot_be_locked(cache: Path) -> None:
@@ -189,11 +194,11 @@ def test_two_caches_with_two_commits_cannot_be_locked(cache: Path, tmp_path: Pat
     add(tmp_path / "second", T5, T5_FILES, commit=OTHER)
     wanted = [needs(cache)[0], needs(tmp_path / "second")[0]]
     with pytest.raises(LockError, match="two commits in two caches"):
-        write_lock(wanted, inspect(wanted))
+        write_lock(inspect(wanted))
 
 
 def test_nothing_needed_makes_an_empty_lock() -> None:
-    assert read_lock(write_lock([], Report())) == Lock()
+    assert read_lock(write_lock(Report())) == Lock()
 
 
 GOOD = f"""version = 1

@@ -44,7 +44,7 @@ def command(chosen: common.Chosen, lock_file: str | None) -> None:
     if any(finding.code[:4] == "OSR1" and finding.severity == "error" for finding in findings):
         common.fail("the cache does not hold everything; no lock was written", "mend what is listed, then lock again")
     try:
-        text = write_lock(wanted.needs, inspected, root)
+        text = write_lock(inspected, root)
     except LockError as error:
         common.fail(f"no lock was written: {error}")
     target = os.path.abspath(lock_file or os.path.join(root or os.getcwd(), LOCK_NAME))

@@ -130,8 +130,7 @@ class _Verify:
             from rewriter.lock import compare_lock
 
             path = os.path.abspath(lock_path)
-            self.findings += compare_lock(lock, self.wanted.needs, report, lock_path=path, root=self._root(),
-                                          partial=self._partial())  # fmt: skip
+            self.findings += compare_lock(lock, report, lock_path=path, root=self._root(), partial=self._partial())
 
     def _partial(self) -> bool:
         """Whether configs or components may have been left out that the lock knows."""
@@ -150,7 +149,7 @@ class _Verify:
 
     def load(self) -> None:
         """Level load."""
-        from rewriter.cli.progress import bar
+        from rewriter.cli.progress import counter
         from rewriter.weights import load_level, load_task
 
         roots = {component.path: component.root or "" for component in self.traced}
@@ -163,18 +162,9 @@ class _Verify:
             self.say(f"load     not tried: {repo_id}, which the cache does not hold whole")
         known = [task for task in tasks if task is not None]
         distinct = len({task.identity for task in known})
-        done = 0
-        with bar("loading", unit="checks", quiet=self.quiet) as progress:
-
-            def tick(_result: Any) -> None:
-                nonlocal done
-                done += 1
-                if progress is not None:
-                    progress(done, distinct)
-
-            report = load_level(
-                known, python=self.python, on_result=tick, use_environment_cache=self.wanted.environment is not None
-            )
+        with counter("loading", distinct, quiet=self.quiet) as tick:
+            report = load_level(known, python=self.python, on_result=lambda _result: tick(),
+                                use_environment_cache=self.wanted.environment is not None)  # fmt: skip
         self.findings += report.findings
         seen = set()
         for result in report.results:
@@ -190,9 +180,14 @@ class _Verify:
 
         tasks: dict[tuple[str, str], list[tuple[str, int]]] = {}
         for component in self.traced:
-            if component.root is not None and len(component.component.keys) == 1:
-                slot = tasks.setdefault((component.root, component.path), [])
-                slot.append((component.component.name, component.component.span.line))
+            if len(component.component.keys) > 1:
+                continue  # a part of the component around it
+            if component.root is None:
+                place = f"{shown(component.path, self.cwd)} {component.component.name}"
+                self.say(f"build    not tried: {place}, which lies in no checkout")
+                continue
+            slot = tasks.setdefault((component.root, component.path), [])
+            slot.append((component.component.name, component.component.span.line))
         made = [
             BuildTask(root, path, tuple(name for name, _ in parts), tuple(line for _, line in parts))
             for (root, path), parts in tasks.items()
