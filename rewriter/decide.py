@@ -8,7 +8,7 @@ from typing import Literal
 
 from rewriter.frozen import Frozen, replace
 from rewriter.locality import locality
-from rewriter.request import DEFAULT_COMPONENTS, Request
+from rewriter.request import Request, selecting
 from rewriter.types import (
     CACHE_DIR,
     LOCAL_FILES_ONLY,
@@ -435,8 +435,7 @@ class _Case:
         return present.value if present is not None and isinstance(present.value, str) else None
 
     def _command(self, option: str) -> str:
-        name = self.component.name
-        select = "" if name in DEFAULT_COMPONENTS else f" --component {name}"
+        select = selecting(self.component.name)
         inherited = "inherited" in self.component.ways and self.component.origin
         path = shell(str(self.component.origin)) if inherited else "{path}"  # where the dict is written
         return f"opensora-rewriter rewrite {path} {option}{select}"

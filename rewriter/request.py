@@ -8,6 +8,12 @@ from rewriter.types import CACHE_DIR, LOCAL_FILES_ONLY
 DEFAULT_COMPONENTS = ("text_encoder", "vae")
 
 
+def selecting(component: str) -> str:
+    """What has ``rewrite`` take a component (dotted) of which it would not think by itself: an option, or nothing."""
+    name = component.rpartition(".")[2]
+    return "" if name in DEFAULT_COMPONENTS else f" --component {name}"
+
+
 class Request(Frozen):
     """The question that ``check`` and ``rewrite`` put to every component.
 

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from rewriter.cache import Need, Report, check_directory, default_cache, inspect
 from rewriter.checkout import Target
+from rewriter.request import selecting
 from rewriter.tracing import ComponentTrace, Row
 from rewriter.types import CACHE_DIR, Finding, Value
 
@@ -76,7 +77,8 @@ def _no_need(row: Row, given: Value | None, instead: tuple[str, ...]) -> Finding
 
         directory = shlex.quote(row.cache_dir) if row.cache_dir is not None else "DIR"
         known = f" --set {row.component.rpartition('.')[2]}.from_pretrained={KNOWN_REPOS.get(row.type, 'ORG/NAME')}"
-        cure = "" if instead else known  # v1.0's t5 names its repo itself, once rewrite has given it a cache_dir
+        # v1.0's t5 names its repo itself, once rewrite has given it a cache_dir; --set selects its component
+        cure = selecting(row.component) if instead else known
         return Finding("OSR006", row.path, row.line, 0, row.component,
                        f"{row.call.repo_id!r} is meant as a local path, and nothing is there",
                        f"opensora-rewriter rewrite {{path}} --cache-dir {directory}{cure}")  # fmt: skip
@@ -98,7 +100,8 @@ def _never_arrives(row: Row, given: Value | None) -> tuple[list[Finding], str | 
     """
     if given is None or not isinstance(given.value, str):
         return [], row.cache_dir
-    remedy = f"opensora-rewriter rewrite {{path}} --cache-dir {shlex.quote(given.value)}"
+    select = selecting(row.component)
+    remedy = f"opensora-rewriter rewrite {{path}} --cache-dir {shlex.quote(given.value)}{select}"
     state = dict(row.keys)[CACHE_DIR]
     if state == "rejected":
         message = f"the loader of `{row.type}` rejects cache_dir: building raises a TypeError"

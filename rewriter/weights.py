@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rewriter import interpreters
+from rewriter.request import selecting
 from rewriter.types import Finding, HubCall
 from rewriter.weights_rules import EXPLANATIONS
 
@@ -394,7 +395,7 @@ def _build_result(task: BuildTask, part: int, told: _Told, python: str, default:
         code, cause, remedy = ("OSR313", "", "") if answer["stage"] == "config" else (code or "OSR301", cause, remedy)
     if code == "OSR304" and not reached:
         cause = f"{answer['repo'] or 'the repo'} was looked for in the default cache: no cache_dir reaches this call"
-        remedy = f"opensora-rewriter rewrite --cache-dir DIR {_quoted(task.config)}"
+        remedy = f"opensora-rewriter rewrite --cache-dir DIR{selecting(component)} {_quoted(task.config)}"
     first, place = _first(answer), f" [{answer['where']}]" if answer["where"] else ""
     verb = "loading the config" if answer["stage"] == "config" else f"building {component}"
     message = f"{verb}: {cause} ({first}){place}" if cause else f"{verb}: {first}{place}"
@@ -430,6 +431,7 @@ def explain(told: dict[str, Any], level: Literal["load", "build"], words: dict[s
         "known": "ORG/NAME",
     }
     known_words |= {key: value for key, value in (words | quoted).items() if value}
+    known_words["select"] = selecting(words["component"]) if words["component"] else ""
     if told["repo"]:
         known_words["repo"] = told["repo"]
     for known in EXPLANATIONS:

@@ -165,7 +165,8 @@ class Explanation:
 
     ``pattern`` is searched in "Type: message (source line)". ``build``/``load``: the code at either level ("" where
     that level cannot meet it). ``cause`` and ``remedy`` are templates of {repo}, {cache}, {config},
-    {component}, {python}, {keyword} and {known} (the repo id that belongs to the type).
+    {component}, {python}, {keyword}, {known} (the repo id that belongs to the type) and {select} (what makes
+    ``rewrite`` take the component).
     """
 
     pattern: re.Pattern[str]
@@ -186,11 +187,11 @@ _GET = "fetch it where there is a network: hf download {repo} --cache-dir {cache
 EXPLANATIONS: tuple[Explanation, ...] = (
     _explain(
         r"unexpected keyword argument '(?P<keyword>cache_dir)'", "OSR302", "OSR204",
-        "the loader has no parameter {keyword}", "opensora-rewriter rewrite --cache-dir DIR {config}",
+        "the loader has no parameter {keyword}", "opensora-rewriter rewrite --cache-dir DIR{select} {config}",
     ),
     _explain(
         r"unexpected keyword argument '(?P<keyword>local_files_only)'", "OSR302", "OSR204",
-        "the loader has no parameter {keyword}", "opensora-rewriter rewrite --local-files-only {config}",
+        "the loader has no parameter {keyword}", "opensora-rewriter rewrite --local-files-only{select} {config}",
     ),
     _explain(
         r"AssertionError.*(available_models|from_pretrained (in|==))", "OSR303", "",

@@ -580,6 +580,8 @@ def test_the_remedy_of_a_rejected_keyword_asks_rewrite_for_that_keyword(keyword:
     told = {"chain": [{"type": "TypeError", "bases": ["TypeError"], "message": message}], "text": "", "repo": ""}
     words = {"repo": "", "cache": "", "config": "c.py", "component": "vae", "python": "python"}
     assert explain(told, "build", words)[::2] == ("OSR302", f"opensora-rewriter rewrite {options} c.py")
+    named = words | {"component": "stages.model"}
+    assert explain(told, "build", named)[2] == f"opensora-rewriter rewrite {options} --component model c.py"
 
 
 def test_the_cause_below_a_wrapping_exception_is_found() -> None:
