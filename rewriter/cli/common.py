@@ -324,7 +324,7 @@ def read_lock(path: str) -> Lock:
         fail(f"{path} is not UTF-8: {error}", "opensora-rewriter lock writes a new one")
     except LockError as error:
         line = f":{error.line}" if error.line else ""
-        fail(f"{path}{line}: {error}", "opensora-rewriter lock writes a new one")
+        fail(f"{path}{line}: {error.message}", "opensora-rewriter lock writes a new one")
 
 
 def write_text(path: str, text: str) -> bool:
