@@ -529,11 +529,9 @@ def _drive(
         if not left:
             break
         # A child that died before its first task would die again: all that is left shares its fate.
-        lost = [child.current] if child.current in left else list(left)
-        for number in lost:
-            if number is not None:
-                del left[number]
-                hear(number, _fate(child, python, timeout))
+        for number in [number for number in left if child.current not in left or number == child.current]:
+            del left[number]
+            hear(number, _fate(child, python, timeout))
     return versions
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from answering import interpreter, well
 from caches import COMMIT, OTHER, SHARDS, T5, make_repo, safetensors, t5_files
 from click.testing import Result
 
@@ -196,38 +197,6 @@ def test_level_resolve_loads_the_configs_and_looks_at_the_directories(
 
 
 # --- verify: an interpreter that answers ---------------------------------------------------------
-
-ANSWERS = """\
-#!{python}
-import json, os, sys
-job = json.loads(sys.stdin.read())
-def send(**message):
-    os.write(job["fd"], json.dumps(dict(message, nonce=job["nonce"])).encode() + b"\\n")
-send(event="ready", versions={{}})
-for number, task in job["tasks"]:
-    send(event="start", task=number)
-    {answer}
-send(event="end")
-"""
-# What both levels' probes answer where all is well.
-WELL = {
-    "event": "result", "status": "ok", "problems": [], "checked": ["all"], "notes": [], "deferred": "", "elements": 0,
-    "files": 2, "bytes": 9, "parameters": 12345, "seconds": 0.26, "peak_rss": 0, "same_as": "",
-}  # fmt: skip
-
-
-def interpreter(folder: Path, answer: str) -> str:
-    """A program that ``verify`` takes for the Open-Sora environment's Python: it runs ``answer`` for every task."""
-    program = folder / "python"
-    program.write_text(ANSWERS.format(python=sys.executable, answer=answer))
-    program.chmod(0o755)
-    return str(program)
-
-
-def well(**more: str) -> str:
-    """An answer: all is well, but for keys whose values are expressions of ``task``."""
-    given = "".join(f", {key}={value}" for key, value in more.items())
-    return f"send(**dict({WELL!r}, task=number{given}))"
 
 
 def lines_of(done: Result, level: str) -> list[str]:

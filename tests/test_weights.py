@@ -10,6 +10,7 @@ import shutil
 import struct
 import sys
 import textwrap
+import time
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,12 +18,14 @@ from typing import Any
 
 import pytest
 import weights as tiny
+from answering import interpreter, well
 
 from rewriter.types import Finding, HubCall
 from rewriter.weights import (
     BuildReport,
     BuildTask,
     LoadReport,
+    LoadResult,
     LoadTask,
     build_level,
     explain,
@@ -32,6 +35,8 @@ from rewriter.weights import (
     probe_environment,
 )
 from rewriter.weights_rules import EXPLANATIONS, WEIGHTS_RULES
+
+posix = pytest.mark.skipif(os.name == "nt", reason="an interpreter that is a shell script")
 
 HERE = Path(__file__).resolve().parent
 PROBES = HERE.parent / "rewriter" / "probes"
@@ -324,6 +329,12 @@ needs_mmengine = pytest.mark.skipif(importlib.util.find_spec("mmengine") is None
         ("import sys; sys.exit('bye')", "OSR301", "SystemExit: bye"),
         ("import os; print('almost'); os.kill(os.getpid(), 9)", "OSR311", "its last words: almost"),
         ("import os; os.abort()", "OSR312", "SIGABRT"),
+        pytest.param(
+            "import os, signal; os.kill(os.getpid(), signal.SIGRTMIN + 5)",
+            "OSR312",
+            "crashed (signal ",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="a signal without a name"),
+        ),
         ("raise MemoryError", "OSR311", "not enough memory"),
         ("raise RuntimeError('odd')", "OSR301", "RuntimeError: odd"),
         ("(lambda: None)(cache_dir='/x')", "OSR302", "no parameter cache_dir"),
@@ -405,6 +416,69 @@ def test_the_environments_cache_is_lent_without_being_written_to(tmp_path: Path)
     (lent / "version.txt").write_text("1")  # as transformers 4 does
     assert (lent / "models--org--name" / "refs" / "main").read_text() == "0" * 40
     assert [path.name for path in (tmp_path / "hub").iterdir()] == ["models--org--name"]
+
+
+@pytest.mark.parametrize("cache", [None, "nowhere"])
+def test_an_environment_without_a_cache_lends_an_empty_one(tmp_path: Path, cache: str | None) -> None:
+    environment = probe_environment(str(tmp_path / "scratch"), None if cache is None else str(tmp_path / cache))
+    assert list(Path(environment["HF_HUB_CACHE"]).iterdir()) == []
+
+
+# --- what children do that are no probes of ours ---------------------------------------------------
+
+
+def encoders(count: int, path: str = "a.py") -> list[LoadTask]:
+    return [of(f"org/name{number}", None, "T5EncoderModel", path=path) for number in range(count)]
+
+
+def test_nothing_to_check_and_nothing_to_build_start_no_interpreter() -> None:
+    assert load_level([], python="/absent").results == ()
+    assert build_level([], python="/absent").results == ()
+
+
+@posix
+def test_a_failed_check_says_in_how_many_more_places_it_is_needed(tmp_path: Path) -> None:
+    tasks = [*encoders(2, "a.py"), *encoders(1, "b.py")]
+    report = load_level(tasks, python=str(tmp_path / "absent"))
+    assert [finding.message.partition("(needed")[2] for finding in report.findings] == [" in 1 more place)", ""]
+    report = load_level([*tasks, *encoders(1, "c.py")], python=str(tmp_path / "absent"))
+    assert report.findings[0].message.endswith(" (needed in 2 more places)")
+
+
+@posix
+def test_the_first_answer_to_a_check_counts(tmp_path: Path) -> None:
+    python = interpreter(tmp_path, f"{well(checked=['first'])}; {well(checked=['second'])}")
+    heard: list[LoadResult] = []
+    report = load_level(encoders(2), python=python, on_result=heard.append)
+    assert [result.checked for result in report.results] == [("first",), ("first",)]
+    assert [result.task.repo_id for result in heard] == ["org/name0", "org/name1"]
+
+
+@posix
+@pytest.mark.parametrize(
+    ("script", "count"),
+    [
+        ("exit 3", 1),
+        ("exec 0<&-; exit 3", 2000),  # more than a pipe holds, to one that does not listen
+        ("sleep 60 & exit 3", 1),  # its own child holds the pipe that answers come through
+    ],
+    ids=["at once", "deaf", "survived by its own child"],
+)
+def test_an_interpreter_that_ends_before_it_answers_is_told_for_every_check(
+    tmp_path: Path, script: str, count: int
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\necho goodbye\n{script}\n")
+    program.chmod(0o755)
+    began = time.monotonic()
+    report = load_level(encoders(count), python=str(program))
+    assert time.monotonic() - began < 30
+    assert codes(report.findings) == ["OSR211"] * count
+    assert report.findings[-1].message == (
+        f"checking org/name{count - 1}: the child process ended with status 3 before it answered; "
+        "its last words: goodbye"
+    )
+    assert report.findings[-1].remedy == f"look whether {program} runs Open-Sora at all"
 
 
 @needs_mmengine
