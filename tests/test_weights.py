@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import weights as tiny
 from answering import interpreter, well
+from caches import make_repo
 
 from rewriter.types import Finding, HubCall
 from rewriter.weights import (
@@ -48,6 +49,8 @@ def codes(findings: Sequence[Finding]) -> list[str]:
 
 # --- level load: an intact cache -------------------------------------------------------------------
 
+SCHEDULER = "example-org/scheduler"
+
 
 def of(
     repo_id: str, cache_dir: Path | str | None, class_name: str, library: str = "transformers", **more: Any
@@ -58,7 +61,9 @@ def of(
 
 
 @pytest.fixture(scope="module")
-def intact(hub_cache: Path) -> LoadReport:
+def intact(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> LoadReport:
+    others = tmp_path_factory.mktemp("others")
+    make_repo(others, SCHEDULER, {"scheduler_config.json": b'{"_class_name": "DDPMScheduler"}'})
     v1_2 = {"library": "opensora", "root": str(tiny.FIXTURES / "v1.2")}
     v1_3 = {"library": "opensora", "root": str(tiny.FIXTURES / "v1.3")}
     return load_level(
@@ -76,6 +81,8 @@ def intact(hub_cache: Path) -> LoadReport:
             of(tiny.T5, hub_cache, "T5EncoderModel", path="another.py"),
             of(tiny.T5, hub_cache, "", "huggingface_hub", kind="hf_hub_download", filename="spiece.model"),
             of(tiny.T5, hub_cache, "", "huggingface_hub", kind="snapshot_download"),
+            of(tiny.T5, hub_cache, "AutoConfig"),
+            of(SCHEDULER, others, "DDPMScheduler", "diffusers"),
         ],
         python=sys.executable,
     )
@@ -99,6 +106,12 @@ def test_the_vision_half_of_a_clip_is_a_note_and_no_finding(intact: LoadReport) 
     (clip,) = [result for result in intact.results if result.task.class_name == "CLIPTextModel"]
     assert clip.findings == ()
     assert "vision_model" in clip.notes[0]
+
+
+@pytest.mark.torch
+def test_what_has_no_weights_is_loaded(intact: LoadReport) -> None:
+    told = {result.task.class_name: result.checked for result in intact.results}
+    assert (told["AutoConfig"], told["DDPMScheduler"]) == (("AutoConfig loads",), ("DDPMScheduler loads",))
 
 
 @pytest.mark.torch
@@ -186,6 +199,10 @@ def damaged(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     evil(t5("evil"), base / "evil-was-run")
     evil(t5("evil, old format"), base / "evil-was-run", zipped=False)
     (prepare("tokenizer", tiny.CLIP, "CLIPTokenizer") / "vocab.json").unlink()
+    snapshot = prepare("no words", tiny.CLIP, "CLIPTokenizer")
+    replace(snapshot / "vocab.json", b'{"<|startoftext|>": 0, "<|endoftext|>": 1}')
+    replace(snapshot / "merges.txt", b"#version: 0.2\n")
+    pickled(t5("a list"), [1, 2, 3])
     prepare("another model", tiny.CLIP, "T5EncoderModel")
     bench = load_benchmark()
     big = bench.make(base / "big", 20, "safetensors", 4)
@@ -213,9 +230,13 @@ def rename_attention(tensors: dict[str, Any]) -> None:
 
 
 def evil(path: Path, marker: Path, zipped: bool = True) -> None:
+    pickled(path, {"shared.weight": Evil(marker)}, zipped)
+
+
+def pickled(path: Path, content: object, zipped: bool = True) -> None:
     import pickle
 
-    payload = pickle.dumps({"shared.weight": Evil(marker)}, protocol=2 if zipped else 4)
+    payload = pickle.dumps(content, protocol=2 if zipped else 4)
     path.unlink()
     if zipped:
         with zipfile.ZipFile(path, "w") as archive:
@@ -253,6 +274,8 @@ def load_benchmark() -> Any:
         ("evil", "OSR206", "would run code: posix.mkdir"),
         ("evil, old format", "OSR206", "would run code: posix.mkdir"),
         ("tokenizer", "OSR203", "tokenizer"),
+        ("no words", "OSR203", "nothing but special and unknown tokens"),
+        ("a list", "OSR205", "pytorch_model-00001-of-00002.bin holds a list, not a state dict"),
         ("absent", "OSR202", "example-org/absent"),
         ("no class", "OSR213", "has no class T6EncoderModel"),
     ],
@@ -300,6 +323,43 @@ def test_twenty_gigabytes_are_checked_in_less_than_two_of_memory(damaged: dict[s
     assert 0 < result.peak_rss < 2e9
 
 
+CHECKOUT = """
+import transformers
+
+class Config(transformers.PretrainedConfig):
+    model_type = "own"
+
+class Needy:
+    config_class = Config
+    def __init__(self, config): raise RuntimeError("needs a kernel")
+
+class Old:
+    config_class = Config
+    def __init__(self, config): raise AttributeError("'Old' object has no attribute 'all_tied_weights_keys'")
+
+MODELS = {"Needy": Needy, "Old": Old}
+"""
+
+
+@pytest.mark.torch
+def test_a_class_of_the_checkout_that_cannot_be_made_is_explained_or_left_to_level_build(tmp_path: Path) -> None:
+    root = tmp_path / "checkout"
+    (root / "opensora").mkdir(parents=True)
+    (root / "opensora" / "__init__.py").write_text("")
+    (root / "opensora" / "registry.py").write_text(CHECKOUT)
+    make_repo(tmp_path / "hub", "org/own", {"config.json": b'{"model_type": "own"}'})
+    own = {"library": "opensora", "root": str(root)}
+    tasks = [of("org/own", tmp_path / "hub", name, type_name=name, **own) for name in ("Needy", "Old", "Gone")]
+    tasks.append(of("org/absent", tmp_path / "hub", "Needy", type_name="Needy", **own))
+    results = load_level(tasks, python=sys.executable).results
+    assert [result.status for result in results] == ["skipped", "failed", "skipped", "failed"]
+    assert [codes(result.findings) for result in results] == [["OSR212"], ["OSR213"], ["OSR212"], ["OSR202"]]
+    needy, old, _gone, absent = (result.findings[0].message for result in results)
+    assert needy == "org/own (Needy) is left to level build: RuntimeError: needs a kernel"
+    assert old == "org/own (Old), model: transformers 5 cannot build this class of Open-Sora v1.2 or v1.3"
+    assert absent.startswith("org/absent (Needy), config: org/absent is not complete in ")
+
+
 # --- level build: checkouts that need no torch -----------------------------------------------------
 
 REGISTRY = """
@@ -342,6 +402,7 @@ needs_mmengine = pytest.mark.skipif(importlib.util.find_spec("mmengine") is None
         ("import colossalai_absent", "OSR307", "has no colossalai_absent"),
         ("import socket; socket.create_connection(('127.0.0.1', 9))", "OSR304", "the network is blocked"),
         ("import socket; socket.socket().connect(('127.0.0.1', 9))", "OSR304", "the network is blocked"),
+        ("import socket; socket.socket(socket.AF_UNIX).connect('/nowhere')", "OSR301", "FileNotFoundError"),
     ],
 )
 def test_whatever_the_checkout_does_becomes_one_finding(tmp_path: Path, body: str, code: str, words: str) -> None:

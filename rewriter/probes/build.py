@@ -56,8 +56,6 @@ def build(root: str, config: str, component: str, built: dict[str, dict[str, Any
             built[key] = {"status": "ok", "parameters": parameters, "same_as": config}
             return dict(built[key], same_as="")
         return built[key]
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # noqa: BLE001 - others' code: sys.exit and worse
         return dict(channel.describe(error, root), status="failed", stage=stage, loader=loader)
 

@@ -72,7 +72,7 @@ def peak_rss() -> int:
     """The most memory that this process has held so far, in bytes (0 where nobody tells)."""
     try:
         import resource
-    except ImportError:
+    except ImportError:  # pragma: no cover - Windows
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
