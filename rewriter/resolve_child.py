@@ -217,7 +217,7 @@ def main() -> None:
     request = channel.receive()
     if request is None:
         return
-    if hasattr(signal, "alarm"):
+    if hasattr(signal, "alarm"):  # pragma: no branch - Windows has none
         signal.alarm(int(request["seconds"]) + 5)  # also where the parent was killed and nobody is left to end us
     shared = {path: data.encode("latin-1") for path, data in request["overlay"].items()}
     for job in request["jobs"]:
@@ -230,16 +230,9 @@ def main() -> None:
             answer = load(Config, overlay, job, files)
         except Exception as error:  # noqa: BLE001 - a folder that is gone, a patched os.environ
             answer = {"error": type(error).__name__ + ": " + str(error), "line": None}
+        if len(json.dumps(answer)) > ANSWER_LIMIT:
+            answer = {"error": "the config resolves to more than 64 MB", "line": None}
         answer["index"] = job["index"]
-        try:
-            text = json.dumps(answer)
-        except ValueError as error:
-            text, answer = (
-                "",
-                {"index": job["index"], "error": "the config cannot be compared: " + str(error), "line": None},
-            )
-        if len(text) > ANSWER_LIMIT:
-            answer = {"index": job["index"], "error": "the config resolves to more than 64 MB", "line": None}
         channel.send(answer)
     channel.send({"end": True})
 

@@ -6,8 +6,12 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +45,40 @@ def _nothing_remembered() -> None:
     configs._readings.clear()
     statements._kept.__init__()  # type: ignore[misc]
     edits._EDITED.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _children_are_measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """With ``--cov``, the scripts that run in another interpreter are measured too, by a variable that only they get.
+
+    (A variable of the whole environment would reach every process, and some tests tell what a process imports.)
+    """
+    coverage = sys.modules.get("coverage")
+    running = coverage.Coverage.current() if coverage is not None else None
+    if running is None:
+        yield
+        return
+    from rewriter import interpreters, resolve, weights
+
+    settings = tmp_path_factory.mktemp("coverage") / "rc"
+    settings.write_text(
+        f"[run]\nbranch = True\nparallel = True\npatch = _exit\nsource = {Path(resolve.__file__).parent}\n"
+        f"data_file = {os.path.abspath(running.get_option('run:data_file'))}\n"
+    )
+    variable = {"COVERAGE_PROCESS_START": str(settings)}
+    environment, kill = weights.probe_environment, resolve.Child.kill
+
+    def kill_later(child: resolve.Child) -> None:
+        with suppress(OSError, subprocess.TimeoutExpired):
+            child._stdin.close()
+            child._process.wait(2.0)  # it writes what was measured when it ends by itself
+        kill(child)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpreters, "_ADDED", interpreters._ADDED | variable)
+        patch.setattr(weights, "probe_environment", lambda *args: environment(*args) | variable)
+        patch.setattr(resolve.Child, "kill", kill_later)
+        yield
 
 
 @pytest.fixture

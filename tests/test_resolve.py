@@ -180,6 +180,24 @@ def test_bytes_that_are_not_utf8_are_one_configs_error(tmp_path: Path) -> None:
 
 
 @posix
+def test_a_checkout_that_is_gone_is_its_configs_error(tmp_path: Path) -> None:
+    path, gone = put(tmp_path, "configs/a.py", "x = 1\n"), tmp_path / "gone"
+    first, second = resolve(OURS, [Job(path, str(gone)), Job(path, str(tmp_path))])
+    assert first == Resolved(False, error=f"FileNotFoundError: [Errno 2] No such file or directory: '{gone}'")
+    assert second == Resolved(True, {"x": 1})
+
+
+def test_a_config_too_large_to_compare_is_told_and_one_too_deep_is_cut(tmp_path: Path) -> None:
+    large, deep = load(tmp_path, "x = 'a' * (65 << 20)\n", "x = 1\nfor _ in range(150):\n    x = [x]\n")
+    assert large == Resolved(False, error="the config resolves to more than 64 MB")
+    value, depth = deep.value, 0
+    assert isinstance(value, dict)
+    value = value["x"]
+    while isinstance(value, list):
+        (value,), depth = value, depth + 1
+    assert (value, depth) == ({"$deep": "list"}, 100)
+
+
 def test_a_config_that_kills_the_process_costs_itself_only(tmp_path: Path) -> None:
     answers = load(
         tmp_path, "x = 0\n", "import os\nos._exit(7)\n", "x = 2\n", "import os\nos.kill(os.getpid(), 9)\n", "x = 4\n"
