@@ -482,6 +482,18 @@ def test_trace_table_shows_the_way(checkout: Checkout, run: Run) -> None:
         assert words in output
 
 
+def test_trace_passes_over_what_is_built_by_no_loader(run: Run, tmp_path: Path) -> None:
+    lone = tmp_path / "sample.py"
+    lone.write_text(
+        'vae = dict(type="VideoAutoencoderKL", from_pretrained="org/replaced")\n'
+        'vae = dict(type="VideoAutoencoderKL", from_pretrained="./absent")\nmodel = dict(depth=3)\n'
+    )
+    told = json.loads(run("trace", lone, "--output-format", "json").stdout)
+    assert [(one["component"], one["line"]) for one in told["components"]] == [("vae", 2)]
+    assert [call["place"] for call in told["components"][0]["calls"]] == ["missing"]
+    assert run("trace", lone, "--repos", "--quiet").output == ""
+
+
 def test_trace_tells_what_it_could_not_read_and_what_stands_in(checkout: Checkout, run: Run, tmp_path: Path) -> None:
     root = checkout("v1.2")
     broken = root / "configs/broken.py"

@@ -162,9 +162,7 @@ class Chosen(Frozen):
         return [*kept, *idle] if unused else kept
 
     def emit(self, report: Report) -> bool:
-        """Write or print the report where a format or a file is asked for; False: the usual text is to be shown."""
-        if self.output_format == "full" and self.output_file is None:
-            return False
+        """Print the report, or write it to the file that is asked for; False: the usual text is to be shown beside."""
         from rewriter import formats
 
         text = formats.render(self.output_format, report)
