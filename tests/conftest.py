@@ -21,6 +21,8 @@ import weights
 if TYPE_CHECKING:
     from click.testing import Result
 
+pytest.register_assert_rewrite("executing")
+
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 NEEDED_TO_LOAD = ("torch", "transformers", "diffusers", "safetensors", "sentencepiece", "mmengine")
 

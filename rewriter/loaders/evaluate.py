@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from rewriter.frozen import Frozen
 from rewriter.loaders import library
+from rewriter.loaders.state import LEFT, MAYBE, MISSING, NEXT, RAISED, Exits, State, Way, goes_on
 from rewriter.loaders.unit import FunctionNode, Unit, bound, imported
 from rewriter.loaders.values import (
     NONE,
     TRACKED,
+    Cells,
     Choice,
     Class,
     Const,
@@ -24,10 +26,12 @@ from rewriter.loaders.values import (
     Lazy,
     Method,
     Module,
+    Partial,
     Sequence,
     Super,
     Unknown,
     Val,
+    elements,
     from_literal,
     join,
     key_of,
@@ -43,9 +47,6 @@ if TYPE_CHECKING:
 MAX_DEPTH = 40
 MAX_STEPS = 50_000
 MAX_LOOP = 16
-
-NEXT, MAYBE, RETURN, RAISE, LEAVE = range(5)
-"""How a statement ends: it goes on; some path returned; every path returned, raised, or left the loop."""
 
 Place = tuple[str, int, int, int, int]
 """Path, and where a node starts and ends."""
@@ -85,7 +86,8 @@ class Frame:
     """One activation of a function (or the top level of a module: ``node`` None)."""
 
     __slots__ = (
-        "captured", "cls", "env", "first", "given", "link", "node", "outer", "registered", "returned", "unit", "value"
+        "breaks", "captured", "cls", "continues", "env", "forks", "generates", "given", "link", "node", "outer",
+        "registered", "returned", "returns", "shared", "unit", "value",
     )  # fmt: skip
 
     def __init__(self, unit: Unit, node: FunctionNode | None, outer: Frame | None, cls: Class | None) -> None:
@@ -93,10 +95,13 @@ class Frame:
         self.node = node
         self.outer = outer
         self.cls = cls
-        self.env: dict[Any, Val] = {}
+        self.env = Cells()
+        self.shared: dict[str, Cells] = {}  # of ``global`` and ``nonlocal``: where a name stands
         self.link: Link | None = None
         self.returned: list[Val] = []
-        self.first: Val | None = None
+        self.returns = self.breaks = self.continues = Exits(0)
+        self.forks = 0  # how many were being gone when it was entered
+        self.generates = False
         self.captured: str | None = None  # the name of **kwargs
         self.value: Function | None = None
         self.given: dict[str, Val] = {}  # parameters that the call feeds
@@ -132,9 +137,19 @@ class Arguments:
         self.keywords = keywords
         self.is_open = is_open
 
+    def values(self) -> list[Val]:
+        """Every one of them."""
+        return [*self.positional, *self.keywords.values()]
 
-_MISSING = Unknown("<missing>")
-_Write = tuple[dict[Any, Val], Any, Val]
+    def kept(self) -> Arguments:
+        """The same with each list as it is now, for a call that is put off."""
+        if not any(type(value) is Sequence for value in self.values()):
+            return self
+        named = {name: _kept(value) for name, value in self.keywords.items()}
+        return Arguments([_kept(value) for value in self.positional], named, self.is_open)
+
+
+_Made = list[tuple[Val, Val]]  # keys and elements of a comprehension
 
 
 class _TooMuchError(Exception):
@@ -159,13 +174,12 @@ class Evaluation:
         self._modules: dict[tuple[str, str], Val] = {}
         self._frames: dict[str, Frame] = {}
         self._stack: list[tuple[Frame, int]] = []  # frame, line of the call that leads on
-        self._journal: list[_Write] = []
-        self._doubt = 0
-        self._caught = 0
+        self.state = State()
         self._via: tuple[str, ...] = ()
         self._built = False
         self._given: dict[str, Val] = {}
         self._left_out: dict[str, Given] = {}  # defaults of the registered function
+        self._attributes: dict[ast.ClassDef, Cells] = {}  # of classes: what is set while the loader runs
         self._steps = 0
         self._tracks = True  # False: no value of this evaluation is that of a tracked keyword
 
@@ -237,17 +251,18 @@ class Evaluation:
                 f"the definition of {registration.definition} could not be read in {self._short(registration.path)}"
             )
             return Unknown()
-        if link is not None and not self.sources.leads_on(value.unit, value.node.name):
-            self._check(value, arguments)
-            return Unknown()
-        return self._enter_build(value, arguments, link)
+        if link is None:
+            return self._enter_build(value, arguments, link)
+        return self._now_or_later(value, arguments, lambda told, later: self._enter_build(value, told, link, later))
 
-    def _enter_build(self, value: Class | Function, arguments: Arguments, link: Link | None) -> Val:
+    def _enter_build(
+        self, value: Class | Function, arguments: Arguments, link: Link | None, tolerant: bool = False
+    ) -> Val:
         self._built = True
         try:
             if isinstance(value, Function):
-                return self._enter(value, arguments, link)
-            return self._instantiate(value, arguments, link)
+                return self._enter(value, arguments, link, tolerant)
+            return self._instantiate(value, arguments, link, tolerant)
         finally:
             self._built = False
 
@@ -276,6 +291,9 @@ class Evaluation:
 
     def resolve(self, unit: Unit, name: str) -> Val:
         """The value of a top-level name of a file."""
+        top = self._frames.get(unit.path)
+        if top is not None and name in top.env:
+            return top.env[name]
         place = (unit.path, name)
         known = self.sources.resolved.get(place) or self._modules.get(place)
         if known is not None:
@@ -334,6 +352,8 @@ class Evaluation:
         return Module(inner) if inner else External(f"{module}.{name}")
 
     def _name(self, name: str, frame: Frame) -> Val:
+        if name in frame.shared:
+            return frame.shared[name][name] if name in frame.shared[name] else self.resolve(frame.unit, name)
         scope: Frame | None = frame
         while scope is not None:
             if name in scope.env:
@@ -354,8 +374,9 @@ class Evaluation:
         """The class and its bases in the checkout, nearest first."""
         found = [cls]
         for base in self._bases(cls):
-            if isinstance(base, Class):
-                found += [each for each in self._lineage(base) if each not in found] if base is not cls else []
+            if isinstance(base, Class) and base is not cls:
+                behind = self._lineage(base)
+                found = [each for each in found if each not in behind] + behind  # a common base stands last
         return found
 
     def outside(self, cls: Class) -> list[str]:
@@ -378,6 +399,8 @@ class Evaluation:
         if after is not None:
             lineage = lineage[lineage.index(after) + 1 :] if after in lineage else []
         for owner in lineage:
+            if owner.node in self._attributes and name in self._attributes[owner.node]:
+                return self._attributes[owner.node][name]
             node = self._member(owner, name)
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 return Function(owner.unit, node, owner.frame, owner)
@@ -402,31 +425,35 @@ class Evaluation:
                     names.append(node.target.id)
         return names
 
-    def _instantiate(self, cls: Class, arguments: Arguments, link: Link | None) -> Val:
+    def _instantiate(self, cls: Class, arguments: Arguments, link: Link | None, tolerant: bool = False) -> Val:
         instance = Instance(cls)
         new = self._find_method(cls, "__new__")
         if isinstance(new, Function) and _reads_hub(new.node):
             self._note(f"{new.name} in {self._short(new.unit.path)}:{new.node.lineno}: what it makes cannot be told")
         init = self._find_method(cls, "__init__")
         if isinstance(init, Function):
-            self._enter(Function(init.unit, init.node, init.frame, init.owner, instance), arguments, link)
+            self._enter(init.bind(instance), arguments, link, tolerant)
         elif (names := self._fields(cls)) is not None:
-            self._fill(instance, names, arguments)
+            self._fill(instance, names, arguments, tolerant)
+            after = self._find_method(cls, "__post_init__")
+            if isinstance(after, Function):
+                by_object = Link(link.frame, link.node, "object", link.names) if link else None
+                self._enter(after.bind(instance), Arguments([], {}), by_object)
         else:
             self._absorb(instance, arguments)
         return instance
 
-    def _fill(self, instance: Instance, names: list[str], arguments: Arguments) -> None:
+    def _fill(self, instance: Instance, names: list[str], arguments: Arguments, tolerant: bool) -> None:
         """What the ``__init__`` of a dataclass does."""
         for name in names:
             default = self._find_method(instance.kind, name)
-            self._write(instance.attributes, name, default or Unknown())
+            self.state.write(instance.attributes, name, default or Unknown())
         for name, value in zip(names, arguments.positional, strict=False):
-            self._write(instance.attributes, name, value)
+            self.state.write(instance.attributes, name, value)
         for name, value in arguments.keywords.items():
             if name in names:
-                self._write(instance.attributes, name, value)
-            else:
+                self.state.write(instance.attributes, name, value)
+            elif not tolerant:
                 self._reject(name, value, f"{instance.kind.node.name}.__init__", instance.kind.unit, instance.kind.node)
 
     def _absorb(self, instance: Val, arguments: Arguments) -> None:
@@ -434,9 +461,9 @@ class Evaluation:
         if not isinstance(instance, Instance):
             return
         for name, value in arguments.keywords.items():
-            self._write(instance.attributes, name, value)
+            self.state.write(instance.attributes, name, value)
         if arguments.positional and "config" not in arguments.keywords:
-            self._write(instance.attributes, "config", arguments.positional[0])
+            self.state.write(instance.attributes, "config", arguments.positional[0])
 
     # --- calls of the checkout's functions
 
@@ -447,24 +474,22 @@ class Evaluation:
             return Unknown()
         node = function.unit.full(function.node)
         if node is not function.node:
-            function = Function(function.unit, node, function.frame, function.owner, function.bound)
+            function = function.bind(function.bound, node)
         frame = Frame(function.unit, node, function.frame, function.owner)
         frame.link = link
         frame.value = function
-        frame.first = function.bound
         frame.registered, self._built = self._built, False
         self._bind(function, arguments, frame, tolerant)
-        self._stack.append((frame, function.node.lineno))
-        doubt = self._doubt
-        try:
-            status = self._body(function.node.body, frame)
-        finally:
-            self._stack.pop()
-            self._doubt = doubt
-        if not frame.returned:
-            return NONE
-        returned = [*frame.returned, NONE] if status in (NEXT, MAYBE) else frame.returned
-        return functools.reduce(join, returned)
+        frame.returns = Exits(self.state.mark())
+        frame.forks = self.state.forks
+        self._stack.append((frame, node.lineno))
+        status = self._body(node.body, frame)
+        self._stack.pop()
+        self.state.gather(frame.returns, goes_on(status))
+        if frame.generates:
+            return Unknown()
+        returned = [*frame.returned, NONE] if goes_on(status) else frame.returned
+        return functools.reduce(join, returned) if returned else NONE
 
     def _bind(self, function: Function, arguments: Arguments, frame: Frame, tolerant: bool) -> None:
         spec = self.sources.signature(function.node)
@@ -473,7 +498,7 @@ class Evaluation:
         env = frame.env
         env.update(dict.fromkeys(spec.required, Unknown()))
         for name, default in spec.defaults:
-            env[name] = Const(default.value) if type(default) is ast.Constant else self._default(default, frame)
+            env[name] = self._default(name, default, function)
         for name, value in added.items():
             env[name] = Const(value)
         if not self._stack:
@@ -496,13 +521,19 @@ class Evaluation:
             elif not tolerant:
                 self._reject(name, given, function.name, function.unit, function.node)
         if spec.vararg is not None:
-            env[spec.vararg] = Sequence(positional[len(spec.positional) :])
+            env[spec.vararg] = Sequence(positional[len(spec.positional) :], fixed=True)
+            if arguments.is_open:
+                env[spec.vararg] = Unknown()
         if spec.kwarg is not None:
             frame.captured = spec.kwarg
             env[spec.kwarg] = Dict(rest, arguments.is_open)
 
-    def _default(self, node: ast.expr, frame: Frame) -> Val:
-        return self._quiet(node, frame.outer or self._top(frame.unit))
+    def _default(self, name: str, node: ast.expr, function: Function) -> Val:
+        if type(node) is ast.Constant:
+            return Const(node.value)
+        if function.defaults is not None:
+            return function.defaults[name]
+        return self._quiet(node, function.frame or self._top(function.unit))
 
     def _quiet(self, node: ast.expr, frame: Frame) -> Val:
         """Evaluate what has run when the module was imported: calls in it are none of the loader's."""
@@ -522,26 +553,29 @@ class Evaluation:
     # --- statements
 
     def _body(self, statements: list[ast.stmt], frame: Frame) -> int:
-        maybe = 0
+        maybe = False
         status = NEXT
         for statement in statements:
             status = self._statement(statement, frame)
-            if status == MAYBE:
-                maybe += 1
-                self._doubt += 1
-            elif status != NEXT:
+            if not goes_on(status):
                 break
-        self._doubt -= maybe
-        if status in (NEXT, MAYBE):
+            if status == MAYBE and not maybe:
+                maybe = True
+                self.state.doubt += 1
+        self.state.doubt -= maybe
+        if goes_on(status):
             return MAYBE if maybe else NEXT
-        return status
+        return LEFT if maybe else status
 
     def _statement(self, node: ast.stmt, frame: Frame) -> int:
+        self._step()
+        handler = _STATEMENTS.get(type(node))
+        return handler(self, node, frame) if handler else NEXT
+
+    def _step(self) -> None:
         self._steps += 1
         if self._steps > MAX_STEPS:
             raise _TooMuchError
-        handler = _STATEMENTS.get(type(node))
-        return handler(self, node, frame) if handler else NEXT
 
     def _expression(self, node: ast.Expr, frame: Frame) -> int:
         self.eval(node.value, frame)
@@ -559,60 +593,77 @@ class Evaluation:
         return NEXT
 
     def _augmented(self, node: ast.AugAssign, frame: Frame) -> int:
-        right = self.eval(node.value, frame)
-        left = self.eval(node.target, frame)
-        held = self.force(left)
-        if isinstance(node.op, ast.BitOr) and isinstance(held, Dict):  # in place, as ``update`` does it
-            self._dict_method(held, "update", Arguments([right], {}))
-            return NEXT
-        known = isinstance(node.op, ast.Add)
-        self._store(node.target, library.add(left, right) if known else Unknown(), frame)
+        left = self.force(self.eval(node.target, frame))
+        right = self.force(self.eval(node.value, frame))
+        if isinstance(node.op, ast.BitOr) and isinstance(left, Dict):  # in place, as ``update`` does it
+            self._dict_method(left, "update", Arguments([right], {}))
+        elif isinstance(node.op, ast.Add) and isinstance(left, Sequence) and not left.fixed:
+            self._list_method(left, "extend", [right])
+        else:
+            known = isinstance(node.op, ast.Add)
+            self._store(node.target, library.add(left, right) if known else Unknown(), frame)
         return NEXT
 
     def _store(self, target: ast.expr, value: Val, frame: Frame) -> None:
         if isinstance(target, ast.Name):
-            self._write(frame.env, target.id, value)
+            self.state.write(frame.shared.get(target.id, frame.env), target.id, value)
         elif isinstance(target, ast.Attribute):
-            for receiver in options(self.force(self.eval(target.value, frame))):
-                if isinstance(receiver, Instance):
-                    self._write(receiver.attributes, target.attr, value)
+            receiver = self.eval(target.value, frame)
+            self._change(receiver, lambda held: self._put_attribute(held, target.attr, value))
         elif isinstance(target, ast.Subscript):
             self._store_item(target, value, frame)
         elif isinstance(target, (ast.Tuple, ast.List)):
-            items = value.items if isinstance(value, Sequence) and len(value.items) == len(target.elts) else None
+            items = elements(self.force(value))
+            known = items if items is not None and len(items) == len(target.elts) else None
             for place, each in enumerate(target.elts):
-                self._store(each, items[place] if items else Unknown(), frame)
+                self._store(each, known[place] if known else Unknown(), frame)
         elif isinstance(target, ast.Starred):
             self._store(target.value, Unknown(), frame)
 
-    def _store_item(self, target: ast.Subscript, value: Val, frame: Frame) -> None:
-        receiver = self.force(self.eval(target.value, frame))
-        index = self.force(self.eval(target.slice, frame))
+    def _put_attribute(self, receiver: Val, name: str, value: Val) -> None:
+        several = isinstance(receiver, Choice)
         for each in options(receiver):
-            if isinstance(each, Dict):
-                if isinstance(index, Const) and len(options(receiver)) == 1:
-                    self._write(each.items, index.value, value)
-                elif isinstance(index, Const):
-                    self._write(each.items, index.value, join(each.items.get(index.value, Unknown()), value))
-                else:
-                    each.open = True
+            if isinstance(each, (Instance, Class)):
+                cells = self._cells(each)
+                self.state.write(cells, name, join(self.attribute(each, name), value) if several else value)
 
-    def _write(self, container: dict[Any, Val], name: Any, value: Val) -> None:
-        self._journal.append((container, name, container.get(name, _MISSING)))
-        if value is _MISSING:
-            container.pop(name, None)
-        else:
-            container[name] = value
+    def _store_item(self, target: ast.Subscript, value: Val, frame: Frame) -> None:
+        receiver = self.eval(target.value, frame)
+        index = self.force(self.eval(target.slice, frame))
+        self._change(receiver, lambda held: self._put_item(held, index, value))
+
+    def _put_item(self, receiver: Val, index: Val, value: Val) -> None:
+        several = isinstance(receiver, Choice)
+        for each in options(receiver):
+            if isinstance(each, Sequence):
+                each.open = True
+            elif isinstance(each, Dict):
+                if isinstance(index, Const):
+                    old = each.items.get(index.value, Unknown())
+                    self.state.write(each.items, index.value, join(old, value) if several else value)
+                else:
+                    self._blur(each)
+
+    def _blur(self, held: Dict) -> None:
+        """Some key of it may be another now, or gone."""
+        held.open = True
+        for name, value in list(held.items.items()):
+            self.state.write(held.items, name, join(value, Unknown()))
 
     def _delete(self, node: ast.Delete, frame: Frame) -> int:
         for target in node.targets:
-            if isinstance(target, ast.Name) and target.id in frame.env:
-                self._write(frame.env, target.id, _MISSING)
+            if isinstance(target, ast.Name):
+                self.state.write(frame.shared.get(target.id, frame.env), target.id, MISSING)
             elif isinstance(target, ast.Subscript):
                 receiver = self.force(self.eval(target.value, frame))
                 index = self.force(self.eval(target.slice, frame))
-                if isinstance(receiver, Dict) and isinstance(index, Const):
-                    self._write(receiver.items, index.value, _MISSING)
+                for each in options(receiver):
+                    if isinstance(each, Sequence):
+                        each.open = True
+                    elif isinstance(each, Dict) and isinstance(index, Const) and each is receiver:
+                        self.state.write(each.items, index.value, MISSING)
+                    elif isinstance(each, Dict):
+                        self._blur(each)
         return NEXT
 
     def _if(self, node: ast.If, frame: Frame) -> int:
@@ -622,154 +673,215 @@ class Evaluation:
             value = self._name(name, frame)
             if not (isinstance(value, Const) and value.value is None):
                 for variable, text in assigned:
-                    self._write(frame.env, variable, Const(text))
+                    self.state.write(frame.env, variable, Const(text))
                 return NEXT
         decided = truth(self.force(self.eval(node.test, frame)))
         if decided is not None:
             return self._body(node.body if decided else node.orelse, frame)
-        return self._fork(
+        return self.state.fork(
             lambda: self._body(node.body, frame),
             lambda: self._body(node.orelse, frame),
         )
 
-    def _fork(self, first: Callable[[], int], second: Callable[[], int]) -> int:
-        """Go both ways, each from the state before; what they leave different is joined."""
-        self._doubt += 1
-        mark = len(self._journal)
-        one = first()
-        left = self._rewind(mark)
-        two = second()
-        right = self._rewind(mark)
-        self._doubt -= 1
-        over = (RETURN, RAISE, LEAVE)
-        if one in over and two in over:
-            return one if one == two else RETURN
-        if one in over or two in over:
-            for container, name, value in (right if one in over else left).values():
-                self._write(container, name, value)
-            ended, other = (one, two) if one in over else (two, one)
-            return other if ended == RAISE else MAYBE
-        self._merge(left, right)
-        return MAYBE if MAYBE in (one, two) else NEXT
-
-    def _rewind(self, mark: int) -> dict[tuple[int, Any], _Write]:
-        """Undo the writes since ``mark``; returns what they had left."""
-        left: dict[tuple[int, Any], _Write] = {}
-        for container, name, _ in self._journal[mark:]:
-            left[id(container), name] = (container, name, container.get(name, _MISSING))
-        for container, name, old in reversed(self._journal[mark:]):
-            if old is _MISSING:
-                container.pop(name, None)
-            else:
-                container[name] = old
-        del self._journal[mark:]
-        return left
-
-    def _merge(self, left: dict[tuple[int, Any], _Write], right: dict[tuple[int, Any], _Write]) -> None:
-        for place in {**left, **right}:
-            container, name, _ = left.get(place) or right[place]
-            now = container.get(name, _MISSING)
-            one = left[place][2] if place in left else now
-            two = right[place][2] if place in right else now
-            self._write(container, name, Unknown() if _MISSING in (one, two) else join(one, two))
-
     def _return(self, node: ast.Return, frame: Frame) -> int:
         frame.returned.append(self.eval(node.value, frame) if node.value else NONE)
-        return RETURN
+        if frame.returns.ways or self.state.forks > frame.forks:  # otherwise the present is what the function leaves
+            self._leave(frame.returns)
+        return LEFT
+
+    def _leave(self, exits: Exits) -> int:
+        exits.ways.append(self.state.since(exits.mark))
+        return LEFT
+
+    def _break(self, node: ast.Break, frame: Frame) -> int:
+        return self._leave(frame.breaks)
+
+    def _continue(self, node: ast.Continue, frame: Frame) -> int:
+        return self._leave(frame.continues)
+
+    def _left(self, frame: Frame) -> int:
+        """How many ways have left what is being evaluated in a function."""
+        return len(frame.returned) + len(frame.breaks.ways) + len(frame.continues.ways)
 
     def _raise(self, node: ast.Raise, frame: Frame) -> int:
-        return RAISE
-
-    def _leave(self, node: ast.stmt, frame: Frame) -> int:
-        return LEAVE
+        if node.exc is not None:
+            self.eval(node.exc, frame)
+        self.state.thrown += self.state.caught > 0
+        return RAISED
 
     def _assert(self, node: ast.Assert, frame: Frame) -> int:
-        if truth(self.force(self.eval(node.test, frame))) is False and not self._doubt and not self._caught:
+        decided = truth(self.force(self.eval(node.test, frame)))
+        if decided is False and not self.state.doubt and not self.state.caught:
             self.failures.append(Failure(ast.unparse(node.test), frame.unit.path, node.lineno))
         return NEXT
 
+    # --- loops
+
     def _for(self, node: ast.For | ast.AsyncFor, frame: Frame) -> int:
-        items = self.force(self.eval(node.iter, frame))
-        if isinstance(items, Sequence) and len(items.items) <= MAX_LOOP:
-            return self._rounds(node, items.items, frame)
-        self._store(node.target, Unknown(), frame)
-        return self._perhaps(node, frame)
-
-    def _rounds(self, node: ast.For | ast.AsyncFor, items: list[Val], frame: Frame) -> int:
-        maybe = 0
-        status = NEXT
-        for item in items:
+        items = elements(self.force(self.eval(node.iter, frame)))
+        loop = _Loop(self, node, frame)
+        if items is None or len(items) > MAX_LOOP:
+            loop.repeat(lambda: self._store(node.target, Unknown(), frame), lambda: None)
+            return loop.end(True)
+        for item in list(items):
             self._store(node.target, item, frame)
-            status = self._body(node.body, frame)
-            if status == MAYBE:
-                maybe += 1
-                self._doubt += 1
-            elif status in (RETURN, RAISE):
-                break
-        self._doubt -= maybe
-        if status in (RETURN, RAISE):
-            return status
-        last = self._body(node.orelse, frame)
-        return MAYBE if maybe and last == NEXT else last
-
-    def _perhaps(self, node: ast.For | ast.AsyncFor | ast.While, frame: Frame) -> int:
-        """A body that may run any number of times: once, in doubt."""
-        status = self._fork(lambda: self._body(node.body, frame), lambda: NEXT)
-        self._body(node.orelse, frame)
-        return MAYBE if status in (MAYBE, RETURN) else NEXT
+            if not loop.round():
+                return loop.end(False)
+        return loop.end(True)
 
     def _while(self, node: ast.While, frame: Frame) -> int:
-        if truth(self.force(self.eval(node.test, frame))) is False:
-            return self._body(node.orelse, frame)
-        return self._perhaps(node, frame)
+        loop = _Loop(self, node, frame)
+        for _ in range(MAX_LOOP):
+            decided = truth(self.force(self.eval(node.test, frame)))
+            if decided is not True:
+                break
+            if not loop.round():
+                return loop.end(False)
+        if decided is not False:
+            loop.repeat(lambda: None, lambda: self.eval(node.test, frame))
+        return loop.end(True)
+
+    # --- statements around others
 
     def _with(self, node: ast.With | ast.AsyncWith, frame: Frame) -> int:
+        left: list[Function] = []
         for item in node.items:
             value = self.eval(item.context_expr, frame)
+            manager = self.force(value)
+            if isinstance(manager, Instance):
+                self._at(node, frame)
+                enter, leave = (self._find_method(manager.kind, name) for name in ("__enter__", "__exit__"))
+                if isinstance(enter, Function):
+                    value = self._enter(enter.bind(manager), Arguments([], {}), None)
+                if isinstance(leave, Function):
+                    left.append(leave.bind(manager))
             if item.optional_vars is not None:
                 self._store(item.optional_vars, value, frame)
-        return self._body(node.body, frame)
+        if not left:
+            return self._body(node.body, frame)
+        return self._finally(lambda: self._body(node.body, frame), lambda: self._exit(left, node, frame), frame)
+
+    def _exit(self, managers: list[Function], node: ast.With | ast.AsyncWith, frame: Frame) -> int:
+        self._at(node, frame)
+        for each in reversed(managers):
+            self._enter(each, Arguments([NONE, NONE, NONE], {}), None)
+        return NEXT
 
     def _try(self, node: Any, frame: Frame) -> int:
-        self._caught += 1
-        mark = len(self._journal)
-        status = self._body(node.body, frame)
-        self._caught -= 1
-        left = self._rewind(mark)
-        self._doubt += 1
-        for handler in node.handlers:
-            if self._body(handler.body, frame) == RETURN and status != RETURN:
-                status = MAYBE
-            self._rewind(mark)
-        self._doubt -= 1
-        for container, name, value in left.values():
-            self._write(container, name, value)
-        if status in (NEXT, MAYBE):
-            after = self._body(node.orelse, frame)
-            status = after if after != NEXT else status
-        final = self._body(node.finalbody, frame)
-        return final if final != NEXT else status
+        def body() -> int:
+            return self._body(node.body, frame)
+
+        def orelse() -> int:
+            return self._body(node.orelse, frame)
+
+        def handled() -> int:
+            handlers: list[Way] = [functools.partial(self._handler, each, frame) for each in node.handlers]
+            return self.state.attempt(body, orelse, handlers, lambda: self._left(frame))
+
+        if not node.finalbody:
+            return handled()
+        return self._finally(handled if node.handlers else body, lambda: self._body(node.finalbody, frame), frame)
+
+    def _handler(self, node: ast.ExceptHandler, frame: Frame) -> int:
+        if node.name is not None:
+            self.state.write(frame.env, node.name, Unknown())
+        return self._body(node.body, frame)
+
+    def _finally(self, body: Way, final: Way, frame: Frame) -> int:
+        """What stands in ``finally`` comes after whatever way the body is left by."""
+        exits = (frame.returns, frame.breaks, frame.continues)
+        before = [len(each.ways) for each in exits]
+        met = Exits(self.state.mark())
+        self.state.forks += 1
+        status = body()
+        self.state.forks -= 1
+        for each, count in zip(exits, before, strict=True):
+            met.ways += each.ways[count:]
+        self.state.gather(met, goes_on(status))
+        end = final()
+        if not goes_on(end):
+            return end
+        for each, count in zip(exits, before, strict=True):
+            if len(each.ways) > count:
+                each.ways[count:] = [self.state.since(each.mark)]
+        return MAYBE if end == MAYBE and status == NEXT else status
 
     def _match(self, node: ast.Match, frame: Frame) -> int:
-        self.eval(node.subject, frame)
-        status = NEXT
-        for case in node.cases:
-            if self._fork(lambda body=case.body: self._body(body, frame), lambda: NEXT) == MAYBE:  # type: ignore[misc]
-                status = MAYBE
-        return status
+        return self._cases(self.force(self.eval(node.subject, frame)), node.cases, frame)
+
+    def _cases(self, subject: Val, cases: list[ast.match_case], frame: Frame) -> int:
+        if not cases:
+            return NEXT
+        case = cases[0]
+        fits = self._fits(subject, case.pattern, frame)
+        if fits is False:
+            return self._cases(subject, cases[1:], frame)
+        self._capture(subject, case.pattern, frame)
+        guard = truth(self.force(self.eval(case.guard, frame))) if case.guard else True
+        if fits and guard is not None:
+            return self._body(case.body, frame) if guard else self._cases(subject, cases[1:], frame)
+        return self.state.fork(
+            lambda: self._body(case.body, frame) if guard is not False else LEFT,
+            lambda: self._cases(subject, cases[1:], frame),
+        )
+
+    def _fits(self, subject: Val, pattern: ast.pattern, frame: Frame) -> bool | None:
+        """Whether a pattern matches; None: undecided."""
+        if isinstance(pattern, ast.MatchValue):
+            return library.compare(ast.Eq(), subject, self.force(self.eval(pattern.value, frame)))
+        if isinstance(pattern, ast.MatchSingleton):
+            return library.compare(ast.Is(), subject, Const(pattern.value))
+        if isinstance(pattern, ast.MatchOr):
+            answers = [self._fits(subject, each, frame) for each in pattern.patterns]
+            return True if True in answers else None if None in answers else False
+        if isinstance(pattern, ast.MatchAs):
+            return True if pattern.pattern is None else self._fits(subject, pattern.pattern, frame)
+        return None
+
+    def _capture(self, subject: Val, pattern: ast.pattern, frame: Frame) -> None:
+        for each in ast.walk(pattern):
+            name = getattr(each, "name", None) or getattr(each, "rest", None)
+            if name is not None:
+                self.state.write(frame.env, name, subject if each is pattern else Unknown())
+
+    # --- definitions
 
     def _define(self, node: FunctionNode, frame: Frame) -> int:
-        self._write(frame.env, node.name, Function(frame.unit, node, frame))
+        spec = self.sources.signature(node)
+        defaults = {name: self.eval(default, frame) for name, default in spec.defaults}
+        self.state.write(frame.env, node.name, Function(frame.unit, node, frame, defaults=defaults))
         return NEXT
 
     def _define_class(self, node: ast.ClassDef, frame: Frame) -> int:
-        self._write(frame.env, node.name, Class(frame.unit, node, frame))
+        attributes = self._attributes[node] = Cells()
+        for each in node.body:
+            if isinstance(each, ast.Assign):
+                value = self.eval(each.value, frame)
+                for target in each.targets:
+                    if isinstance(target, ast.Name):
+                        attributes[target.id] = value
+            elif isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name) and each.value is not None:
+                attributes[each.target.id] = self.eval(each.value, frame)
+        self.state.write(frame.env, node.name, Class(frame.unit, node, frame))
+        return NEXT
+
+    def _global(self, node: ast.Global, frame: Frame) -> int:
+        frame.shared.update(dict.fromkeys(node.names, self._top(frame.unit).env))
+        return NEXT
+
+    def _nonlocal(self, node: ast.Nonlocal, frame: Frame) -> int:
+        for name in node.names:
+            scope = frame.outer
+            while scope is not None and name not in scope.env:
+                scope = scope.outer
+            if scope is not None:
+                frame.shared[name] = scope.env
         return NEXT
 
     def _import_here(self, node: ast.Import | ast.ImportFrom, frame: Frame) -> int:
         for local, (module, name) in imported(node, frame.unit.package):
             if local != "*":
-                self._write(frame.env, local, self._import(module, name))
+                self.state.write(frame.env, local, self._import(module, name))
         return NEXT
 
     # --- expressions
@@ -786,14 +898,54 @@ class Evaluation:
 
     def force(self, value: Val) -> Val:
         """Ask for a value that was put off."""
+        if type(value) is not Lazy:
+            return value
         while isinstance(value, Lazy):
+            if value.result is None and value.after is not None:
+                self._catch_up(value.after)
             if value.result is None:
-                thunk, value.thunk = value.thunk, None
-                value.result = Unknown()
-                if thunk is not None:
-                    value.result = thunk()
+                value.result = Unknown()  # a cycle tells nothing
+                value.result = self.state.apart(value.thunk)
+                self._catch_up(value)
             value = value.result
         return value
+
+    def _catch_up(self, value: Lazy | Instance) -> None:
+        """Evaluate a value, and what was done with it meanwhile."""
+        if isinstance(value, Lazy):
+            self.force(value)
+        then, value.then = value.then, []
+        for each in then:
+            self.force(each)
+
+    def _of(self, receiver: Val, ask: Callable[[Val], Val]) -> Val:
+        """What is asked of a value; put off if the value is."""
+        if type(receiver) is not Lazy:
+            return ask(receiver)
+        if receiver.result is None:
+            return self._put_off(lambda: ask(self.force(receiver)), after=receiver)
+        return ask(self.force(receiver))
+
+    def _change(self, receiver: Val, change: Callable[[Val], None]) -> None:
+        """Change a value; put off if the value is."""
+
+        def go(value: Val) -> Val:
+            change(value)
+            return NONE
+
+        self._of(self.force(receiver) if self._in_doubt() else receiver, go)
+
+    def _in_doubt(self) -> bool:
+        """Whether what is evaluated may as well not be reached, or be undone: nothing is put off then."""
+        return self.state.forks > 0 or self.state.doubt > 0
+
+    def _cells(self, value: Instance | Class) -> Cells:
+        """The attributes of an object, or those of a class that were set while the loader ran."""
+        if isinstance(value, Class):
+            return self._attributes.setdefault(value.node, Cells())
+        if value.then:
+            self._catch_up(value)
+        return value.attributes
 
     def _constant_node(self, node: ast.Constant, frame: Frame) -> Val:
         return Const(node.value)
@@ -803,19 +955,16 @@ class Evaluation:
 
     def _attribute(self, node: ast.Attribute, frame: Frame) -> Val:
         receiver = self.eval(node.value, frame)
-        if isinstance(receiver, Lazy) and receiver.result is None:
-            return Lazy(lambda: self.attribute(receiver, node.attr))
-        return self.attribute(receiver, node.attr)
+        self._at(node, frame)
+        return self._of(receiver, lambda value: self.attribute(value, node.attr))
 
     def attribute(self, value: Val, name: str) -> Val:
         """``value.name``."""
         value = self.force(value)
         if isinstance(value, Instance):
             return self._instance_attribute(value, name)
-        if isinstance(value, (Unknown, Const, Dict, Sequence)):
-            return Method(value, name)
         if isinstance(value, Choice):
-            return functools.reduce(join, [self.attribute(option, name) for option in value.options])
+            return self.state.choose(*[functools.partial(self.attribute, option, name) for option in value.options])
         if isinstance(value, Class):
             return self._class_attribute(value, name)
         if isinstance(value, Module):
@@ -824,19 +973,19 @@ class Evaluation:
             unit = self.sources.module(value.name) if self.sources.inside(value.name) else None
             return self._import(value.name, name) if unit else External(f"{value.name}.{name}")
         if isinstance(value, Super):
-            found = (
-                self._find_method(value.self_.kind, name, value.owner) if isinstance(value.self_, Instance) else None
-            )
-            if isinstance(found, Function):
-                return Function(found.unit, found.node, found.frame, found.owner, value.self_)
-            return Method(value, name)
+            kind = _class_of(value.self_)
+            found = self._find_method(kind, name, value.owner) if kind is not None else None
+            return found.bind(value.self_) if isinstance(found, Function) else Method(value, name)
         return Method(value, name)
 
     def _instance_attribute(self, value: Instance, name: str) -> Val:
-        if name in value.attributes:
-            return value.attributes[name]
+        attributes = self._cells(value)
+        if name in attributes:
+            return attributes[name]
         if name == "__class__":
             return value.kind
+        if name == "__dict__":
+            return Dict(attributes)
         found = self._find_method(value.kind, name)
         if not isinstance(found, Function):
             return Method(value, name) if found is None else found
@@ -844,13 +993,8 @@ class Evaluation:
         if "staticmethod" in decorators:
             return found
         if any(each.endswith("property") for each in decorators):
-            return Lazy(
-                lambda: self._enter(
-                    Function(found.unit, found.node, found.frame, found.owner, value), Arguments([], {}), None
-                )
-            )
-        first: Val = value.kind if "classmethod" in decorators else value
-        return Function(found.unit, found.node, found.frame, found.owner, first)
+            return self._enter(found.bind(value), Arguments([], {}), None)
+        return found.bind(value.kind if "classmethod" in decorators else value)
 
     def _class_attribute(self, value: Class, name: str) -> Val:
         found = self._find_method(value, name)
@@ -859,19 +1003,21 @@ class Evaluation:
         if isinstance(found, Function) and any(
             ast.unparse(each) == "classmethod" for each in found.node.decorator_list
         ):
-            return Function(found.unit, found.node, found.frame, found.owner, value)
+            return found.bind(value)
         return found
 
     def _subscript(self, node: ast.Subscript, frame: Frame) -> Val:
-        value = self.force(self.eval(node.value, frame))
+        receiver = self.eval(node.value, frame)
         if isinstance(node.slice, ast.Slice):
             bounds = [
                 self.force(self.eval(each, frame)) if each else NONE
                 for each in (node.slice.lower, node.slice.upper, node.slice.step)
             ]
-            return library.cut(value, bounds)
+            return self._of(receiver, lambda value: library.cut(value, bounds))
         index = self.force(self.eval(node.slice, frame))
-        return functools.reduce(join, [library.item(each, index) for each in options(value)])
+        return self._of(
+            receiver, lambda value: functools.reduce(join, [library.item(each, index) for each in options(value)])
+        )
 
     def _dict_node(self, node: ast.Dict, frame: Frame) -> Val:
         built = Dict({}, node=node, frame=frame)
@@ -889,12 +1035,21 @@ class Evaluation:
         return built
 
     def _spread(self, built: Dict, value: Val) -> None:
+        entries, is_open = self._entries(value)
+        built.items.update(entries)
+        built.open = built.open or is_open
+
+    def _entries(self, value: Val) -> tuple[Mapping[Any, Val], bool]:
+        """What ``**value`` gives, and whether there may be more; an entry that may be missing may be anything."""
         value = self.force(value)
         if isinstance(value, Dict):
-            built.items.update(value.items)
-            built.open = built.open or value.open
-        else:
-            built.open = True
+            return value.items, value.open
+        dicts = [each for each in options(value) if isinstance(each, Dict)]
+        if not all(isinstance(each, (Dict, Const)) for each in options(value)):
+            return {}, True
+        names = dict.fromkeys(name for each in dicts for name in each.items)
+        found = {name: functools.reduce(join, [each.items.get(name, Unknown()) for each in dicts]) for name in names}
+        return found, any(each.open for each in dicts)
 
     def _virtual_keywords(self, node: ast.expr, frame: Frame, keywords: dict[Any, Val]) -> None:
         if not self.virtual.keywords:
@@ -905,29 +1060,30 @@ class Evaluation:
                 keywords[keyword] = self._name(name, frame)
 
     def _sequence(self, node: ast.List | ast.Tuple | ast.Set, frame: Frame) -> Val:
-        if any(isinstance(each, ast.Starred) for each in node.elts):
-            for each in node.elts:
-                self.eval(each.value if isinstance(each, ast.Starred) else each, frame)
-            return Unknown()
-        return Sequence([self.eval(each, frame) for each in node.elts])
+        items: list[Val] = []
+        known = True
+        for each in node.elts:
+            if isinstance(each, ast.Starred):
+                inner = elements(self.force(self.eval(each.value, frame)))
+                known = known and inner is not None
+                items += inner or ()
+            else:
+                items.append(self.eval(each, frame))
+        return Sequence(items, isinstance(node, ast.Tuple)) if known else Unknown()
 
     def _boolean(self, node: ast.BoolOp, frame: Frame) -> Val:
         """``and``/``or``: the operand that decides; in doubt, any of those that may."""
-        wanted = isinstance(node.op, ast.Or)
-        result: Val | None = None
-        doubts = 0
-        for place, each in enumerate(node.values):
-            value = self.force(self.eval(each, frame))
-            decided = truth(value)
-            if decided is not None and decided != wanted and place < len(node.values) - 1:
-                continue
-            result = value if result is None else join(result, value)
-            if decided == wanted:
-                break
-            doubts += 1
-            self._doubt += 1
-        self._doubt -= doubts
-        return result or Unknown()
+        return self._operands(node.values, isinstance(node.op, ast.Or), frame)
+
+    def _operands(self, nodes: list[ast.expr], wanted: bool, frame: Frame) -> Val:
+        value = self.force(self.eval(nodes[0], frame))
+        decided = truth(value)
+        if len(nodes) == 1 or decided == wanted:
+            return value
+        if decided is not None:
+            return self._operands(nodes[1:], wanted, frame)
+        may = functools.reduce(join, [each for each in options(value) if truth(each) in (wanted, None)])
+        return self.state.choose(lambda: may, lambda: self._operands(nodes[1:], wanted, frame))
 
     def _unary(self, node: ast.UnaryOp, frame: Frame) -> Val:
         value = self.force(self.eval(node.operand, frame))
@@ -951,20 +1107,21 @@ class Evaluation:
         decided = truth(self.force(self.eval(node.test, frame)))
         if decided is not None:
             return self.eval(node.body if decided else node.orelse, frame)
-        self._doubt += 1
-        value = join(self.eval(node.body, frame), self.eval(node.orelse, frame))
-        self._doubt -= 1
-        return value
+        return self.state.choose(lambda: self.eval(node.body, frame), lambda: self.eval(node.orelse, frame))
 
     def _binary(self, node: ast.BinOp, frame: Frame) -> Val:
-        left, right = self.force(self.eval(node.left, frame)), self.force(self.eval(node.right, frame))
+        left, right = self.eval(node.left, frame), self.eval(node.right, frame)
+        if not isinstance(node.op, (ast.Add, ast.BitOr, ast.Div)):
+            return Unknown()
+        left, right = self.force(left), self.force(right)
         if isinstance(node.op, ast.Add):
             return library.add(left, right)
-        if isinstance(node.op, ast.BitOr) and isinstance(left, Dict) and isinstance(right, Dict):
-            return Dict({**left.items, **right.items}, left.open or right.open)
-        if isinstance(node.op, ast.Div):
-            return library.path_join([left, right])
-        return Unknown()
+        if isinstance(node.op, ast.BitOr) and any(isinstance(each, Dict) for each in options(left)):
+            built = Dict({})
+            self._spread(built, left)
+            self._spread(built, right)
+            return built
+        return library.path_join([left, right]) if isinstance(node.op, ast.Div) else Unknown()
 
     def _formatted(self, node: ast.JoinedStr, frame: Frame) -> Val:
         parts: list[Val] = []
@@ -978,41 +1135,58 @@ class Evaluation:
 
     def _walrus(self, node: ast.NamedExpr, frame: Frame) -> Val:
         value = self.eval(node.value, frame)
+        while frame.outer is not None and frame.outer.node is frame.node:  # a comprehension's
+            frame = frame.outer
         self._store(node.target, value, frame)
         return value
 
     def _comprehension(self, node: Any, frame: Frame) -> Val:
         inner = Frame(frame.unit, frame.node, frame, frame.cls)
-        inner.first, inner.captured, inner.link, inner.value = frame.first, frame.captured, frame.link, frame.value
-        first = node.generators[0]
-        items = self.force(self.eval(first.iter, inner))
-        if self._unrolls(node, items):
-            assert isinstance(items, Sequence)
-            results: list[Val] = []
-            for item in items.items:
-                self._store(first.target, item, inner)
-                results.append(self.eval(node.elt, inner))
-            return Sequence(results)
-        for generator in node.generators:
-            if generator is not first:
-                self.eval(generator.iter, inner)
-            self._store(generator.target, Unknown(), inner)
-        self._doubt += 1
-        for part in ("key", "value", "elt"):
-            if (each := getattr(node, part, None)) is not None:
-                self.eval(each, inner)
-        self._doubt -= 1
-        return Dict({}, True) if isinstance(node, ast.DictComp) else Unknown()
+        inner.captured, inner.link, inner.value = frame.captured, frame.link, frame.value
+        made: _Made = []
+        known = self._generate(node, node.generators, inner, made)
+        if not isinstance(node, ast.DictComp):
+            return Sequence([value for _, value in made]) if known else Unknown()
+        built = Dict({}, not known)
+        for index, value in made if known else ():
+            if isinstance(index, Const):
+                built.items[index.value] = value
+            else:
+                built.open = True
+        return built
 
-    def _unrolls(self, node: Any, items: Val) -> bool:
-        """Whether a comprehension is one plain loop over a few known items."""
-        plain = len(node.generators) == 1 and not node.generators[0].ifs and not isinstance(node, ast.DictComp)
-        return plain and isinstance(items, Sequence) and len(items.items) <= MAX_LOOP
+    def _generate(self, node: Any, generators: list[ast.comprehension], frame: Frame, made: _Made) -> bool:
+        """Make the elements of a comprehension; returns whether they are all there is."""
+        self._step()
+        if not generators:
+            index = self.force(self.eval(node.key, frame)) if isinstance(node, ast.DictComp) else NONE
+            made.append((index, self.eval(node.value if isinstance(node, ast.DictComp) else node.elt, frame)))
+            return True
+        items = elements(self.force(self.eval(generators[0].iter, frame)))
+        if items is None or len(items) > MAX_LOOP:
+            self.state.perhaps(lambda: self._element(node, generators, Unknown(), frame, made))
+            return False
+        whole = [self._element(node, generators, item, frame, made) for item in items]
+        return all(whole)
 
-    def _not_called(self, node: ast.expr, frame: Frame) -> Val:
-        if _reads_hub(node):
+    def _element(self, node: Any, generators: list[ast.comprehension], item: Val, frame: Frame, made: _Made) -> bool:
+        first, *rest = generators
+        self._store(first.target, item, frame)
+        decided = truth(self._operands(first.ifs, False, frame)) if first.ifs else True
+        if decided is None:
+            self.state.perhaps(lambda: self._generate(node, rest, frame, made))
+            return False
+        return not decided or self._generate(node, rest, frame, made)
+
+    def _lambda(self, node: ast.Lambda, frame: Frame) -> Val:
+        names = {each.id for each in ast.walk(node.body) if isinstance(each, ast.Name)}
+        if _reads_hub(node) or any(self._leads(self._name(name, frame)) for name in sorted(names)):
             self._note(f"a lambda in {self._short(frame.unit.path)}:{node.lineno}: when it is called cannot be told")
         return Unknown()
+
+    def _yielded(self, node: ast.Yield | ast.YieldFrom, frame: Frame) -> Val:
+        frame.generates = True
+        return self._awaited(node, frame)
 
     def _awaited(self, node: Any, frame: Frame) -> Val:
         return self.eval(node.value, frame) if node.value is not None else Unknown()
@@ -1025,25 +1199,32 @@ class Evaluation:
             return self._super(frame)
         if isinstance(function, ast.Attribute) and function.attr != "from_pretrained":
             receiver = self.eval(function.value, frame)
-            if isinstance(receiver, Lazy):
-                if receiver.kind is not None:  # its methods reach no hub call either
-                    self._arguments(node, frame)
-                    return receiver if function.attr in library.SAME_OBJECT else Unknown()
-                if receiver.result is None and function.attr in library.LOGGING:
-                    self._arguments(node, frame)
-                    return NONE
+            if isinstance(receiver, Lazy) and receiver.result is None:
+                return self._call_of_lazy(receiver, function.attr, node, frame)
+            self._at(node, frame)
             callee = self.force(self.attribute(receiver, function.attr))
         else:
             callee = self.force(self.eval(function, frame))
-        arguments = self._arguments(node, frame)
-        if self._stack:
-            self._stack[-1] = (self._stack[-1][0], node.lineno)
-        if not isinstance(callee, Choice):
-            return self._apply(callee, node, arguments, frame)
-        self._doubt += 1
-        results = [self._apply(option, node, arguments, frame) for option in callee.options]
-        self._doubt -= 1
-        return functools.reduce(join, results)
+        return self._invoke(callee, node, self._arguments(node, frame), frame)
+
+    def _call_of_lazy(self, receiver: Lazy, name: str, node: ast.Call, frame: Frame) -> Val:
+        """A method of what is not evaluated yet: it waits as well, unless the order of things may matter."""
+        arguments = self._arguments(node, frame).kept()
+        if receiver.kind is None:
+            if name in library.LOGGING:
+                return NONE
+        elif name in library.SAME_OBJECT:
+            return receiver
+        else:
+            method = self._find_method(receiver.kind, name)
+            if method is None:
+                return Unknown()
+            waiting = [receiver, *self._waiting(method, arguments)]
+            if not self._matters(method, arguments, waiting):
+                return self._put_off(
+                    lambda: self._invoke(self.attribute(receiver, name), node, arguments, frame), after=receiver
+                )
+        return self._invoke(self.force(self.attribute(receiver, name)), node, arguments, frame)
 
     def _super(self, frame: Frame) -> Val:
         if frame.cls is None or frame.node is None:
@@ -1067,18 +1248,25 @@ class Evaluation:
             if keyword.arg is not None:
                 found.keywords[keyword.arg] = value
                 continue
-            value = self.force(value)
-            if isinstance(value, Dict):
-                found.keywords.update({name: each for name, each in value.items.items() if isinstance(name, str)})
-                found.is_open = found.is_open or value.open
-            elif not (isinstance(value, Choice) and all(isinstance(each, (Dict, Const)) for each in value.options)):
-                found.is_open = True
-            else:
-                for option in value.options:
-                    if isinstance(option, Dict):
-                        found.is_open = True
+            entries, is_open = self._entries(value)
+            found.keywords.update({name: each for name, each in entries.items() if isinstance(name, str)})
+            found.is_open = found.is_open or is_open
         self._virtual_keywords(node, frame, found.keywords)
         return found
+
+    def _at(self, node: ast.expr | ast.stmt, frame: Frame) -> None:
+        """Note the line that leads on."""
+        if self._stack and self._stack[-1][0].node is frame.node:
+            self._stack[-1] = (self._stack[-1][0], node.lineno)
+
+    def _invoke(self, callee: Val, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
+        """Call a value."""
+        self._at(node, frame)
+        if isinstance(callee, Choice):
+            return self.state.choose(
+                *[functools.partial(self._apply, option, node, arguments, frame) for option in callee.options]
+            )
+        return self._apply(callee, node, arguments, frame)
 
     def _apply(self, callee: Val, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
         handler = _CALLED.get(type(callee))
@@ -1086,7 +1274,73 @@ class Evaluation:
             return handler(self, callee, node, arguments, frame)
         if isinstance(callee, Unknown) and _last(node.func) in library.DOWNLOADS:
             self._note(self._where("what it calls cannot be told", node, frame))
+        self._hand_over(arguments, node, frame)
         return Unknown()
+
+    def _hand_over(self, arguments: Arguments, node: ast.Call, frame: Frame) -> None:
+        """A function that is handed to something unknown may be called there."""
+        for value in arguments.values():
+            for each in options(value):
+                if type(each) in (Function, Partial, External) and self._leads(each):
+                    self._note(self._where("whether it calls what it is given cannot be told", node, frame))
+
+    def _leads(self, value: Val) -> bool:
+        """Whether calling a value may reach a hub call."""
+        if isinstance(value, Partial):
+            return self._leads(value.callee)
+        if isinstance(value, External):
+            return value.name.rpartition(".")[2] in ("from_pretrained", *library.DOWNLOADS)
+        if isinstance(value, Function):
+            if _nested(value):
+                return _reads_hub(value.node)
+            return self.sources.leads_on(value.unit, value.owner.node.name if value.owner else value.node.name)
+        if isinstance(value, Class):
+            return _nested(value) or self.sources.leads_on(value.unit, value.node.name)
+        return False
+
+    def _waiting(self, callee: Class | Function | Val, arguments: Arguments) -> list[Lazy | Instance]:
+        """What a call that is put off can wait with: it is evaluated before anybody looks at that."""
+        values = arguments.values()
+        if isinstance(callee, Function) and callee.bound is not None:
+            values.append(callee.bound)
+        found: list[Lazy | Instance] = []
+        for value in map(_now, values):
+            if isinstance(value, (Lazy, Instance)) and value not in found:
+                found.append(value)
+        return found
+
+    def _matters(self, callee: Val, arguments: Arguments, waiting: list[Lazy | Instance]) -> bool:
+        """Whether a call that loads nothing itself must be evaluated at once.
+
+        It may change or call what it is given, or hand keywords on that are rejected further in.
+        """
+        if len(waiting) > 1 or (waiting and self._in_doubt()):
+            return True
+        if any(self._changeable(_now(value)) for value in arguments.values()):
+            return True
+        function = self._find_method(callee, "__init__") if isinstance(callee, Class) else callee
+        if not isinstance(function, Function):
+            return False
+        spec = self.sources.signature(function.node)
+        if spec.kwarg is None or all(name in spec.keywords for name in arguments.keywords):
+            return False
+        return spec.hands_on(function.unit.full(function.node))
+
+    def _changeable(self, value: Val) -> bool:
+        if type(value) in (Const, Given, Unknown):
+            return False
+        if isinstance(value, Choice):
+            return any(isinstance(each, (Lazy, Instance)) or self._changeable(each) for each in value.options)
+        if isinstance(value, Sequence):
+            inner = map(_now, value.items)
+            return not value.fixed or any(
+                isinstance(each, (Lazy, Instance)) or self._changeable(each) for each in inner
+            )
+        return isinstance(value, Dict) or self._leads(value)
+
+    def _asked(self, values: list[Val]) -> list[Val]:
+        """Values for a function of a library, to which an object of the checkout tells nothing."""
+        return [value if isinstance(value, Lazy) and value.kind is not None else self.force(value) for value in values]
 
     def _link(self, node: ast.expr, frame: Frame, kind: str) -> Link:
         return Link(frame, node, kind, self._held(frame))
@@ -1110,43 +1364,56 @@ class Evaluation:
             return self._build_module(node, arguments, frame)
         link = self._link(node, frame, "call")
         self._calling = node
-        outermost = callee.owner.node.name if callee.owner else callee.node.name
-        nested = callee.frame is not None or (callee.owner is not None and callee.owner.frame is not None)
-        if nested or self.sources.leads_on(callee.unit, outermost):
-            return self._enter(callee, arguments, link)
-        self._check_function(callee, arguments)
-        if callee.owner is not None:
-            return Unknown()
-        return self._put_off(lambda: self._enter(callee, arguments, link, tolerant=True))
+        return self._now_or_later(callee, arguments, lambda told, later: self._enter(callee, told, link, later))
 
     def _call_class(self, callee: Class, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
         link = self._link(node, frame, "call")
         self._calling = node
-        if callee.frame is not None or self.sources.leads_on(callee.unit, callee.node.name):
-            return self._instantiate(callee, arguments, link)
-        self._check(callee, arguments)
-        return self._put_off(lambda: self._instantiate_quietly(callee, arguments, link), callee)
+        return self._now_or_later(callee, arguments, lambda told, later: self._instantiate(callee, told, link, later))
 
-    def _instantiate_quietly(self, callee: Class, arguments: Arguments, link: Link) -> Val:
-        refused = list(self.refused)
-        value = self._instantiate(callee, arguments, link)
-        self.refused = refused  # they were told when the call was looked at
-        return value
+    def _now_or_later(
+        self, callee: Class | Function, arguments: Arguments, go: Callable[[Arguments, bool], Val]
+    ) -> Val:
+        """Evaluate a call at once where that matters; else when somebody asks for what it gives."""
+        kept = arguments.kept() if isinstance(callee, Class) or callee.owner is not None else arguments
+        waiting = self._waiting(callee, kept)
+        if self._leads(callee) or _nested(callee) or self._matters(callee, kept, waiting):
+            return go(arguments, False)
+        self._check(callee, kept)
+        kind = callee if isinstance(callee, Class) else None
+        return self._put_off(lambda: go(kept, True), kind, waiting[0] if waiting else None)
 
-    def _put_off(self, thunk: Callable[[], Val], kind: Class | None = None) -> Val:
+    def _call_object(self, callee: Instance, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
+        method = self._find_method(callee.kind, "__call__")
+        if isinstance(method, Function):
+            return self._call_function(method.bind(callee), node, arguments, frame)
+        return Unknown()
+
+    def _call_partial(self, callee: Partial, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
+        before = callee.arguments
+        merged = Arguments(
+            [*before.positional, *arguments.positional],
+            {**before.keywords, **arguments.keywords},
+            before.is_open or arguments.is_open,
+        )
+        return self._invoke(self.force(callee.callee), node, merged, frame)
+
+    def _put_off(
+        self, thunk: Callable[[], Val], kind: Class | None = None, after: Lazy | Instance | None = None
+    ) -> Val:
         stack = list(self._stack)
 
         def later() -> Val:
             now, self._stack = self._stack, stack
-            failures, self._caught = list(self.failures), self._caught + 1
-            try:
-                return thunk()
-            finally:
-                self._stack = now
-                self._caught -= 1
-                self.failures = failures
+            caught, self.state.caught = self.state.caught, 0
+            self.state.doubt += 1  # an assertion is none of ours
+            value = thunk()
+            self._stack = now
+            self.state.caught = caught
+            self.state.doubt -= 1
+            return value
 
-        return Lazy(later, kind)
+        return Lazy(later, kind, after)
 
     def _check(self, callee: Class | Function, arguments: Arguments) -> None:
         """Look only whether the signature takes the keywords of a call."""
@@ -1171,23 +1438,26 @@ class Evaluation:
     def _call_method(self, callee: Method, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
         receiver = callee.receiver
         if callee.name == "from_pretrained":
-            if isinstance(receiver, Class):
-                return self._own_model(receiver, node, arguments, frame)
-            if isinstance(receiver, Instance):
-                return self._own_model(receiver.kind, node, arguments, frame)
+            kind = _class_of(receiver.self_ if isinstance(receiver, Super) else receiver)
+            if kind is not None:
+                return self._own_model(kind, node, arguments, frame)
             self._note(self._where("whose method it is cannot be told", node, frame))
             return Unknown()
         if isinstance(receiver, Super):
-            if callee.name == "__init__":
-                self._absorb(receiver.self_, arguments)
+            if callee.name != "__init__":
+                return Unknown()
+            self._absorb(receiver.self_, arguments)
             return NONE
         if isinstance(receiver, Dict):
             return self._dict_method(receiver, callee.name, arguments)
+        if isinstance(receiver, Sequence):
+            return self._list_method(receiver, callee.name, arguments.positional)
         if callee.name == "build" and arguments.positional and self._is_registry(receiver):
             return self._build_from(arguments.positional[0], {}, node, frame)
         if isinstance(receiver, Instance) and callee.name in library.SAME_OBJECT:
             return receiver
-        return library.method(receiver, callee.name, [self.force(each) for each in arguments.positional])
+        self._hand_over(arguments, node, frame)
+        return library.method(receiver, callee.name, self._asked(arguments.positional))
 
     def _is_registry(self, value: Val) -> bool:
         return isinstance(value, Unknown) or (isinstance(value, External) and value.name.endswith("MODELS"))
@@ -1200,27 +1470,39 @@ class Evaluation:
             if found is None:
                 found = join(default, Unknown()) if receiver.open else default
             if name == "pop" and first.value in receiver.items:
-                self._write(receiver.items, first.value, _MISSING)
+                self.state.write(receiver.items, first.value, MISSING)
             elif name == "setdefault":
-                self._write(receiver.items, first.value, found)
+                self.state.write(receiver.items, first.value, found)
             return found
         if name == "update":
-            if isinstance(first, Dict):
-                for key, value in first.items.items():
-                    self._write(receiver.items, key, value)
-                receiver.open = receiver.open or first.open
-            elif first is not None:
-                receiver.open = True
-            for key, value in arguments.keywords.items():
-                self._write(receiver.items, key, value)
+            entries, is_open = self._entries(first) if first is not None else ({}, False)
+            receiver.open = receiver.open or is_open or arguments.is_open
+            for key, value in {**entries, **arguments.keywords}.items():
+                self.state.write(receiver.items, key, value)
             return NONE
         if name == "copy":
             return Dict(
                 dict(receiver.items), receiver.open, receiver.node, receiver.frame, receiver.given, receiver.path
             )
-        if name in ("clear", "popitem"):
-            receiver.open = True
+        if name in _VIEWS and not receiver.open:
+            return Sequence([_VIEWS[name](key, value) for key, value in receiver.items.items()])
+        if name == "clear":
+            for key in list(receiver.items):
+                self.state.write(receiver.items, key, MISSING)
+        elif name in ("popitem", "pop", "setdefault"):
+            self._blur(receiver)
         return Unknown()
+
+    def _list_method(self, receiver: Sequence, name: str, positional: list[Val]) -> Val:
+        """A method of a list. Elsewhere than on the way that is certainly gone its elements are not known any more."""
+        added: list[Val] | None = None
+        if name in ("append", "extend") and len(positional) == 1:
+            added = positional if name == "append" else elements(self.force(positional[0]))
+        if added is not None and not (self.state.doubt or self.state.forks):
+            receiver.items += added
+        elif name not in ("copy", "count", "index"):
+            receiver.open = True
+        return NONE if name in ("append", "extend", "insert") else Unknown()
 
     def _call_external(self, callee: External, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
         name = callee.name
@@ -1243,10 +1525,26 @@ class Evaluation:
             if isinstance(attribute, Const) and isinstance(attribute.value, str):
                 return self.attribute(arguments.positional[0], attribute.value)
             return Unknown()
-        if name == "functools.partial":
-            return Unknown()
-        positional = [self.force(each) for each in arguments.positional]
-        return library.function(name, positional, self.sources.root)
+        if name == "functools.partial" and arguments.positional:
+            rest = Arguments(arguments.positional[1:], arguments.keywords, arguments.is_open)
+            return Partial(arguments.positional[0], rest)
+        if name == "builtins.setattr" and len(arguments.positional) == 3:
+            return self._set_attribute(*arguments.positional)
+        if name == "builtins.vars" and arguments.positional:
+            return self.attribute(arguments.positional[0], "__dict__")
+        if not name.startswith("builtins."):
+            self._hand_over(arguments, node, frame)
+        return library.function(name, self._asked(arguments.positional), self.sources.root)
+
+    def _set_attribute(self, receiver: Val, name: Val, value: Val) -> Val:
+        known, receiver = self.force(name), self.force(receiver)
+        if isinstance(known, Const) and isinstance(known.value, str):
+            self._put_attribute(receiver, known.value, value)
+        else:
+            for each in options(receiver):
+                if isinstance(each, Instance):
+                    self._blur(Dict(self._cells(each)))
+        return NONE
 
     def _dict_call(self, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
         built = Dict({}, arguments.is_open, node, frame)
@@ -1266,20 +1564,16 @@ class Evaluation:
 
     def _build_from(self, value: Val, keywords: dict[str, Val], node: ast.Call, frame: Frame) -> Val:
         value = self.force(value)
-        results: list[Val] = []
-        several = isinstance(value, Choice)
-        self._doubt += several
-        for option in options(value):
-            if isinstance(option, Const) and option.value is None:
-                results.append(option)
-            elif isinstance(option, Dict):
-                results.append(self._build_dict(option, keywords, node, frame))
-            elif isinstance(option, Instance):
-                results.append(option)
-            else:
-                self._note(self._where("what it builds cannot be told", node, frame))
-        self._doubt -= several
-        return functools.reduce(join, results) if results else Unknown()
+        if isinstance(value, Choice):
+            return self.state.choose(
+                *[functools.partial(self._build_from, option, keywords, node, frame) for option in value.options]
+            )
+        if isinstance(value, Dict):
+            return self._build_dict(value, keywords, node, frame)
+        if isinstance(value, Instance) or (isinstance(value, Const) and value.value is None):
+            return value
+        self._note(self._where("what it builds cannot be told", node, frame))
+        return Unknown()
 
     def _build_dict(self, value: Dict, keywords: dict[str, Val], node: ast.Call, frame: Frame) -> Val:
         type_name = self.force(value.items.get("type", Unknown()))
@@ -1318,8 +1612,7 @@ class Evaluation:
         config = rest.get("config") or self._config_of(cls, rest)
         inner = Arguments([config] if config is not None else [], rest, arguments.is_open)
         link = self._link(node, frame, "object")
-        function = Function(init.unit, init.node, init.frame, init.owner, instance)
-        self._enter(function, inner, link, tolerant=True)
+        self._enter(init.bind(instance), inner, link, tolerant=True)
         return instance
 
     def _config_of(self, cls: Class, keywords: dict[str, Val]) -> Val | None:
@@ -1345,10 +1638,10 @@ class Evaluation:
             arguments.keywords["filename"] = rest.pop(0)
         value = self.force(first) if first is not None else Unknown("")
         several = isinstance(value, Choice)
-        self._doubt += several
+        self.state.doubt += several
         for option in options(value):
             self._record(option, node, arguments, frame, kind, origin, class_name)
-        self._doubt -= several
+        self.state.doubt -= several
         return Unknown()
 
     def _record(
@@ -1376,7 +1669,7 @@ class Evaluation:
             revision=self._string(keywords.get("revision")),
             filename=self._string(keywords.get("filename")),
             reached=frozenset(key for key in TRACKED if key in keywords and key_of(self.force(keywords[key])) == key),
-            certain=not self._doubt,
+            certain=not self.state.doubt,
             chain=self._chain(),
             via=self._via,
         )
@@ -1405,6 +1698,93 @@ class Evaluation:
 
     def _note(self, text: str) -> None:
         self.unknown.append(text)
+
+
+class _Loop:
+    """A loop while it is gone."""
+
+    def __init__(self, evaluation: Evaluation, node: ast.For | ast.AsyncFor | ast.While, frame: Frame) -> None:
+        self.evaluation = evaluation
+        self.state = evaluation.state
+        self.node = node
+        self.frame = frame
+        self.outer = frame.breaks, frame.continues
+        self.breaks = frame.breaks = Exits(self.state.mark())
+        self.returned = len(frame.returned)
+        self.thrown = self.state.thrown
+        self.doubtful = False  # some way has left it
+
+    def round(self) -> bool:
+        """Go its body once; returns whether the next round, or what follows the last, is reached."""
+        self.frame.continues = Exits(self.state.mark())
+        status = self.evaluation._body(self.node.body, self.frame)
+        reached = self.state.gather(self.frame.continues, goes_on(status))
+        if not self.doubtful and (self.breaks.ways or self._is_over_for_some()):
+            self.doubtful = True
+            self.state.doubt += 1
+        return reached
+
+    def repeat(self, start: Callable[[], object], end: Callable[[], object]) -> None:
+        """Go it as often as nobody knows, ``start`` before and ``end`` after each round."""
+        told: list[list[Any]] = [
+            self.evaluation.reaches, self.evaluation.refused, self.evaluation.failures, self.evaluation.unknown,
+            self.frame.returned, self.frame.returns.ways, self.breaks.ways,
+        ]  # fmt: skip
+        counts = [len(each) for each in told]
+        thrown = self.state.thrown
+
+        def once() -> int:
+            start()
+            if not self.round():
+                return LEFT
+            end()
+            return NEXT
+
+        def again() -> None:
+            self.state.thrown = thrown
+            for each, count in zip(told, counts, strict=True):
+                del each[count:]
+
+        self.state.repeat(once, again)
+
+    def end(self, reached: bool) -> int:
+        """Leave it; ``reached``: by its end, which its ``else`` follows."""
+        self.frame.breaks, self.frame.continues = self.outer
+        status = LEFT if self._is_over_for_some() else RAISED
+        if reached:
+            status = self.evaluation._body(self.node.orelse, self.frame)
+        self.state.doubt -= self.doubtful
+        if not self.state.gather(self.breaks, goes_on(status)):
+            return status
+        return MAYBE if status == MAYBE or self._is_over_for_some() else NEXT
+
+    def _is_over_for_some(self) -> bool:
+        return len(self.frame.returned) > self.returned or self.state.thrown > self.thrown
+
+
+def _nested(value: Function | Class) -> bool:
+    """Whether a function or a class, or the class of a method, is defined in a function."""
+    owner = value.owner if isinstance(value, Function) else None
+    return value.frame is not None or (owner is not None and owner.frame is not None)
+
+
+def _now(value: Val) -> Val:
+    """A value that was put off, where it is known by now."""
+    if type(value) is not Lazy:
+        return value
+    while isinstance(value, Lazy) and value.result is not None:
+        value = value.result
+    return value
+
+
+def _kept(value: Val) -> Val:
+    if isinstance(value, Sequence) and not value.open:
+        return Sequence(list(map(_kept, value.items)), fixed=True)
+    return value
+
+
+def _class_of(value: Val) -> Class | None:
+    return value if isinstance(value, Class) else value.kind if isinstance(value, Instance) else None
 
 
 def source_of(node: ast.expr) -> str:
@@ -1440,8 +1820,8 @@ _STATEMENTS: dict[type, _Handler] = {
     ast.If: _E._if,
     ast.Return: _E._return,
     ast.Raise: _E._raise,
-    ast.Break: _E._leave,
-    ast.Continue: _E._leave,
+    ast.Break: _E._break,
+    ast.Continue: _E._continue,
     ast.Assert: _E._assert,
     ast.For: _E._for,
     ast.AsyncFor: _E._for,
@@ -1453,6 +1833,8 @@ _STATEMENTS: dict[type, _Handler] = {
     ast.FunctionDef: _E._define,
     ast.AsyncFunctionDef: _E._define,
     ast.ClassDef: _E._define_class,
+    ast.Global: _E._global,
+    ast.Nonlocal: _E._nonlocal,
     ast.Import: _E._import_here,
     ast.ImportFrom: _E._import_here,
 }
@@ -1463,6 +1845,13 @@ _CALLED: dict[type, Callable[[Evaluation, Any, ast.Call, Arguments, Frame], Val]
     Class: _E._call_class,
     Method: _E._call_method,
     External: _E._call_external,
+    Instance: _E._call_object,
+    Partial: _E._call_partial,
+}
+_VIEWS: dict[str, Callable[[Any, Val], Val]] = {
+    "keys": lambda key, _: Const(key),
+    "values": lambda _, value: value,
+    "items": lambda key, value: Sequence([Const(key), value], fixed=True),
 }
 _EXPRESSIONS: dict[type, Callable[[Evaluation, Any, Frame], Val]] = {
     ast.Constant: _E._constant_node,
@@ -1484,7 +1873,9 @@ _EXPRESSIONS: dict[type, Callable[[Evaluation, Any, Frame], Val]] = {
     ast.SetComp: _E._comprehension,
     ast.GeneratorExp: _E._comprehension,
     ast.DictComp: _E._comprehension,
-    ast.Lambda: _E._not_called,
+    ast.Lambda: _E._lambda,
+    ast.Yield: _E._yielded,
+    ast.YieldFrom: _E._yielded,
     ast.Await: _E._awaited,
     ast.Call: _E._call,
 }

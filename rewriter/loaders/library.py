@@ -18,12 +18,14 @@ from rewriter.loaders.values import (
     Sequence,
     Unknown,
     Val,
+    elements,
 )
 from rewriter.locality import locality
 
 BUILTINS = frozenset(
     {"dict", "list", "tuple", "set", "str", "int", "float", "bool", "len", "isinstance", "getattr", "hasattr", "print",
-     "super", "type", "range", "enumerate", "zip", "sorted", "max", "min", "sum", "any", "all", "vars", "callable"}
+     "setattr", "super", "type", "range", "enumerate", "zip", "sorted", "max", "min", "sum", "any", "all", "vars",
+     "callable"}
 )  # fmt: skip
 
 DOWNLOADS = frozenset({"hf_hub_download", "snapshot_download"})
@@ -92,7 +94,7 @@ def _plain(values: list[Val]) -> list[object] | None:
     for value in values:
         if isinstance(value, Const):
             found.append(value.value)
-        elif isinstance(value, Sequence) and (inner := _plain(value.items)) is not None:
+        elif isinstance(value, Sequence) and not value.open and (inner := _plain(value.items)) is not None:
             found.append(inner)
         else:
             return None
@@ -147,8 +149,9 @@ _OF_ONE = frozenset({"builtins.len", "builtins.bool", "builtins.list", "builtins
 
 def _of_one(name: str, value: Val) -> Val:
     """``len(x)``, ``bool(x)``, ``list(x)`` and so on."""
-    if isinstance(value, Sequence):
-        return Const(len(value.items)) if name == "builtins.len" else Sequence(list(value.items))
+    items = elements(value)
+    if items is not None and name != "builtins.bool":
+        return Const(len(items)) if name == "builtins.len" else Sequence(list(items), name == "builtins.tuple")
     if isinstance(value, Const) and name == "builtins.bool":
         return Const(bool(value.value), value.given)
     if isinstance(value, Const) and name == "builtins.len" and isinstance(value.value, str):
@@ -205,8 +208,16 @@ def _is_one(value: Val, kind: Val) -> bool | None:
 def add(left: Val, right: Val) -> Val:
     """``left + right``."""
     if isinstance(left, Sequence) and isinstance(right, Sequence):
-        return Sequence([*left.items, *right.items])
-    return concatenate([left, right])
+        if left.open or right.open:
+            return Unknown()
+        return Sequence([*left.items, *right.items], left.fixed)
+    if isinstance(left, Const) and isinstance(right, Const):
+        one, two = left.value, right.value
+        if isinstance(one, (int, float)) and isinstance(two, (int, float)):
+            return Const(one + two, left.given or right.given)
+        if isinstance(one, str) and isinstance(two, str):
+            return concatenate([left, right])
+    return Unknown()
 
 
 def concatenate(parts: list[Val]) -> Val:
@@ -223,12 +234,13 @@ def item(value: Val, index: Val) -> Val:
         return Unknown()
     if isinstance(value, Dict):
         return value.items.get(index.value, Unknown())
-    if (
-        isinstance(value, Sequence)
-        and isinstance(index.value, int)
-        and -len(value.items) <= index.value < len(value.items)
-    ):
-        return value.items[index.value]
+    if isinstance(index.value, int):
+        place = slice(index.value, index.value + 1 or None)
+        part = cut(value, [Const(place.start), Const(place.stop)])
+        if isinstance(part, Sequence) and part.items:
+            return part.items[0]
+        if isinstance(part, Const) and part.value:
+            return part
     return Unknown()
 
 
@@ -239,8 +251,8 @@ def cut(value: Val, bounds: list[Val]) -> Val:
         return Unknown()
     part = slice(*plain)
     try:
-        if isinstance(value, Sequence):
-            return Sequence(value.items[part])
+        if isinstance(value, Sequence) and not value.open:
+            return Sequence(value.items[part], value.fixed)
         if isinstance(value, Const) and isinstance(value.value, str):
             return Const(value.value[part], value.given)
     except ValueError:  # a step of 0
@@ -256,13 +268,21 @@ def compare(operator: ast.cmpop, left: Val, right: Val) -> bool | None:
         answers = {compare(operator, one, two) for one in lefts for two in rights}
         return answers.pop() if len(answers) == 1 else None
     if isinstance(operator, (ast.Is, ast.IsNot, ast.Eq, ast.NotEq)):
-        answer = _equal(left, right)
+        exact = isinstance(operator, (ast.Is, ast.IsNot))
+        answer = _same(left, right) if exact else _equal(left, right)
         positive = isinstance(operator, (ast.Is, ast.Eq))
         return None if answer is None else answer == positive
     if isinstance(operator, (ast.In, ast.NotIn)):
         answer = _contains(right, left)
         return None if answer is None else answer == isinstance(operator, ast.In)
     return _order(operator, left, right)
+
+
+def _same(left: Val, right: Val) -> bool | None:
+    """``left is right``."""
+    if isinstance(left, Const) and isinstance(right, Const) and type(left.value) is not type(right.value):
+        return False
+    return _equal(left, right)
 
 
 def _equal(left: Val, right: Val) -> bool | None:
@@ -277,7 +297,7 @@ def _equal(left: Val, right: Val) -> bool | None:
 def _contains(container: Val, value: Val) -> bool | None:
     if isinstance(container, Sequence):
         answers = [_equal(each, value) for each in container.items]
-        return True if True in answers else None if None in answers else False
+        return True if True in answers else None if None in answers or container.open else False
     if isinstance(container, Dict) and isinstance(value, Const):
         found = value.value in container.items
         return True if found else None if container.open else False

@@ -17,6 +17,7 @@ from rewriter.types import Trace, Value
 # A definition without any of these, and without a name that leads to one, loads nothing from the Hub.
 _LEADS_ON = re.compile(
     r"\.\s*from_pretrained\b|[\"']from_pretrained[\"']\s*\)|\b(?:hf_hub_download|snapshot_download|build_module)\b|\.build\("
+    r"|\n[ \t]+global[ \t]"  # what it does to others may
 )
 
 _Definition = tuple[Unit, str]
@@ -213,7 +214,8 @@ class Sources:
 
     def _look(self, unit: Unit, name: str) -> list[_Definition] | None:
         text = unit.text_of(name)
-        if ("from_pretrained" in text or "_download" in text or "build" in text) and _LEADS_ON.search(text):
+        words = ("from_pretrained", "_download", "build", "global")
+        if any(word in text for word in words) and _LEADS_ON.search(text):
             return None
         if "import" in text and self._inner_import.search(text):
             return None

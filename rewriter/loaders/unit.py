@@ -74,6 +74,7 @@ class Unit:
         self.path = path
         self._leads_on = leads_on  # False: only the signatures of a class are of interest, until `full` is asked
         self._cut: dict[ast.stmt, _Block] = {}  # methods without their bodies
+        self._full: dict[FunctionNode, FunctionNode] = {}  # the same with them
         self.module = module
         self.package = module if is_package else module.rpartition(".")[0]
         self.report = report
@@ -161,10 +162,13 @@ class Unit:
         block = self._cut.get(node)
         if block is None:
             return node
+        if node in self._full:
+            return self._full[node]
         text = self.text[block.start : block.end]
         for each in (_without_methods(text, frozenset({node.name})), text):
             found = self._in_class(block.start, each, node.name) if each is not None else None
             if isinstance(found, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                self._full[node] = found
                 return found
         return node
 
@@ -403,7 +407,7 @@ def parse(text: str) -> list[ast.stmt]:
 class Signature:
     """The parameters of a function, as binding asks for them."""
 
-    __slots__ = ("defaults", "keywords", "kwarg", "named", "positional", "required", "vararg")
+    __slots__ = ("_hands_on", "defaults", "keywords", "kwarg", "named", "positional", "required", "vararg")
 
     def __init__(self, node: FunctionNode) -> None:
         spec = node.args
@@ -418,6 +422,14 @@ class Signature:
         self.keywords = frozenset([*(each.arg for each in spec.args), *only])
         self.vararg = spec.vararg.arg if spec.vararg else None
         self.kwarg = spec.kwarg.arg if spec.kwarg else None
+        self._hands_on: bool | None = None
+
+    def hands_on(self, node: FunctionNode) -> bool:
+        """Whether the function does anything with its ``**kwargs``; ``node``: it, with its body."""
+        if self._hands_on is None:
+            inner = (each for statement in node.body for each in ast.walk(statement))
+            self._hands_on = any(isinstance(each, ast.Name) and each.id == self.kwarg for each in inner)
+        return self._hands_on
 
 
 def names_in(node: ast.AST) -> frozenset[str]:

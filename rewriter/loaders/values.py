@@ -7,14 +7,28 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rewriter.types import Value
 
 if TYPE_CHECKING:
-    from rewriter.loaders.evaluate import Frame
-    from rewriter.loaders.unit import Unit
+    from rewriter.loaders.evaluate import Arguments, Frame
+    from rewriter.loaders.unit import FunctionNode, Unit
+
+
+births = itertools.count()
+
+
+class Cells(dict[Any, "Val"]):
+    """What stands behind some names, attributes or keys. ``born``: counts up, to tell the older from the younger."""
+
+    __slots__ = ("born",)
+
+    def __init__(self, *items: Any) -> None:
+        super().__init__(*items)
+        self.born = next(births)
 
 
 class Val:
@@ -69,13 +83,15 @@ class Given(Const):
 
 
 class Sequence(Val):
-    """A list, tuple or set whose elements are known one by one."""
+    """A list, tuple or set. ``fixed``: a tuple, which nothing changes. ``open``: its elements are no longer known."""
 
-    __slots__ = ("items",)
+    __slots__ = ("fixed", "items", "open")
 
-    def __init__(self, items: list[Val]) -> None:
+    def __init__(self, items: list[Val], fixed: bool = False) -> None:
         self.key = None
         self.items = items
+        self.fixed = fixed
+        self.open = False
 
 
 class Dict(Val):
@@ -97,7 +113,7 @@ class Dict(Val):
     ) -> None:
         self.key = None
         self.path = path
-        self.items = items
+        self.items = items if isinstance(items, Cells) else Cells(items)
         self.open = is_open
         self.node = node
         self.frame = frame
@@ -140,9 +156,12 @@ class Class(Val):
 
 
 class Function(Val):
-    """A function of the checkout; ``owner``: the class that it is defined in; ``bound``: its first argument."""
+    """A function of the checkout; ``owner``: the class that it is defined in; ``bound``: its first argument.
 
-    __slots__ = ("bound", "frame", "node", "owner", "unit")
+    ``defaults``: values of parameters, where they are not those of a module's top level.
+    """
+
+    __slots__ = ("bound", "defaults", "frame", "node", "owner", "unit")
 
     def __init__(
         self,
@@ -151,6 +170,7 @@ class Function(Val):
         frame: Frame | None,
         owner: Class | None = None,
         bound: Val | None = None,
+        defaults: Mapping[str, Val] | None = None,
     ) -> None:
         self.key = None
         self.unit = unit
@@ -158,6 +178,11 @@ class Function(Val):
         self.frame = frame
         self.owner = owner
         self.bound = bound
+        self.defaults = defaults
+
+    def bind(self, first: Val | None, node: FunctionNode | None = None) -> Function:
+        """The same function with its first argument; ``node``: with the body that was left out."""
+        return Function(self.unit, node or self.node, self.frame, self.owner, first, self.defaults)
 
     @property
     def name(self) -> str:
@@ -166,14 +191,15 @@ class Function(Val):
 
 
 class Instance(Val):
-    """An object of a checkout class."""
+    """An object of a checkout class. ``then``: see :class:`Lazy`."""
 
-    __slots__ = ("attributes", "kind")
+    __slots__ = ("attributes", "kind", "then")
 
     def __init__(self, kind: Class) -> None:
         self.key = None
         self.kind = kind
-        self.attributes: dict[Any, Val] = {}
+        self.attributes = Cells()
+        self.then: list[Lazy] = []
 
 
 class Method(Val):
@@ -198,16 +224,36 @@ class Super(Val):
         self.self_ = self_
 
 
+class Partial(Val):
+    """``functools.partial(callee, ...)``."""
+
+    __slots__ = ("arguments", "callee")
+
+    def __init__(self, callee: Val, arguments: Arguments) -> None:
+        self.key = None
+        self.callee = callee
+        self.arguments = arguments
+
+
 class Lazy(Val):
-    """The result of a call that reaches no hub call: evaluated only if somebody asks for it. ``kind``: its class."""
+    """The result of a call that reaches no hub call: evaluated only if somebody asks for it. ``kind``: its class.
 
-    __slots__ = ("kind", "result", "thunk")
+    ``then``: what was done with it meanwhile, to be evaluated in this order; each of those comes ``after`` this one.
+    """
 
-    def __init__(self, thunk: Callable[[], Val], kind: Class | None = None) -> None:
+    __slots__ = ("after", "kind", "result", "then", "thunk")
+
+    def __init__(
+        self, thunk: Callable[[], Val], kind: Class | None = None, after: Lazy | Instance | None = None
+    ) -> None:
         self.key = None
         self.kind = kind
-        self.thunk: Callable[[], Val] | None = thunk
+        self.thunk = thunk
         self.result: Val | None = None
+        self.after = after
+        self.then: list[Lazy] = []
+        if after is not None:
+            after.then.append(self)
 
 
 class Choice(Val):
@@ -235,6 +281,15 @@ def key_of(value: Val) -> str | None:
 def options(value: Val) -> list[Val]:
     """What ``value`` may be."""
     return value.options if isinstance(value, Choice) else [value]
+
+
+def elements(value: Val) -> list[Val] | None:
+    """The elements of a sequence, or the keys of a dict, one by one; None: they are not known."""
+    if isinstance(value, Sequence) and not value.open:
+        return value.items
+    if isinstance(value, Dict) and not value.open:
+        return [Const(name, value.given) for name in value.items]
+    return None
 
 
 def same(left: Val, right: Val) -> bool:
@@ -269,7 +324,7 @@ def from_literal(value: object, key: str | None = None, path: tuple[str, ...] = 
         items = {name: from_literal(each, tracked(name), (*path, str(name))) for name, each in value.items()}
         return Dict(items, given=True, path=path)
     if isinstance(value, (list, tuple, set, frozenset)):
-        return Sequence([from_literal(each, None, path) for each in value])
+        return Sequence([from_literal(each, None, path) for each in value], isinstance(value, tuple))
     return Given(value, key) if len(path) == 1 else Const(value, True, key)
 
 
@@ -291,5 +346,5 @@ def truth(value: Val) -> bool | None:
     if isinstance(value, Dict):
         return True if value.items else (None if value.open else False)
     if isinstance(value, Sequence):
-        return bool(value.items)
-    return True if isinstance(value, (Class, Function, Module, External)) else None
+        return None if value.open else bool(value.items)
+    return True if isinstance(value, (Class, Function, Module, External, Partial)) else None
