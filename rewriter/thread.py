@@ -310,6 +310,9 @@ class _Search:
     def _write(self, hop: _Hop, keyword: str, name: str, old: Val | None) -> None:
         """Put ``keyword=name`` at a call or dict, in place of a neutral constant if need be."""
         path, node = hop.frame.unit.path, hop.node
+        added = self.virtual.keywords.setdefault(place_of(path, node), {})
+        if added.get(keyword) == name:  # on another way to it
+            return
         written = _keyword_of(node, keyword)
         if old is not None or written is not None:
             if not (isinstance(written, ast.Constant) and written.value == self.neutral):
@@ -318,7 +321,7 @@ class _Search:
         else:
             target: SourceTarget = "call" if isinstance(node, ast.Call) else "dict"
             self.changes.append(SourceChange(path, target, _span(node), keyword, name))
-        self.virtual.keywords.setdefault(place_of(path, node), {})[keyword] = name
+        added[keyword] = name
 
     def _guard(self, hop: _Hop, name: str) -> bool:
         """The special cases: load the repo instead of the path wherever the key is given."""

@@ -388,3 +388,41 @@ def test_a_parameter_that_only_shares_the_name_is_refused_and_an_inner_one_is_pa
     assert (result.changes, result.refusal) == ((), "f uses the name cache_dir for something else")
     body = loader.format(name="load") + "\n\n@MODELS.register_module()\ndef f(path):\n    return load(path)\n"
     assert "def load(path, cache_dir='features', hub_cache_dir=None):" in threaded(tmp_path / "b", body)
+
+
+def test_a_helper_that_is_called_twice_is_led_to_on_both_ways(tmp_path: Path) -> None:
+    body = """
+def load(path):
+    return AutoModel.from_pretrained(path)
+
+@MODELS.register_module()
+def f(path):
+    load(path)
+    load("o/b")
+"""
+    assert (
+        threaded(tmp_path, body)
+        == """
+def load(path, cache_dir=None):
+    return AutoModel.from_pretrained(path, cache_dir=cache_dir)
+
+@MODELS.register_module()
+def f(path, cache_dir=None):
+    load(path, cache_dir=cache_dir)
+    load("o/b", cache_dir=cache_dir)
+"""
+    )
+
+
+def test_every_embedder_of_v1_0_loads_from_the_cache_not_only_the_first(tmp_path: Path) -> None:
+    path = str(FIXTURES / "v1.0" / "opensora/models/text_encoder/t5.py")
+    first = "        embedder.encoder.to(dtype)\n"
+    second = "        self.other = T5Embedder(cache_dir=from_pretrained, local_cache=local_cache, **asked)\n"
+    source = Path(path).read_text().replace(first, first + second).encode()
+    loaders = Sources(str(FIXTURES / "v1.0"), overlay={path: source})
+    result = thread(loaders, "t5", values(from_pretrained="./pretrained_models/t5_ckpts"), "cache_dir")
+    after = loaders.edited({path: edit_source(source, result.changes)})
+    for given, repo in ((values(cache_dir="/c"), "DeepFloyd/t5-v1_1-xxl"), ({}, "./ckpts/t5-v1_1-xxl")):
+        trace = after.trace("t5", {**values(from_pretrained="./ckpts"), **given})
+        assert [call.repo_id for call in trace.calls] == [repo] * 4
+        assert {call.reached for call in trace.calls} == {frozenset({"cache_dir"} if given else ())}
