@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from rewriter.frozen import Frozen
 from rewriter.loaders import library
@@ -181,6 +181,7 @@ class Evaluation:
         self._left_out: dict[str, Given] = {}  # defaults of the registered function
         self._attributes: dict[ast.ClassDef, Cells] = {}  # of classes: what is set while the loader runs
         self._steps = 0
+        self._aside = 0  # above 0: what is evaluated was put off, its assertions are none of ours
         self._tracks = True  # False: no value of this evaluation is that of a tracked keyword
 
     # --- from outside
@@ -316,11 +317,11 @@ class Evaluation:
             return self._constant(unit, nodes)
         if name in unit.imports():
             return self._import(*unit.imports()[name])
-        for star in unit.stars():
+        for star in reversed(unit.stars()):
             target = self.sources.module(star)
             if target is not None and (name in target.names() or target.stars()):
                 value = self.resolve(target, name)
-                if not isinstance(value, Unknown):
+                if not isinstance(value, Unknown) or name in target.names():
                     return value
         return External(f"builtins.{name}") if name in library.BUILTINS else Unknown()
 
@@ -404,6 +405,8 @@ class Evaluation:
             node = self._member(owner, name)
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 return Function(owner.unit, node, owner.frame, owner)
+            if isinstance(node, ast.ClassDef):
+                return Class(owner.unit, node, owner.frame or self._top(owner.unit))
             if isinstance(node, (ast.Assign, ast.AnnAssign)):
                 return self.eval(node.value, self._top(owner.unit)) if node.value else Unknown()
             if node is not None:
@@ -425,7 +428,7 @@ class Evaluation:
                     names.append(node.target.id)
         return names
 
-    def _instantiate(self, cls: Class, arguments: Arguments, link: Link | None, tolerant: bool = False) -> Val:
+    def _instantiate(self, cls: Class, arguments: Arguments, link: Link | None, tolerant: bool = False) -> Instance:
         instance = Instance(cls)
         new = self._find_method(cls, "__new__")
         if isinstance(new, Function) and _reads_hub(new.node):
@@ -456,10 +459,8 @@ class Evaluation:
             elif not tolerant:
                 self._reject(name, value, f"{instance.kind.node.name}.__init__", instance.kind.unit, instance.kind.node)
 
-    def _absorb(self, instance: Val, arguments: Arguments) -> None:
+    def _absorb(self, instance: Instance, arguments: Arguments) -> None:
         """What a base from outside does with its arguments, as far as matters: a config keeps them as attributes."""
-        if not isinstance(instance, Instance):
-            return
         for name, value in arguments.keywords.items():
             self.state.write(instance.attributes, name, value)
         if arguments.positional and "config" not in arguments.keywords:
@@ -537,8 +538,6 @@ class Evaluation:
 
     def _quiet(self, node: ast.expr, frame: Frame) -> Val:
         """Evaluate what has run when the module was imported: calls in it are none of the loader's."""
-        if isinstance(node, ast.Constant):
-            return Const(node.value)
         if not isinstance(node, ast.Name) and any(isinstance(each, ast.Call) for each in ast.walk(node)):
             return Unknown()
         return self.eval(node, frame)
@@ -600,6 +599,8 @@ class Evaluation:
         elif isinstance(node.op, ast.Add) and isinstance(left, Sequence) and not left.fixed:
             self._list_method(left, "extend", [right])
         else:
+            for each in left.options if isinstance(left, Choice) else ():
+                self._put_item(each, Unknown(), right)  # whichever of them it is, it may be changed in place
             known = isinstance(node.op, ast.Add)
             self._store(node.target, library.add(left, right) if known else Unknown(), frame)
         return NEXT
@@ -609,16 +610,15 @@ class Evaluation:
             self.state.write(frame.shared.get(target.id, frame.env), target.id, value)
         elif isinstance(target, ast.Attribute):
             receiver = self.eval(target.value, frame)
-            self._change(receiver, lambda held: self._put_attribute(held, target.attr, value))
+            self._change(receiver, value, lambda held: self._put_attribute(held, target.attr, value))
         elif isinstance(target, ast.Subscript):
             self._store_item(target, value, frame)
-        elif isinstance(target, (ast.Tuple, ast.List)):
-            items = elements(self.force(value))
-            known = items if items is not None and len(items) == len(target.elts) else None
-            for place, each in enumerate(target.elts):
-                self._store(each, known[place] if known else Unknown(), frame)
         elif isinstance(target, ast.Starred):
-            self._store(target.value, Unknown(), frame)
+            self._store(target.value, value, frame)
+        elif isinstance(target, (ast.Tuple, ast.List)):  # pragma: no branch - there is no other target
+            values = _unpacked(target.elts, elements(self.force(value)))
+            for each, item in zip(target.elts, values, strict=True):
+                self._store(each, item, frame)
 
     def _put_attribute(self, receiver: Val, name: str, value: Val) -> None:
         several = isinstance(receiver, Choice)
@@ -630,7 +630,7 @@ class Evaluation:
     def _store_item(self, target: ast.Subscript, value: Val, frame: Frame) -> None:
         receiver = self.eval(target.value, frame)
         index = self.force(self.eval(target.slice, frame))
-        self._change(receiver, lambda held: self._put_item(held, index, value))
+        self._change(receiver, value, lambda held: self._put_item(held, index, value))
 
     def _put_item(self, receiver: Val, index: Val, value: Val) -> None:
         several = isinstance(receiver, Choice)
@@ -711,7 +711,7 @@ class Evaluation:
 
     def _assert(self, node: ast.Assert, frame: Frame) -> int:
         decided = truth(self.force(self.eval(node.test, frame)))
-        if decided is False and not self.state.doubt and not self.state.caught:
+        if decided is False and not (self.state.doubt or self.state.caught or self._aside):
             self.failures.append(Failure(ast.unparse(node.test), frame.unit.path, node.lineno))
         return NEXT
 
@@ -745,8 +745,10 @@ class Evaluation:
 
     def _with(self, node: ast.With | ast.AsyncWith, frame: Frame) -> int:
         left: list[Function] = []
+        swallows = False
         for item in node.items:
             value = self.eval(item.context_expr, frame)
+            swallows = swallows or _last(getattr(item.context_expr, "func", item.context_expr)) == "suppress"
             manager = self.force(value)
             if isinstance(manager, Instance):
                 self._at(node, frame)
@@ -755,11 +757,15 @@ class Evaluation:
                     value = self._enter(enter.bind(manager), Arguments([], {}), None)
                 if isinstance(leave, Function):
                     left.append(leave.bind(manager))
+                    swallows = swallows or _returns(leave.unit.full(leave.node))
             if item.optional_vars is not None:
                 self._store(item.optional_vars, value, frame)
-        if not left:
+
+        def body() -> int:
             return self._body(node.body, frame)
-        return self._finally(lambda: self._body(node.body, frame), lambda: self._exit(left, node, frame), frame)
+
+        inner = functools.partial(self._attempt, body, [lambda: NEXT], frame) if swallows else body
+        return self._finally(inner, lambda: self._exit(left, node, frame), frame) if left else inner()
 
     def _exit(self, managers: list[Function], node: ast.With | ast.AsyncWith, frame: Frame) -> int:
         self._at(node, frame)
@@ -774,13 +780,22 @@ class Evaluation:
         def orelse() -> int:
             return self._body(node.orelse, frame)
 
-        def handled() -> int:
-            handlers: list[Way] = [functools.partial(self._handler, each, frame) for each in node.handlers]
-            return self.state.attempt(body, orelse, handlers, lambda: self._left(frame))
+        def final() -> int:
+            return self._body(node.finalbody, frame)
 
+        def escaping() -> int:
+            return LEFT if final() in (LEFT, MAYBE) else RAISED
+
+        handlers: list[Way] = [functools.partial(self._handler, each, frame) for each in node.handlers]
+        inner: Way = functools.partial(self._attempt, body, handlers, frame, orelse) if handlers else body
         if not node.finalbody:
-            return handled()
-        return self._finally(handled if node.handlers else body, lambda: self._body(node.finalbody, frame), frame)
+            return inner()
+        if any(isinstance(each, _LEAVING) for statement in node.finalbody for each in ast.walk(statement)):
+            inner = functools.partial(self._attempt, inner, [escaping], frame)  # what was raised may end there
+        return self._finally(inner, final, frame)
+
+    def _attempt(self, body: Way, handlers: list[Way], frame: Frame, orelse: Way = lambda: NEXT) -> int:
+        return self.state.attempt(body, orelse, handlers, lambda: self._left(frame))
 
     def _handler(self, node: ast.ExceptHandler, frame: Frame) -> int:
         if node.name is not None:
@@ -792,9 +807,9 @@ class Evaluation:
         exits = (frame.returns, frame.breaks, frame.continues)
         before = [len(each.ways) for each in exits]
         met = Exits(self.state.mark())
-        self.state.forks += 1
+        frame.forks -= 1  # what a ``return`` leaves is wanted
         status = body()
-        self.state.forks -= 1
+        frame.forks += 1
         for each, count in zip(exits, before, strict=True):
             met.ways += each.ways[count:]
         self.state.gather(met, goes_on(status))
@@ -874,78 +889,63 @@ class Evaluation:
             scope = frame.outer
             while scope is not None and name not in scope.env:
                 scope = scope.outer
-            if scope is not None:
-                frame.shared[name] = scope.env
+            frame.shared[name] = (scope or frame.outer or frame).env
         return NEXT
 
     def _import_here(self, node: ast.Import | ast.ImportFrom, frame: Frame) -> int:
         for local, (module, name) in imported(node, frame.unit.package):
-            if local != "*":
-                self.state.write(frame.env, local, self._import(module, name))
+            self.state.write(frame.env, local, self._import(module, name))
         return NEXT
 
     # --- expressions
 
-    def eval(self, node: ast.expr, frame: Frame) -> Val:
+    def eval(self, node: ast.AST, frame: Frame) -> Val:
         """The abstract value of an expression; every call in it is looked at."""
         handler = _EXPRESSIONS.get(type(node))
         if handler is not None:
             return handler(self, node, frame)
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.expr):
-                self.eval(child, frame)
+            self.eval(child, frame)
         return Unknown()
 
     def force(self, value: Val) -> Val:
         """Ask for a value that was put off."""
-        if type(value) is not Lazy:
-            return value
         while isinstance(value, Lazy):
-            if value.result is None and value.after is not None:
-                self._catch_up(value.after)
             if value.result is None:
-                value.result = Unknown()  # a cycle tells nothing
-                value.result = self.state.apart(value.thunk)
-                self._catch_up(value)
-            value = value.result
+                self._catch_up(value.root)
+            value = value.result or Unknown()
         return value
 
-    def _catch_up(self, value: Lazy | Instance) -> None:
-        """Evaluate a value, and what was done with it meanwhile."""
-        if isinstance(value, Lazy):
-            self.force(value)
-        then, value.then = value.then, []
-        for each in then:
-            self.force(each)
+    def _catch_up(self, root: Lazy) -> None:
+        """Evaluate a value that was put off, and what was done with it meanwhile."""
+        while root.queue:
+            each = root.queue.pop(0)
+            each.result = Unknown()  # a cycle tells nothing
+            each.result = self.state.apart(each.thunk, each.born)
 
     def _of(self, receiver: Val, ask: Callable[[Val], Val]) -> Val:
         """What is asked of a value; put off if the value is."""
-        if type(receiver) is not Lazy:
-            return ask(receiver)
-        if receiver.result is None:
-            return self._put_off(lambda: ask(self.force(receiver)), after=receiver)
+        if isinstance(receiver, Lazy) and receiver.result is None:
+            return self._put_off(lambda: ask(self.force(receiver)), root=receiver.root)
         return ask(self.force(receiver))
 
-    def _change(self, receiver: Val, change: Callable[[Val], None]) -> None:
-        """Change a value; put off if the value is."""
+    def _change(self, receiver: Val, value: Val, change: Callable[[Val], None]) -> None:
+        """Put ``value`` somewhere into another; put off if that is, and if nobody else knows the value."""
 
-        def go(value: Val) -> Val:
-            change(value)
+        def go(held: Val) -> Val:
+            change(held)
             return NONE
 
-        self._of(self.force(receiver) if self._in_doubt() else receiver, go)
+        at_once = self._in_doubt() or isinstance(value, Lazy) or self._changeable(value)
+        self._of(self.force(receiver) if at_once else receiver, go)
 
     def _in_doubt(self) -> bool:
-        """Whether what is evaluated may as well not be reached, or be undone: nothing is put off then."""
+        """Whether what is evaluated may as well not be reached, or be undone: no change is put off then."""
         return self.state.forks > 0 or self.state.doubt > 0
 
     def _cells(self, value: Instance | Class) -> Cells:
         """The attributes of an object, or those of a class that were set while the loader ran."""
-        if isinstance(value, Class):
-            return self._attributes.setdefault(value.node, Cells())
-        if value.then:
-            self._catch_up(value)
-        return value.attributes
+        return value.attributes if isinstance(value, Instance) else self._attributes.setdefault(value.node, Cells())
 
     def _constant_node(self, node: ast.Constant, frame: Frame) -> Val:
         return Const(node.value)
@@ -1196,7 +1196,7 @@ class Evaluation:
     def _call(self, node: ast.Call, frame: Frame) -> Val:
         function = node.func
         if isinstance(function, ast.Name) and function.id == "super" and "super" not in frame.env:
-            return self._super(frame)
+            return self._super(node, frame)
         if isinstance(function, ast.Attribute) and function.attr != "from_pretrained":
             receiver = self.eval(function.value, frame)
             if isinstance(receiver, Lazy) and receiver.result is None:
@@ -1219,30 +1219,33 @@ class Evaluation:
             method = self._find_method(receiver.kind, name)
             if method is None:
                 return Unknown()
-            waiting = [receiver, *self._waiting(method, arguments)]
-            if not self._matters(method, arguments, waiting):
+            if isinstance(method, Function) and not (
+                self._matters(method, arguments, receiver.root) or self._hands_on(method, arguments)
+            ):
+                self._check(method, arguments)
                 return self._put_off(
-                    lambda: self._invoke(self.attribute(receiver, name), node, arguments, frame), after=receiver
+                    lambda: self._invoke(self.attribute(receiver, name), node, arguments, frame), root=receiver.root
                 )
         return self._invoke(self.force(self.attribute(receiver, name)), node, arguments, frame)
 
-    def _super(self, frame: Frame) -> Val:
+    def _super(self, node: ast.Call, frame: Frame) -> Val:
+        if len(node.args) == 2:
+            owner, first = (self.force(self.eval(each, frame)) for each in node.args)
+            return Super(owner, first) if isinstance(owner, Class) else Unknown()
         if frame.cls is None or frame.node is None:
             return Unknown()
-        first = next((each.arg for each in (*frame.node.args.posonlyargs, *frame.node.args.args)), "")
-        return Super(frame.cls, frame.env.get(first, Unknown()))
+        name = next((each.arg for each in (*frame.node.args.posonlyargs, *frame.node.args.args)), "")
+        return Super(frame.cls, self._name(name, frame))
 
     def _arguments(self, node: ast.Call, frame: Frame) -> Arguments:
         found = Arguments([], {})
         for each in node.args:
-            if isinstance(each, ast.Starred):
-                value = self.force(self.eval(each.value, frame))
-                if isinstance(value, Sequence):
-                    found.positional += value.items
-                else:
-                    found.is_open = True
-            else:
-                found.positional.append(self.eval(each, frame))
+            starred = isinstance(each, ast.Starred)
+            value = self.eval(each.value if isinstance(each, ast.Starred) else each, frame)
+            values = elements(self.force(value)) if starred else [value]
+            found.is_open = found.is_open or values is None
+            if values is not None and not found.is_open:  # behind an unknown number of them no place is known
+                found.positional += values
         for keyword in node.keywords:
             value = self.eval(keyword.value, frame)
             if keyword.arg is not None:
@@ -1298,26 +1301,20 @@ class Evaluation:
             return _nested(value) or self.sources.leads_on(value.unit, value.node.name)
         return False
 
-    def _waiting(self, callee: Class | Function | Val, arguments: Arguments) -> list[Lazy | Instance]:
-        """What a call that is put off can wait with: it is evaluated before anybody looks at that."""
-        values = arguments.values()
-        if isinstance(callee, Function) and callee.bound is not None:
-            values.append(callee.bound)
-        found: list[Lazy | Instance] = []
-        for value in map(_now, values):
-            if isinstance(value, (Lazy, Instance)) and value not in found:
-                found.append(value)
-        return found
+    def _matters(self, callee: Val, arguments: Arguments, root: Lazy | None = None) -> bool:
+        """Whether a call may change or call what it is given, so that it cannot be put off.
 
-    def _matters(self, callee: Val, arguments: Arguments, waiting: list[Lazy | Instance]) -> bool:
-        """Whether a call that loads nothing itself must be evaluated at once.
-
-        It may change or call what it is given, or hand keywords on that are rejected further in.
+        What is put off alone (``root``, and what it is given) can wait together.
         """
-        if len(waiting) > 1 or (waiting and self._in_doubt()):
+        roots = {value.root for value in arguments.values() if _is_put_off(value)} | ({root} if root else set())
+        if len(roots) > 1 or (roots and self._in_doubt()):
             return True
-        if any(self._changeable(_now(value)) for value in arguments.values()):
+        if isinstance(callee, Function) and isinstance(callee.bound, Instance):
             return True
+        return any(self._changeable(value) for value in arguments.values() if not _is_put_off(value))
+
+    def _hands_on(self, callee: Class | Function, arguments: Arguments) -> bool:
+        """Whether keywords of a call may be rejected further in."""
         function = self._find_method(callee, "__init__") if isinstance(callee, Class) else callee
         if not isinstance(function, Function):
             return False
@@ -1327,16 +1324,18 @@ class Evaluation:
         return spec.hands_on(function.unit.full(function.node))
 
     def _changeable(self, value: Val) -> bool:
+        """Whether there is anything about a value that could be another one later."""
         if type(value) in (Const, Given, Unknown):
             return False
+        if isinstance(value, Lazy):
+            return value.result is None or self._changeable(value.result)
         if isinstance(value, Choice):
-            return any(isinstance(each, (Lazy, Instance)) or self._changeable(each) for each in value.options)
+            return any(self._changeable(each) for each in value.options)
         if isinstance(value, Sequence):
-            inner = map(_now, value.items)
-            return not value.fixed or any(
-                isinstance(each, (Lazy, Instance)) or self._changeable(each) for each in inner
-            )
-        return isinstance(value, Dict) or self._leads(value)
+            return not value.fixed or any(self._changeable(each) for each in value.items)
+        if isinstance(value, Function) and (_nested(value) or isinstance(value.bound, Instance)):
+            return True
+        return isinstance(value, (Dict, Instance, Partial)) or self._leads(value)
 
     def _asked(self, values: list[Val]) -> list[Val]:
         """Values for a function of a library, to which an object of the checkout tells nothing."""
@@ -1376,12 +1375,15 @@ class Evaluation:
     ) -> Val:
         """Evaluate a call at once where that matters; else when somebody asks for what it gives."""
         kept = arguments.kept() if isinstance(callee, Class) or callee.owner is not None else arguments
-        waiting = self._waiting(callee, kept)
-        if self._leads(callee) or _nested(callee) or self._matters(callee, kept, waiting):
+        if self._leads(callee) or _nested(callee) or self._matters(callee, kept):
             return go(arguments, False)
-        self._check(callee, kept)
+        root = next((value.root for value in kept.values() if _is_put_off(value)), None)
         kind = callee if isinstance(callee, Class) else None
-        return self._put_off(lambda: go(kept, True), kind, waiting[0] if waiting else None)
+        if self._hands_on(callee, kept):
+            made = go(kept, False)
+            return made if root is not None else self._put_off(lambda: made, kind)
+        self._check(callee, kept)
+        return self._put_off(lambda: go(kept, True), kind, root)
 
     def _call_object(self, callee: Instance, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
         method = self._find_method(callee.kind, "__call__")
@@ -1398,22 +1400,22 @@ class Evaluation:
         )
         return self._invoke(self.force(callee.callee), node, merged, frame)
 
-    def _put_off(
-        self, thunk: Callable[[], Val], kind: Class | None = None, after: Lazy | Instance | None = None
-    ) -> Val:
+    def _put_off(self, thunk: Callable[[], Val], kind: Class | None = None, root: Lazy | None = None) -> Val:
         stack = list(self._stack)
 
         def later() -> Val:
             now, self._stack = self._stack, stack
-            caught, self.state.caught = self.state.caught, 0
-            self.state.doubt += 1  # an assertion is none of ours
+            state = self.state
+            before = state.doubt, state.forks, state.caught
+            state.doubt = state.forks = state.caught = 0
+            self._aside += 1
             value = thunk()
+            self._aside -= 1
+            state.doubt, state.forks, state.caught = before
             self._stack = now
-            self.state.caught = caught
-            self.state.doubt -= 1
             return value
 
-        return Lazy(later, kind, after)
+        return Lazy(later, kind, root)
 
     def _check(self, callee: Class | Function, arguments: Arguments) -> None:
         """Look only whether the signature takes the keywords of a call."""
@@ -1446,21 +1448,19 @@ class Evaluation:
         if isinstance(receiver, Super):
             if callee.name != "__init__":
                 return Unknown()
-            self._absorb(receiver.self_, arguments)
+            if isinstance(receiver.self_, Instance):
+                self._absorb(receiver.self_, arguments)
             return NONE
         if isinstance(receiver, Dict):
             return self._dict_method(receiver, callee.name, arguments)
         if isinstance(receiver, Sequence):
             return self._list_method(receiver, callee.name, arguments.positional)
-        if callee.name == "build" and arguments.positional and self._is_registry(receiver):
+        if callee.name == "build" and arguments.positional and isinstance(receiver, Unknown):
             return self._build_from(arguments.positional[0], {}, node, frame)
         if isinstance(receiver, Instance) and callee.name in library.SAME_OBJECT:
             return receiver
         self._hand_over(arguments, node, frame)
         return library.method(receiver, callee.name, self._asked(arguments.positional))
-
-    def _is_registry(self, value: Val) -> bool:
-        return isinstance(value, Unknown) or (isinstance(value, External) and value.name.endswith("MODELS"))
 
     def _dict_method(self, receiver: Dict, name: str, arguments: Arguments) -> Val:
         first = self.force(arguments.positional[0]) if arguments.positional else None
@@ -1509,7 +1509,7 @@ class Evaluation:
         last = name.rpartition(".")[2]
         if last == "from_pretrained":
             return self._hub(node, arguments, frame, "from_pretrained", name.split(".")[0], name.split(".")[-2])
-        if last in library.DOWNLOADS and not name.startswith("builtins."):
+        if last in library.DOWNLOADS:
             return self._hub(node, arguments, frame, last, name.split(".")[0], "")
         if last == "build" and name.endswith("MODELS.build") and arguments.positional:
             return self._build_from(arguments.positional[0], {}, node, frame)
@@ -1624,8 +1624,7 @@ class Evaluation:
         refused, failures = list(self.refused), list(self.failures)
         config = self._instantiate(kind, Arguments([], dict(keywords)), None)
         self.refused, self.failures = refused, failures  # the library filters them by the config's attributes
-        if isinstance(config, Instance):
-            config.attributes.update(keywords)
+        config.attributes.update(keywords)
         return config
 
     def _hub(self, node: ast.Call, arguments: Arguments, frame: Frame, kind: str, origin: str, class_name: str) -> Val:
@@ -1768,13 +1767,17 @@ def _nested(value: Function | Class) -> bool:
     return value.frame is not None or (owner is not None and owner.frame is not None)
 
 
-def _now(value: Val) -> Val:
-    """A value that was put off, where it is known by now."""
-    if type(value) is not Lazy:
-        return value
-    while isinstance(value, Lazy) and value.result is not None:
-        value = value.result
-    return value
+def _unpacked(targets: list[ast.expr], items: list[Val] | None) -> list[Val]:
+    """What each of these targets gets of some elements."""
+    star = next((place for place, each in enumerate(targets) if isinstance(each, ast.Starred)), None)
+    if items is not None and star is not None and len(items) >= len(targets) - 1:
+        end = len(items) - (len(targets) - 1 - star)
+        items = [*items[:star], Sequence(items[star:end]), *items[end:]]
+    return items if items is not None and len(items) == len(targets) else [Unknown() for _ in targets]
+
+
+def _is_put_off(value: Val) -> TypeGuard[Lazy]:
+    return isinstance(value, Lazy) and value.result is None
 
 
 def _kept(value: Val) -> Val:
@@ -1795,6 +1798,19 @@ def source_of(node: ast.expr) -> str:
         parts.append(inner.attr)
         inner = inner.value
     return ".".join([inner.id, *reversed(parts)]) if isinstance(inner, ast.Name) else ast.unparse(node)
+
+
+_LEAVING = (ast.Return, ast.Break, ast.Continue)
+
+
+def _returns(node: FunctionNode) -> bool:
+    """Whether a function may return anything that is true."""
+    returns = (each for each in ast.walk(node) if isinstance(each, ast.Return))
+    return any(each.value is not None and not _is_false(each.value) for each in returns)
+
+
+def _is_false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and not node.value
 
 
 def _reads_hub(node: ast.AST) -> bool:
@@ -1829,6 +1845,7 @@ _STATEMENTS: dict[type, _Handler] = {
     ast.With: _E._with,
     ast.AsyncWith: _E._with,
     ast.Try: _E._try,
+    getattr(ast, "TryStar", ast.Try): _E._try,
     ast.Match: _E._match,
     ast.FunctionDef: _E._define,
     ast.AsyncFunctionDef: _E._define,
@@ -1838,8 +1855,6 @@ _STATEMENTS: dict[type, _Handler] = {
     ast.Import: _E._import_here,
     ast.ImportFrom: _E._import_here,
 }
-if hasattr(ast, "TryStar"):
-    _STATEMENTS[ast.TryStar] = _E._try
 _CALLED: dict[type, Callable[[Evaluation, Any, ast.Call, Arguments, Frame], Val]] = {
     Function: _E._call_function,
     Class: _E._call_class,

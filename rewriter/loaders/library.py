@@ -19,6 +19,7 @@ from rewriter.loaders.values import (
     Unknown,
     Val,
     elements,
+    truth,
 )
 from rewriter.locality import locality
 
@@ -149,11 +150,12 @@ _OF_ONE = frozenset({"builtins.len", "builtins.bool", "builtins.list", "builtins
 
 def _of_one(name: str, value: Val) -> Val:
     """``len(x)``, ``bool(x)``, ``list(x)`` and so on."""
+    if name == "builtins.bool":
+        decided = truth(value)
+        return Unknown() if decided is None else Const(decided, given([value]))
     items = elements(value)
-    if items is not None and name != "builtins.bool":
+    if items is not None:
         return Const(len(items)) if name == "builtins.len" else Sequence(list(items), name == "builtins.tuple")
-    if isinstance(value, Const) and name == "builtins.bool":
-        return Const(bool(value.value), value.given)
     if isinstance(value, Const) and name == "builtins.len" and isinstance(value.value, str):
         return Const(len(value.value), value.given)
     return Unknown()

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from rewriter.loaders.values import Cells, Unknown, Val, births, join, options, same
+from rewriter.loaders.values import Cells, Unknown, Val, clock, join, options, same
 
 NEXT, MAYBE, LEFT, RAISED = range(4)
 """How a way ends: it goes on; some path of it does; every path was left (return, break, continue); all raised."""
@@ -74,10 +74,14 @@ class State:
         del self._journal[mark:]
         return written
 
-    def apart(self, make: Callable[[], Val]) -> Val:
-        """What ``make`` gives, whose writes concern what it makes and nothing else: no way undoes them."""
+    def apart(self, make: Callable[[], Val], born: int) -> Val:
+        """What ``make`` gives as of an earlier time, where its writes belong: no way from the present undoes them."""
         mark, tried, self._tried = self.mark(), self._tried, None
-        value = make()
+        past, clock.past = clock.past, born
+        try:
+            value = make()
+        finally:
+            clock.past = past
         del self._journal[mark:]
         self._tried = tried
         return value
@@ -146,7 +150,7 @@ class State:
         """
         widened = False
         while True:
-            before = next(births)
+            before = clock.tick()
             status, written = self._go(once, self.mark())
             new = [
                 (cells, name, value) for cells, name, value in written.values()

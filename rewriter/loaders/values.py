@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import ast
-import itertools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,26 +17,39 @@ if TYPE_CHECKING:
     from rewriter.loaders.unit import FunctionNode, Unit
 
 
-births = itertools.count()
+class _Clock:
+    """Counts what is made. ``past``: a former count, while something is made that belongs there."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.past: int | None = None
+
+    def tick(self) -> int:
+        """The count for one thing more."""
+        if self.past is not None:
+            return self.past
+        self.count += 1
+        return self.count
+
+
+clock = _Clock()
 
 
 class Cells(dict[Any, "Val"]):
-    """What stands behind some names, attributes or keys. ``born``: counts up, to tell the older from the younger."""
+    """What stands behind some names, attributes or keys. ``born``: the clock then, to tell older ones from younger."""
 
     __slots__ = ("born",)
 
     def __init__(self, *items: Any) -> None:
         super().__init__(*items)
-        self.born = next(births)
+        self.born = clock.tick()
 
 
 class Val:
     """Any abstract value."""
 
     __slots__ = ("key",)
-
-    def __init__(self, key: str | None = None) -> None:
-        self.key = key
+    key: str | None
 
 
 class Unknown(Val):
@@ -191,15 +203,14 @@ class Function(Val):
 
 
 class Instance(Val):
-    """An object of a checkout class. ``then``: see :class:`Lazy`."""
+    """An object of a checkout class."""
 
-    __slots__ = ("attributes", "kind", "then")
+    __slots__ = ("attributes", "kind")
 
     def __init__(self, kind: Class) -> None:
         self.key = None
         self.kind = kind
         self.attributes = Cells()
-        self.then: list[Lazy] = []
 
 
 class Method(Val):
@@ -238,22 +249,21 @@ class Partial(Val):
 class Lazy(Val):
     """The result of a call that reaches no hub call: evaluated only if somebody asks for it. ``kind``: its class.
 
-    ``then``: what was done with it meanwhile, to be evaluated in this order; each of those comes ``after`` this one.
+    What is done with it meanwhile is put off as well, as results with the same ``root``; that one's ``queue`` says in
+    which order. Nobody else knows what hangs together like this.
     """
 
-    __slots__ = ("after", "kind", "result", "then", "thunk")
+    __slots__ = ("born", "kind", "queue", "result", "root", "thunk")
 
-    def __init__(
-        self, thunk: Callable[[], Val], kind: Class | None = None, after: Lazy | Instance | None = None
-    ) -> None:
+    def __init__(self, thunk: Callable[[], Val], kind: Class | None = None, root: Lazy | None = None) -> None:
         self.key = None
         self.kind = kind
         self.thunk = thunk
         self.result: Val | None = None
-        self.after = after
-        self.then: list[Lazy] = []
-        if after is not None:
-            after.then.append(self)
+        self.born = clock.tick()
+        self.root = root or self
+        self.queue: list[Lazy] = []
+        self.root.queue.append(self)
 
 
 class Choice(Val):
@@ -305,10 +315,6 @@ def join(left: Val, right: Val) -> Val:
     """What is known when it is not known which of two values stands."""
     merged: list[Val] = []
     for option in (*options(left), *options(right)):
-        if isinstance(option, Unknown) and any(
-            isinstance(other, Unknown) and other.key == option.key for other in merged
-        ):
-            continue
         if not any(same(option, other) for other in merged):
             merged.append(option)
     if len(merged) == 1:
