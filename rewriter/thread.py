@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from rewriter.checkout import outside
 from rewriter.frozen import Frozen, replace
 from rewriter.loaders import Sources
-from rewriter.loaders.evaluate import Evaluation, Frame, Reach, Virtual, place_of, source_of
+from rewriter.loaders.evaluate import Evaluation
+from rewriter.loaders.frames import Frame, Reach, Virtual, place_of, source_of
 from rewriter.loaders.library import DOWNLOADS
 from rewriter.loaders.unit import FunctionNode
 from rewriter.loaders.values import Dict, Val, key_of

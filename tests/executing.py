@@ -42,6 +42,7 @@ class Call(NamedTuple):
 class Run(NamedTuple):
     """One run: its calls in order; the keyword and function of a ``TypeError``; the line of a false assertion.
 
+    One that ends by an error has no calls that it makes on its way out.
     ``raised``: it ended by another error. ``shaken``: a call that is none of the loader's raised, and that was caught.
     """
 
@@ -70,6 +71,7 @@ class _World:
         self.tosses = tosses
         self.tossed = 0
         self.calls: list[Call] = []
+        self.before_errors: list[Call] = []
         self.shaken = False
         self.names: dict[str, dict[int, str]] = {}
 
@@ -86,6 +88,8 @@ class _World:
         strings = {name: value if isinstance(value, str) else None for name, value in told.items()}
         repo_id = str(repo) if isinstance(repo, (str, Path)) else None
         self.calls.append(Call(kind, class_name, repo_id, **strings, reached=reached, chain=self._chain()))
+        if sys.exc_info()[0] is None:
+            self.before_errors.append(self.calls[-1])
 
     def _chain(self) -> tuple[tuple[str, int], ...]:
         found: list[tuple[str, int]] = []
@@ -275,14 +279,14 @@ def _run(world: _World, type_name: str, keywords: Mapping[str, object], module: 
         told = re.search(r"([\w.<>]+)\(\) got an unexpected keyword argument '(\w+)'", str(error))
         if told is None:
             raise
-        return Run(world.calls, rejected=(told[2], told[1].rpartition("<locals>.")[2]))
+        return Run(world.before_errors, rejected=(told[2], told[1].rpartition("<locals>.")[2]))
     except AssertionError as error:
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
-        return Run(world.calls, failed=trace.tb_lineno if trace else 0)
+        return Run(world.before_errors, failed=trace.tb_lineno if trace else 0)
     except (ValueError, KeyError, IndexError, RuntimeError):
-        return Run(world.calls, raised=True)
+        return Run(world.before_errors, raised=True)
     return Run(world.calls, shaken=world.shaken)
 
 

@@ -1900,7 +1900,7 @@ CHECKOUTS = {
     "names behind stars": {
         "loaders": "from opensora.first import *\nfrom outside import *\nfrom opensora.second import *\n"
         + BODY
-        + "    AutoModel.from_pretrained(one), AutoModel.from_pretrained(two)\n    three(path)\n    four(path)\n",
+        + "    AutoModel.from_pretrained(one), AutoModel.from_pretrained(two)\n    three(path)\n    four(path)\n    abs(1)\n",
         "first": 'one = "o/1"\ntwo = "o/2"\nfrom opensora.third import *\n',
         "second": 'one = "o/one"\ndef four(path):\n    AutoTokenizer.from_pretrained(path)\n',
         "third": "def three(path):\n    AutoModel.from_pretrained(path, subfolder='three')\n",
@@ -2040,6 +2040,11 @@ class f:
             f"    {'  ' * depth}for x{depth} in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16):\n"
             for depth in range(1, 5)
         ) + "              pass",
+        "the evaluation of this loader was given up: it is too long",
+    ),
+    "too many elements": (
+        "    some = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)\n"
+        "    [1 for a in some for b in some for c in some for d in some]",
         "the evaluation of this loader was given up: it is too long",
     ),
     "nested too deeply": (

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from rewriter.checkout import Unreadable
-from rewriter.loaders.evaluate import Evaluation, Virtual
+from rewriter.loaders.evaluate import Evaluation
+from rewriter.loaders.frames import Virtual
 from rewriter.loaders.index import Registration, python_files, read_bytes, registered, registered_in
 from rewriter.loaders.unit import FunctionNode, Signature, Unit, UnreadableError, names_in, text_of
 from rewriter.loaders.values import TRACKED, Val

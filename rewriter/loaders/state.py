@@ -60,7 +60,10 @@ class State:
         self._journal.append((cells, name, cells.get(name, MISSING)))
         if self._tried is not None:
             self._tried.append((cells, name, value))
-        _put(cells, name, value)
+        if value is MISSING:
+            cells.pop(name, None)
+        else:
+            cells[name] = value
 
     def since(self, mark: int) -> Written:
         """What was written since ``mark``, as it stands now."""
@@ -70,7 +73,10 @@ class State:
         """Undo the writes since ``mark``; returns what they had left."""
         written = self.since(mark)
         for cells, name, old in reversed(self._journal[mark:]):
-            _put(cells, name, old)
+            if old is MISSING:
+                cells.pop(name, None)
+            else:
+                cells[name] = old
         del self._journal[mark:]
         return written
 
@@ -199,13 +205,6 @@ class State:
         for cells, name, value in raised.values():
             self.write(cells, name, value)
         return handler()
-
-
-def _put(cells: Cells, name: Any, value: Val) -> None:
-    if value is MISSING:
-        cells.pop(name, None)
-    else:
-        cells[name] = value
 
 
 def _either(values: list[Val]) -> Val:

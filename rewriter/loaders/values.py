@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rewriter.types import Value
 
 if TYPE_CHECKING:
-    from rewriter.loaders.evaluate import Arguments, Frame
+    from rewriter.loaders.frames import Arguments, Frame
     from rewriter.loaders.unit import FunctionNode, Unit
 
 
@@ -277,6 +277,7 @@ class Choice(Val):
 
 
 NONE = Const(None)
+PLAIN = (Const, Given, Unknown)  # what nothing can change
 MAX_OPTIONS = 4
 
 
