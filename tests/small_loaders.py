@@ -1526,6 +1526,17 @@ def f(path, **kwargs):
 
 # What the evaluation cannot tell as it is: it must cover what happens.
 COVERED = {
+    "a helper that gets one of two dicts": """
+def name_of(options, name):
+    options["subfolder"] = "s"
+    return name + "-x"
+
+@MODELS.register_module()
+def f(path, **kwargs):
+    one, two = {"revision": "r"}, {"revision": "s"}
+    AutoModel.from_pretrained(name_of(one if coin() else two, path if coin() else "o/a"))
+    AutoModel.from_pretrained(path, **one)
+    """,
     "exceptions that end in finally": """
     repo = "o/a"
     for _ in (1, 2):
@@ -1900,7 +1911,7 @@ CHECKOUTS = {
     "names behind stars": {
         "loaders": "from opensora.first import *\nfrom outside import *\nfrom opensora.second import *\n"
         + BODY
-        + "    AutoModel.from_pretrained(one), AutoModel.from_pretrained(two)\n    three(path)\n    four(path)\n    abs(1)\n",
+        + "    AutoModel.from_pretrained(one), AutoModel.from_pretrained(two)\n    three(path), four(path), abs(1)\n",
         "first": 'one = "o/1"\ntwo = "o/2"\nfrom opensora.third import *\n',
         "second": 'one = "o/one"\ndef four(path):\n    AutoTokenizer.from_pretrained(path)\n',
         "third": "def three(path):\n    AutoModel.from_pretrained(path, subfolder='three')\n",
