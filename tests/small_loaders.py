@@ -974,6 +974,20 @@ def f(path, **kwargs):
     AutoModel.from_pretrained(first)
     AutoModel.from_pretrained(names.names[1])
     """,
+    "an object that is changed by what it says": """
+class Settings:
+    def __init__(self, repo):
+        self.repo = repo
+
+    def use(self, repo):
+        self.repo = repo
+
+@MODELS.register_module()
+def f(path, **kwargs):
+    settings = Settings("o/a")
+    settings.use(settings.repo + "-x")
+    AutoModel.from_pretrained(settings.repo)
+    """,
     "an object that is handed on before it is asked": """
 class Settings:
     def __init__(self, repo):

@@ -262,9 +262,8 @@ class Expressions(Calls):
             method = self._find_method(receiver.kind, name)
             if method is None:
                 return Unknown()
-            if isinstance(method, Function) and not (
-                self._matters(method, arguments, receiver.root) or self._hands_on(method, arguments)
-            ):
+            waits = receiver.result is None and not self._matters(method, arguments, receiver.root)
+            if isinstance(method, Function) and waits and not self._hands_on(method, arguments):
                 self._check(method, arguments)
                 return self._put_off(
                     lambda: self._invoke(self.attribute(receiver, name), node, arguments, frame), root=receiver.root
