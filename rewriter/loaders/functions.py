@@ -6,7 +6,7 @@ import ast
 import functools
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeGuard
+from typing import Any
 
 from rewriter.loaders import library
 from rewriter.loaders.frames import Arguments, Frame, Link, Refused, place_of, reads_hub
@@ -174,13 +174,13 @@ class Functions(Names):
         kept = arguments.kept() if isinstance(callee, Class) or callee.owner is not None else arguments
         if self._leads(callee) or is_nested(callee) or self._matters(callee, kept):
             return go(arguments, False)
-        root = next((value.root for value in kept.values() if _is_put_off(value)), None)
+        roots = _roots(kept.values())
         kind = callee if isinstance(callee, Class) else None
         if self._hands_on(callee, kept):
             made = go(kept, False)
-            return made if root is not None else self._put_off(lambda: made, kind)
+            return made if roots else self._put_off(lambda: made, kind)
         self._check(callee, kept)
-        return self._put_off(lambda: go(kept, True), kind, root)
+        return self._put_off(lambda: go(kept, True), kind, *roots)
 
     def _check(self, callee: Class | Function, arguments: Arguments) -> None:
         """Look only whether the signature takes the keywords of a call."""
@@ -221,12 +221,13 @@ class Functions(Names):
 
         What is put off alone (``root``, and what it is given) can wait together.
         """
-        roots = {value.root for value in arguments.values() if _is_put_off(value)} | ({root} if root else set())
+        roots = {*_roots(arguments.values()), *([root] if root is not None else ())}
         if len(roots) > 1 or (roots and self._in_doubt()):
             return True
         if isinstance(callee, Function) and isinstance(callee.bound, Instance):
             return True
-        return any(self._changeable(value) for value in arguments.values() if not _is_put_off(value))
+        known = (each for each in arguments.values() if not isinstance(each, Lazy) or each.result is not None)
+        return any(map(self._changeable, known))
 
     def _hands_on(self, callee: Class | Function, arguments: Arguments) -> bool:
         """Whether keywords of a call may be rejected further in."""
@@ -259,5 +260,6 @@ def is_nested(value: Function | Class) -> bool:
     return value.frame is not None or (owner is not None and owner.frame is not None)
 
 
-def _is_put_off(value: Val) -> TypeGuard[Lazy]:
-    return isinstance(value, Lazy) and value.result is None
+def _roots(values: list[Val]) -> list[Lazy]:
+    """What those of these values that are put off wait for."""
+    return list(dict.fromkeys(each.root for each in values if isinstance(each, Lazy) and each.result is None))
