@@ -75,7 +75,7 @@ class Component(Frozen):
     ``unsure``: why keys may be there that nobody can see without running the file, or None.
     ``overrides``: later statements that change keys of it.
     ``replaced_by``: line of the later unconditional assignment that replaces it whole, or None.
-    ``shared_with``: other top-level names that hold the same dict object by alias (``vae = common``).
+    ``shared_with``: where else the same dict object stands by alias, dotted (``vae = common``: "common").
     ``delete``: ``_delete_=True`` stands in it (mmengine does not merge the base's dict).
     ``origin``: path of the ``_base_`` file that writes it, where this file only inherits it (way "inherited").
     """

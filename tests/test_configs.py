@@ -191,7 +191,8 @@ def test_annotated() -> None:
     ],
 )
 def test_conditional(source: str) -> None:
-    assert "conditional" in ways(source, "vae")
+    assert all("conditional" in found.ways for found in read(source).components)
+    assert read(source).components
 
 
 def test_both_branches_are_components() -> None:
@@ -221,7 +222,7 @@ def test_an_alias_has_the_place_of_the_dict_itself() -> None:
 
 def test_one_dict_of_several_names() -> None:
     config = read("a = b = dict(x=1)\nmodel = dict(vae=a)\n")
-    assert component(config, "b").shared_with == ("a", "model")
+    assert component(config, "b").shared_with == ("a", "model.vae")
     assert "alias" in component(config, "a").ways
     assert component(config, "model", "vae").span == component(config, "a").span
     assert set(component(config, "model", "vae").ways) == {"alias", "nested"}
