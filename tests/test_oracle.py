@@ -290,7 +290,7 @@ CASES = {
     "popped and set": "m = dict(vae=dict(a=1))\nclip = m.pop('vae')\nclip['a'] = 2\nm['vae'] = clip",
     "a default that is there": "m = dict(vae=dict(a=1))\nclip = m.setdefault('vae', dict(b=1))\nclip['c'] = 1",
     "a default that is not there": "m = dict()\nclip = m.setdefault('vae', dict(b=1))\nclip['c'] = 1",
-    "a default that may be there": "m = {}\nif x:\n    m['p'] = {'a': 1}\nclip = m.setdefault('p', {'b': 1})\nclip['c'] = 1",
+    "a default that may be there": "m = {}\nif x:\n    m['p'] = {'a': 1}\nt5 = m.setdefault('p', {'b': 1})\nt5['c'] = 1",
 }
 
 # Components of these that only running would tell.
