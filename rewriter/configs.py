@@ -168,15 +168,14 @@ class _Dict:
                         found.append(child.dict)
         return found
 
-    def open(self) -> dict[str, int]:
+    def open(self) -> dict[str | None, int]:
         """Keys of which it cannot be said whether they have been changed, and on which line they may have been."""
-        lines: dict[str, int] = {}
+        lines: dict[str | None, int] = {}
         for override in self.overrides:
-            if override.key is not None:
-                if override.certain:
-                    lines.pop(override.key, None)
-                else:
-                    lines[override.key] = override.line
+            if override.certain:
+                lines.pop(override.key, None)
+            else:
+                lines[override.key] = override.line
         return lines
 
     def doubts(self) -> str | None:
@@ -454,7 +453,8 @@ class _Reader:
             self._bind_many(target.elts, value, ways)
         elif isinstance(target, (ast.Subscript, ast.Attribute)):
             self._set_item(target, value, outcome)
-        elif isinstance(target, ast.Starred):
+        else:
+            assert isinstance(target, ast.Starred)
             self._bind_target(target.value, value, _Outcome([]), ways)
 
     def _bind_many(self, targets: list[ast.expr], value: ast.expr, ways: tuple[str, ...]) -> None:
@@ -549,7 +549,8 @@ class _Reader:
         elif isinstance(target, (ast.Tuple, ast.List)):
             for inner in target.elts:
                 self._delete(inner)
-        elif isinstance(target, (ast.Subscript, ast.Attribute)):
+        else:
+            assert isinstance(target, (ast.Subscript, ast.Attribute))
             self._set_item(target, None, _Outcome([]))
 
     def _set_item(self, target: ast.Subscript | ast.Attribute, value: ast.AST | None, outcome: _Outcome) -> None:
@@ -795,12 +796,11 @@ class _Reader:
 
     def _call_dict(self, node: ast.Call) -> _Dict:
         held = self._new("call", node)
+        if node.args:
+            held.ways.append("positional")
         for argument in node.args:
-            if isinstance(argument, ast.Call) and _last_name(argument.func) == "items" and not argument.args:
-                argument = argument.func.value if isinstance(argument.func, ast.Attribute) else argument
-            if "positional" not in held.ways:
-                held.ways.append("positional")
-            self._default(held, self._evaluate(argument).only(), argument)
+            given = _without_items(argument)
+            self._default(held, self._evaluate(given).only(), given)
         seen = set()
         for k in node.keywords:
             if k.arg is None:
@@ -817,7 +817,7 @@ class _Reader:
         held = self._new("literal", node)
         for key, value in zip(node.keys, node.values, strict=True):
             if key is None:
-                self._spread(held, value)
+                self._spread_over(held, value)
             elif isinstance(key, ast.Constant):
                 if isinstance(key.value, str):
                     self._write(held, key.value, value)
@@ -825,14 +825,27 @@ class _Reader:
                     held.odd = True
             elif (name := self._key(key)) is not None:
                 self._give(held, name, value, self._value(value))
+                held.overrides.append(Override(name, held.values[name], self._line(key), True))
             elif isinstance(key, (ast.Tuple, ast.UnaryOp)):
                 held.odd = True
             else:
                 held.doubt(f"line {self._line(key)}: the key {self._text(key)} cannot be told without running the file")
         return held
 
+    def _spread_over(self, held: _Dict, node: ast.expr) -> None:
+        """A spread in ``{...}``, which wins over what is written before it."""
+        given = self._spread(held, node)
+        unknown = given is None or given.doubts() is not None
+        keys = given.current() if given is not None else {}
+        for word in held.written:
+            if word.key in keys or unknown:
+                value = keys.get(word.key) or Value(False, None, self._text(node))
+                held.overrides.append(Override(word.key, value, self._line(node), not unknown))
+
     def _write(self, held: _Dict, key: str, node: ast.expr) -> None:
         value = self._value(node)
+        if held.overrides:
+            held.overrides = [override for override in held.overrides if override.key != key]
         held.written.append(Keyword(key, value, self._span(node)))
         self._give(held, key, node, value)
 
@@ -851,10 +864,12 @@ class _Reader:
             return [*outcome.dicts, _Held(self._opaque(node), bool(outcome.dicts))]
         return outcome.dicts
 
-    def _spread(self, held: _Dict, node: ast.expr) -> None:
+    def _spread(self, held: _Dict, node: ast.expr) -> _Dict | None:
         if "spread" not in held.ways:
             held.ways.append("spread")
-        self._default(held, self._evaluate(node).only(), node)
+        given = self._evaluate(node).only()
+        self._default(held, given, node)
+        return given
 
     def _default(self, held: _Dict, given: _Dict | None, node: ast.expr) -> None:
         if given is None:
@@ -978,6 +993,13 @@ def _is_text(node: ast.expr) -> bool:
 
 def _aliases(held: list[_Held]) -> list[_Held]:
     return [_Held(h.dict, h.conditional, alias=True) for h in held]
+
+
+def _without_items(node: ast.expr) -> ast.expr:
+    """``c`` of ``c.items()``."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return node
+    return node.func.value if node.func.attr == "items" and not node.args else node
 
 
 def _last_name(node: ast.expr) -> str:

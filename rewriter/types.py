@@ -45,9 +45,11 @@ class Keyword(Frozen):
 
 
 class Override(Frozen):
-    """A later statement that sets (or may set, or removes) a key of a component: ``vae["k"] = v``, ``.update(k=v)``.
+    """What sets (or may set, or removes) a key of a component later than the keyword that is written for it.
 
-    ``key`` is None where the key itself is not a literal. ``certain`` is False under an ``if``, a loop or a ``try``.
+    A statement (``vae["k"] = v``, ``vae.update(k=v)``), or in the dict itself a spread behind the keyword or a key
+    that is computed. ``key`` is None where the key itself is not a literal. ``certain`` is False under an ``if``, a
+    loop or a ``try``, and where it cannot be told what is spread.
     """
 
     key: str | None

@@ -228,6 +228,9 @@ CASES = {
     "for over values": "m = dict(vae=dict(a=1))\nfor c in m.values():\n    c['a'] = 2\ndel c",
     "for over items": "m = dict(vae=dict(a=1))\nfor k, c in m.items():\n    c['a'] = 2\ndel c",
     "for over pairs": "vae = dict(a=1)\nfor c, v in ((vae, 2), (vae, 3)):\n    c['a'] = v\ndel c",
+    "for, and a function that binds": "n = 1\nfor i in (1, 2):\n    vae = dict(a=n)\n    def g():\n        global n\n"
+    "        n = 2\n    g()",
+    "two spreads": "c = dict(a=1)\nd = dict(b=2)\nvae = {**c, 'x': 1, **d, **c}",
     "for and else": "vae = dict(a=1)\nfor i in ():\n    pass\nelse:\n    vae['a'] = 2",
     "for over keys": "vae = dict(a=1)\nfor k in list(vae):\n    vae[k] = 2",
     "for over names": "vae = dict(a=1)\nfor k in ('a', 'b'):\n    vae[k] = 2",
@@ -290,7 +293,7 @@ CASES = {
     "popped and set": "m = dict(vae=dict(a=1))\nclip = m.pop('vae')\nclip['a'] = 2\nm['vae'] = clip",
     "a default that is there": "m = dict(vae=dict(a=1))\nclip = m.setdefault('vae', dict(b=1))\nclip['c'] = 1",
     "a default that is not there": "m = dict()\nclip = m.setdefault('vae', dict(b=1))\nclip['c'] = 1",
-    "a default that may be there": "m = {}\nif x:\n    m['p'] = {'a': 1}\nt5 = m.setdefault('p', {'b': 1})\nt5['c'] = 1",
+    "a default that may be there": "m = {}\nif x:\n    m['p'] = {'a': 1}\nt5 = m.setdefault('p', {})\nt5['c'] = 1",
 }
 
 # Components of these that only running would tell.
