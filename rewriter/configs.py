@@ -430,6 +430,9 @@ class _Reader:
             self._evaluate(header)
         for name, value in _bound_by_header(node):
             self._bind(name, _Outcome([], opaque=True), (), value)
+        for handler in getattr(node, "handlers", ()):
+            if handler.name:
+                self._rebind(handler.name, self._line(node))
         for body in _bodies(node):
             for statement in body:
                 self._visit(statement)
@@ -521,7 +524,7 @@ class _Reader:
             base = part.value if isinstance(part, ast.Constant) else None
             if not isinstance(base, str) or "{{" in base or "::" in base or self.conditional:
                 text = self._text(part)
-                self.bases_unknown = (
+                self.bases_unknown = self.bases_unknown or (
                     f"line {self._line(node)}: `_base_` says {text}, which cannot be told without running it"
                 )
             else:
@@ -627,12 +630,14 @@ class _Reader:
         return True
 
     def _update(self, targets: list[_Held], argument: ast.expr, line: int) -> None:
-        given = self._evaluate(argument).only()
+        outcome = self._evaluate(argument)
+        given = outcome.only()
         if given is None or given.doubts():
             self._set_key(targets, None, None, [], line)
         if given is not None:
             for key, value in given.current().items():
-                self._set_key(targets, key, value, given.children.get(key, []), line)
+                children = given.children.get(key, [])
+                self._set_key(targets, key, value, _aliases(children) if outcome.dicts[0].alias else children, line)
 
     def _target(self, node: ast.expr) -> list[_Held]:
         """The dicts that ``name``, ``name["key"]``, ``name.key`` may be."""
@@ -1028,9 +1033,9 @@ def _headers(node: ast.stmt) -> Iterator[ast.expr]:
         yield item.context_expr
 
 
-def _bound_by_header(node: ast.stmt) -> Iterator[tuple[str, ast.stmt | ast.expr]]:
-    """Names that a compound statement binds itself (``for``, ``with``, ``except``, ``case``), and to what."""
-    headers: list[tuple[ast.AST | None, ast.stmt | ast.expr]] = []
+def _bound_by_header(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
+    """Names that a compound statement binds itself (``for``, ``with``, ``case``), and to what."""
+    headers: list[tuple[ast.AST | None, ast.expr]] = []
     if isinstance(node, ast.For):
         headers.append((node.target, node.iter))
     headers += [(item.optional_vars, item.context_expr) for item in getattr(node, "items", ())]
@@ -1040,9 +1045,6 @@ def _bound_by_header(node: ast.stmt) -> Iterator[tuple[str, ast.stmt | ast.expr]
             name = getattr(part, "id", None) or getattr(part, "name", None) or getattr(part, "rest", None)
             if isinstance(name, str) and not isinstance(getattr(part, "ctx", None), ast.Load):
                 yield name, value
-    for handler in getattr(node, "handlers", ()):
-        if handler.name:
-            yield handler.name, node
 
 
 # --- _base_ -----------------------------------------------------------------------------------------

@@ -376,6 +376,8 @@ def test_printing_a_dict_does_not_change_it() -> None:
         (b"#" * 20_000_001, 1, "20 MB"),
         (b"# coding: rot13\n", 1, "rot13"),
         (b"# coding: utf-16\n", 1, "utf-16"),
+        (b"# coding: unicode_escape\nx = '\\ud800'\n", 1, "what unicode_escape decodes to is not text"),
+        (b"# coding: unicode_escape\nx = '\\x00'\n", 1, "not Python"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_a_problem(data: bytes, line: int, words: str) -> None:
@@ -443,6 +445,11 @@ def test_ignore_comments() -> None:
     assert config.ignores == (Ignore(1, ("OSR001", "OSR004")), Ignore(4, ()))
 
 
+def test_ignore_comments_before_what_the_tokenizer_does_not_take() -> None:
+    config = read_config(b"vae = {}  # opensora-rewriter: ignore[OSR001]\r\nx = 1\\\r\n", PATH)
+    assert config.problem is not None or config.ignores == (Ignore(1, ("OSR001",)),)
+
+
 # --- _base_ ------------------------------------------------------------------------------------
 
 BASE = "/checkout/configs/base.py"
@@ -507,6 +514,15 @@ def test_what_the_child_sets_to_none_is_not_inherited() -> None:
         "_base_ = '../base.py'\nvae = None\nmodel = dict(vae=None)\n", base="vae = {}\nmodel = dict(vae={})\n"
     )
     assert [c.keys for c in config.components] == [("model",)]
+
+
+def test_what_a_base_writes_in_two_places_is_in_doubt() -> None:
+    config = inherited(
+        "_base_ = '../base.py'\nvae = dict(z=1)\n", base="if x:\n    vae = dict(a=1)\nelse:\n    vae = {}\n"
+    )
+    assert component(config, "vae").unsure == f"its base {BASE} writes it in more than one place"
+    doubted = inherited("_base_ = '../base.py'\nvae = dict(**z())\n", base="if x:\n    vae = {}\nelse:\n    vae = {}\n")
+    assert component(doubted, "vae").unsure == "line 2: what z() holds cannot be told without running the file"
 
 
 def test_bases_of_bases_and_circles() -> None:

@@ -230,6 +230,7 @@ CASES = {
     "for over pairs": "vae = dict(a=1)\nfor c, v in ((vae, 2), (vae, 3)):\n    c['a'] = v\ndel c",
     "for, and a function that binds": "n = 1\nfor i in (1, 2):\n    vae = dict(a=n)\n    def g():\n        global n\n"
     "        n = 2\n    g()",
+    "an item of one of two": "vae = dict(a=1)\nt5 = dict(b=1)\nclip = dict(a=1)\n(vae if x else t5)['a'] = 2",
     "two spreads": "c = dict(a=1)\nd = dict(b=2)\nvae = {**c, 'x': 1, **d, **c}",
     "for and else": "vae = dict(a=1)\nfor i in ():\n    pass\nelse:\n    vae['a'] = 2",
     "for over keys": "vae = dict(a=1)\nfor k in list(vae):\n    vae[k] = 2",
@@ -330,6 +331,7 @@ UNSURE = {
     "dict as a name": "t5",
     "lambda": "vae",
     "list of dicts": "vae",
+    "an item of one of two": "t5 vae",
     "one of two in a dict": "clip m m.p m.q",
     "a dict in a list": "vae",
     "a starred argument": "m.vae",
