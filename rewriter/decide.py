@@ -184,7 +184,7 @@ class _Case:
             self._path_missing(lost[0], "it is all that this component loads")
             if self.request.checking or not self.request.force:
                 outcome: Outcome = "cannot" if self._errors() else "untouched"
-                return self._decision(outcome, trace, changes=False)
+                return self._decision(outcome, trace)
         rejected = {r.key: r for r in trace.rejections if not r.via}
         for key, wanted in asked:
             if key in rejected:
@@ -200,9 +200,9 @@ class _Case:
         errors = self._errors()
         if self.request.checking:
             outcome: Outcome = "cannot" if errors else "already"
-            return self._decision(outcome, trace, changes=False)
+            return self._decision(outcome, trace)
         if errors:
-            return self._decision("cannot", trace, changes=False)
+            return self._decision("cannot", trace)
         if self.changes:
             return self._decision("set", trace)
         return self._decision("already" if asked else "untouched", trace)
@@ -309,10 +309,9 @@ class _Case:
             if override.key not in (key, None):
                 continue
             sure = override.certain and override.key is not None
-            value = override.value
-            if sure and (wanted is REMOVE if value is None else _stands(key, value, wanted)):
+            if sure and _stands(key, override.value, wanted):
                 return None
-            what = "may be changed" if not sure else "is removed" if value is None else "is set again"
+            what = "may be changed" if not sure else "is removed" if override.value is None else "is set again"
             return f"`{key}` {what} later, on line {override.line}", f"change or remove line {override.line}"
         return None
 
@@ -324,7 +323,7 @@ class _Case:
             if keyword.key == CACHE_DIR and keyword.value.value is not None:
                 self._add("OSR008", f"`{self.dotted}` is assigned again on line {self.component.replaced_by}; this "
                           f"cache_dir is never used", "remove the first assignment", "warning")  # fmt: skip
-        return self._decision("untouched", None, changes=False)
+        return self._decision("untouched", None)
 
     def _untyped(self) -> Decision:
         component = self.component
@@ -337,7 +336,7 @@ class _Case:
     def _unregistered(self) -> Decision:
         assert self.type is not None
         if not self._business():
-            return self._decision("untouched", None, changes=False)
+            return self._decision("untouched", None)
         return self._undecidable(
             f"no loader is registered as `{self.type}` in the sources that were read",
             "name the sources with --opensora-source DIR",
@@ -359,7 +358,7 @@ class _Case:
             elif useless:
                 self.changes[CACHE_DIR] = REMOVE
         if self.request.checking or not self.changes:
-            return self._decision("not needed", trace, changes=False)
+            return self._decision("not needed", trace)
         return self._decision("set", trace)
 
     def _path_refused(self, trace: Trace) -> Decision:
@@ -423,7 +422,7 @@ class _Case:
 
     def _undecidable(self, message: str, remedy: str) -> Decision:
         if not self._business() and not self._named():
-            return self._decision("untouched", None, changes=False)
+            return self._decision("untouched", None)
         return self._cannot("OSR007", message, remedy)
 
     def _errors(self) -> bool:
@@ -434,11 +433,11 @@ class _Case:
 
     def _cannot(self, code: str, message: str, remedy: str) -> Decision:
         self._add(code, message, remedy)
-        return self._decision("cannot", None, changes=False)
+        return self._decision("cannot", None)
 
-    def _decision(self, outcome: Outcome, trace: Trace | None, *, changes: bool = True) -> Decision:
+    def _decision(self, outcome: Outcome, trace: Trace | None) -> Decision:
         # each new keyword goes right after from_pretrained, so the last one made stands first
-        backwards = reversed(self.changes.items()) if changes else ()
+        backwards = reversed(self.changes.items()) if outcome == "set" else ()
         made = tuple(ConfigChange(self.component, key, value) for key, value in backwards)
         return Decision(self.component, outcome, self.type, tuple(self.findings), made, trace)
 
@@ -471,13 +470,13 @@ class _Case:
             return "--local-files-only"
         for name, set_key, value in self.request.sets:
             if (name, set_key) == (self.component.name, key):
-                return "--set " + shell(f"{name}.{key}={value if isinstance(value, str) else repr(value)}")
+                return "--set " + shell(f"{name}.{key}={value}")
         if (self.component.name, key) in self.request.unsets:
             return f"--unset {self.component.name}.{key}"
         return self._cache_option()
 
     def _repo_remedy(self) -> str:
-        repo = KNOWN_REPOS.get(self.type or "", "ORG/NAME")
+        repo = KNOWN_REPOS.get(str(self.type), "ORG/NAME")
         return self._command(f"{self._cache_option()} --set {self.component.name}.from_pretrained={repo}")
 
     def _relative(self, path: str) -> str:
@@ -517,7 +516,7 @@ def _bytes(text: str) -> bytes:
     try:
         return os.fsencode(text)
     except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
+        return text.encode(errors="surrogatepass")
 
 
 def _escaped(byte: int) -> str:

@@ -61,6 +61,17 @@ def HalfHidden(from_pretrained=None, cache_dir=None):
     return AutoencoderKL.from_pretrained("org/hidden")
 
 @MODELS.register_module()
+def HalfTakes(from_pretrained=None, cache_dir=None):
+    AutoModel.from_pretrained(from_pretrained)
+    return AutoencoderKL.from_pretrained("org/hidden", cache_dir=cache_dir)
+
+@MODELS.register_module()
+def Branches(from_pretrained=None, cache_dir=None):
+    if cache_dir is None:
+        return AutoencoderKL.from_pretrained(from_pretrained)
+    return AutoencoderKL.from_pretrained(from_pretrained, cache_dir=cache_dir)
+
+@MODELS.register_module()
 def Asserts(from_pretrained=None, cache_dir=None):
     assert from_pretrained in ("org/only",)
     return AutoModel.from_pretrained(from_pretrained, cache_dir=cache_dir)
@@ -110,7 +121,9 @@ def decided(case: Mapping[str, Any], loaders: Sources) -> Decision:
 
     def threadable(kind: str, given: Mapping[str, Value], key: str) -> str | None:
         assert given["type"].value == kind
-        assert given["cache_dir" if key == "to-repo" else key].literal
+        wanted = [given[name] for name in ("cache_dir", "local_files_only", "width") if name in given]
+        assert all(value == Value(True, value.value, repr(value.value)) for value in wanted)
+        assert key in given or key == "to-repo"
         source: str | None = case.get("source")
         return source if (key == "to-repo") == (source == "to-repo") else None
 
@@ -126,7 +139,7 @@ def told(decision: Decision, root: str) -> str:
     """A decision, every part of it, as text."""
     assert all(change.component is decision.component for change in decision.changes)
     changes = ", ".join(f"{c.key} {'removed' if c.value is REMOVE else repr(c.value)}" for c in decision.changes)
-    lines = [f"{decision.outcome} {decision.type}: {changes}"]
+    lines = [f"{decision.outcome} {decision.type}{'' if decision.trace else ', untraced'}: {changes}"]
     if decision.trace is not None:
         assert decision.trace.type == decision.type
         lines += [f"calls {c.callee} of {c.repo_text}: {' '.join(sorted(c.reached))}" for c in decision.trace.calls]
@@ -237,7 +250,7 @@ def test_what_stands_under_the_checkout_is_local(tmp_path: Path) -> None:
         ("\udcff", "$'\\xff'"),
         ("\ud800", "$'\\xed\\xa0\\x80'"),
         ("é\n", "$'\\xc3\\xa9\\n'"),
-        (" \n", "$' \\n'"),
+        (" X\n", "$' X\\n'"),
         ("模", "'模'"),
     ],
 )
