@@ -113,7 +113,7 @@ def _ignores(source: Decoded) -> tuple[Ignore, ...]:
     import io
     import tokenize
 
-    text = source.utf8.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    text = source.utf8.decode().replace("\r\n", "\n").replace("\r", "\n")
     found = []
     try:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
@@ -564,7 +564,7 @@ class _Reader:
         known = self._value(value) if isinstance(value, ast.expr) else None
         if value is not None and known is None:
             known = Value(False, None, self._text(value))
-        dicts = self._candidates(key or "", outcome, value) if isinstance(value, ast.expr) else []
+        dicts = self._candidates(key, outcome, value) if isinstance(value, ast.expr) else []
         self._set_key(parents, key, known, dicts, self._line(target))
 
     def _set_key(
@@ -620,10 +620,10 @@ class _Reader:
             key = self._key(args[0])
             value, dicts = Value(True, None, "None"), []
             if len(args) > 1:
-                value, dicts = self._value(args[1]), self._candidates(key or "", self._evaluate(args[1]), args[1])
+                value, dicts = self._value(args[1]), self._candidates(key, self._evaluate(args[1]), args[1])
             for target in targets:
                 maybe = target.dict.unsure is not None or key in target.dict.open()
-                if maybe or key is None or key not in target.dict.current():
+                if maybe or key not in target.dict.current():
                     self._set_key([target], key, value, dicts, line, certain=not maybe)
         else:
             self._set_key(targets, None, None, [], line)
@@ -863,7 +863,7 @@ class _Reader:
             if dicts:
                 held.children[key] = dicts
 
-    def _candidates(self, name: str, outcome: _Outcome, node: ast.stmt | ast.expr) -> list[_Held]:
+    def _candidates(self, name: str | None, outcome: _Outcome, node: ast.stmt | ast.expr) -> list[_Held]:
         """The dicts that ``name`` may hold then; what cannot be seen is one of them if the name is a component's."""
         if outcome.opaque and name in OPAQUE_NAMES:
             return [*outcome.dicts, _Held(self._opaque(node), bool(outcome.dicts))]
@@ -1007,8 +1007,8 @@ def _without_items(node: ast.expr) -> ast.expr:
     return node.func.value if node.func.attr == "items" and not node.args else node
 
 
-def _last_name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+def _last_name(node: ast.expr) -> object:
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", None)
 
 
 def _is_read_base(node: ast.expr) -> bool:
@@ -1111,7 +1111,7 @@ def _hides(living: list[Component], assigned: frozenset[str], keys: tuple[str, .
         return keys[0] in assigned
     return any(
         component.keys == keys[:depth] and keys[depth] in dict(component.values) and keys[: depth + 1] not in own
-        for depth in range(1, len(keys))
+        for depth in range(len(keys))
         for component in living
     )
 
@@ -1158,7 +1158,6 @@ def _only_inherited(base: Component, span: Span, conditional: bool) -> Component
         values=base.values,
         ways=("inherited", *ways),
         unsure=base.unsure,
-        overrides=(),
         delete=base.delete,
         origin=base.origin,
     )

@@ -445,6 +445,13 @@ def test_ignore_comments() -> None:
     assert config.ignores == (Ignore(1, ("OSR001", "OSR004")), Ignore(4, ()))
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_ignore_comments_stand_on_lines_of_any_kind(newline: str) -> None:
+    text = "x = 1\nvae = {}  # opensora-rewriter: ignore\ny = (1,\n)  # opensora-rewriter: ignore\n"
+    config = read(text.replace("\n", newline))
+    assert config.ignores == (Ignore(2, ()), Ignore(4, ()))
+
+
 def test_ignore_comments_before_what_the_tokenizer_does_not_take() -> None:
     config = read_config(b"vae = {}  # opensora-rewriter: ignore[OSR001]\r\nx = 1\\\r\n", PATH)
     assert config.problem is not None or config.ignores == (Ignore(1, ("OSR001",)),)

@@ -231,6 +231,10 @@ CASES = {
     "for, and a function that binds": "n = 1\nfor i in (1, 2):\n    vae = dict(a=n)\n    def g():\n        global n\n"
     "        n = 2\n    g()",
     "an item of one of two": "vae = dict(a=1)\nt5 = dict(b=1)\nclip = dict(a=1)\n(vae if x else t5)['a'] = 2",
+    "changed for sure after a condition": "c = dict(a=1)\nif x:\n    c['a'] = 2\nc['a'] = 3\nvae = dict(**c)",
+    "one of several that another name holds": "if x:\n    vae = dict(a=1)\nelse:\n    vae = dict(a=2)\nt5 = vae\n"
+    "if y:\n    vae = dict(a=5)\nvae['a'] = 3",
+    "a dict of what a method gives": "m = dict(vae=dict(a=1))\nt5 = dict(m.get('vae'), b=1)",
     "two spreads": "c = dict(a=1)\nd = dict(b=2)\nvae = {**c, 'x': 1, **d, **c}",
     "for and else": "vae = dict(a=1)\nfor i in ():\n    pass\nelse:\n    vae['a'] = 2",
     "for over keys": "vae = dict(a=1)\nfor k in list(vae):\n    vae[k] = 2",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rewriter.configs import read_config
+from rewriter.configs import inherit, read_config
 from rewriter.types import ConfigFile, Problem, Span, Value
 
 if sys.version_info >= (3, 11):
@@ -17,10 +17,9 @@ else:
     import tomli as tomllib
 
 PATH = "/c/configs/x.py"
-CASES: dict[str, dict[str, Any]] = {
-    case["name"]: case
-    for case in tomllib.loads(Path(__file__).with_name("readings.toml").read_text(encoding="utf-8"))["case"]
-}
+READINGS = tomllib.loads(Path(__file__).with_name("readings.toml").read_text(encoding="utf-8"))
+CASES: dict[str, dict[str, Any]] = {case["name"]: case for case in READINGS["case"]}
+INHERITED: dict[str, dict[str, Any]] = {case["name"]: case for case in READINGS["inherited"]}
 
 
 def shown(config: ConfigFile) -> str:
@@ -42,7 +41,7 @@ def shown(config: ConfigFile) -> str:
         lines += [f"  replaced by line {c.replaced_by}"] * (c.replaced_by is not None)
         lines += [f"  also {other}" for other in c.shared_with]
         lines += ["  deletes"] * c.delete
-        assert c.origin is None
+        lines += [f"  from {c.origin}"] * (c.origin is not None)
     lines += [f"base {base}" for base in config.bases]
     lines += [f"bases {config.bases_unknown}"] * (config.bases_unknown is not None)
     lines += [f"bases at {place(config.base_span)}"] if config.base_span else []
@@ -74,6 +73,14 @@ def test_a_reading_is_moved_with_its_lines(name: str) -> None:
         f"x0 = 1\r\n\r\n# a comment\r\n{text}".replace("\r\n", "\n").replace("\n", "\r\n").encode(), PATH
     )
     assert shown(alone) == shown(again) == shown(whole)
+
+
+@pytest.mark.parametrize("name", INHERITED)
+def test_a_reading_whole_with_what_it_inherits(name: str) -> None:
+    texts = {"x": INHERITED[name]["config"], **{k: INHERITED[name][k] for k in ("base", "far") if k in INHERITED[name]}}
+    paths = {f"/c/configs/{file}.py": text for file, text in texts.items()}
+    files = {path: read_config(text.encode(), path) for path, text in paths.items()}
+    assert shown(inherit(files[PATH], files.get)) == INHERITED[name]["read"]
 
 
 # --- what is too long or too much -------------------------------------------------------------------
