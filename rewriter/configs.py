@@ -656,10 +656,12 @@ class _Reader:
 
     def _children(self, node: ast.expr, key: str | None) -> list[_Held]:
         """The dicts that stand for ``key`` in what ``node`` may be."""
+        if key is None:
+            return []
         return [
             _Held(child.dict, parent.conditional or child.conditional, child.alias)
-            for parent in (self._target(node) if key is not None else ())
-            for child in parent.dict.children.get(key or "", ())
+            for parent in self._target(node)
+            for child in parent.dict.children.get(key, ())
         ]
 
     def _stray(self, node: ast.expr, line: int) -> None:
@@ -885,7 +887,6 @@ class _Reader:
         doubts = given.doubts()
         if doubts:
             held.doubt(doubts)
-        held.odd = held.odd or given.odd
         for key, value in given.current().items():
             held.values[key] = value
             held.children.pop(key, None)
