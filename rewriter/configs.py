@@ -270,7 +270,7 @@ class _Place:
             unsure=held.unsure,
             overrides=tuple(held.overrides),
             replaced_by=self.replaced_by,
-            shared_with=self._shared() if len(held.places) > 1 else (),
+            shared_with=self._shared(),
             delete=delete is not None and delete.value is True,
         )
 
@@ -967,14 +967,10 @@ class _Reader:
         end: int = node.end_col_offset  # type: ignore[attr-defined]
         line = self._lines[first - 1]
         if first == last:
-            if end - column <= _TEXT:
-                return line[column:end].decode("utf-8")
-            text = line[column : min(end, column + 4 * _TEXT)].decode("utf-8", "ignore")
+            lines = [line[column:end]]
         else:
-            lines = [line[column:], *self._lines[first : min(last - 1, first + _TEXT)]]
-            if last - 1 <= first + _TEXT:
-                lines.append(self._lines[last - 1][:end])
-            text = b" ".join([part[: 4 * _TEXT].strip() for part in lines]).decode("utf-8", "ignore")
+            lines = [line[column:], *self._lines[first : last - 1][:_TEXT], self._lines[last - 1][:end]]
+        text = b" ".join([part[: 4 * _TEXT].strip() for part in lines]).decode(errors="ignore")
         return text if len(text) <= _TEXT else text[: _TEXT - 3] + "..."
 
 
