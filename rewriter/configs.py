@@ -1,7 +1,8 @@
 """Read what a config file says, with :mod:`ast` alone: nothing of it is executed.
 
 A small abstract run over the module body: every top-level statement is looked at once, in order, with a note of what
-each name holds by then (dicts, or an immutable literal). Function and class bodies are not entered.
+each name holds by then (dicts, or an immutable literal). Function and class bodies are not entered: a dict that they
+mention is one that they may change. What ``globals()``, ``exec`` and their like do is not seen.
 
 Every ``dict(...)`` and ``{...}`` bound to a top-level name is a component, and so is every such dict that is a value
 of one under a key that is an identifier, at any depth; which of them matter is for the rules to say.
@@ -23,10 +24,13 @@ from rewriter.types import Component, ConfigFile, Form, Ignore, Keyword, Overrid
 OPAQUE_NAMES = frozenset({"text_encoder", "vae", "t5", "clip", "ae", "model", "vae_2d", "discriminator"})
 
 _TEXT = 200  # characters of source that a Value or a Component carries
-_DEEPEST = 16  # of nested components: a dict that holds itself must not be followed for ever
-_HARMLESS = frozenset({"print", "pprint", "len", "repr", "str", "isinstance", "type", "id", "sorted", "list"})
+_MOST_PLACES = 1000  # of one dict: dicts that hold another one twice, and so on, would double them each time
+_HARMLESS = frozenset(
+    {"print", "pprint", "len", "repr", "str", "bool", "isinstance", "type", "id", "sorted", "list", "set", "tuple",
+     "any", "all", "enumerate", "reversed", "zip"}
+)  # fmt: skip
 _MUTATORS = frozenset({"update", "pop", "setdefault", "clear", "popitem"})
-_GLOBAL = rb"[\r\n;:][ \t\f]*global[ \t\f\\]"
+_GIVE_A_CHILD = frozenset({"get", "pop", "setdefault"})
 _MARKER = b"opensora-rewriter:"
 _IGNORE = r"#\s*opensora-rewriter:\s*ignore(?:\[([\w\s,]+)\]|(?!\w|\[))"
 
@@ -66,11 +70,14 @@ def read_config(data: bytes, path: str) -> ConfigFile:
     reader = _Reader(source, path)
     try:
         reader.run(found)
+        components = tuple([place.component() for place in reader.places])
     except RecursionError:
         return ConfigFile(path, problem=Problem(1, 0, "the file nests expressions too deeply", "leave the file out"))
+    except _TooMany as stop:
+        why = f"one dict stands in more than {_MOST_PLACES} places"
+        return ConfigFile(path, problem=Problem(stop.args[0], 0, why, "leave the file out"))
     if reader.problem:
         return ConfigFile(path, problem=reader.problem)
-    components = tuple([place.component() for place in reader.places])
     assigned = frozenset(reader.assigned)
     if alike is not None and reader.base_span is None and reader.bases_unknown is None:
         if len(_readings) >= _MOST_READINGS:
@@ -106,7 +113,7 @@ def _ignores(source: Decoded) -> tuple[Ignore, ...]:
     import io
     import tokenize
 
-    text = source.utf8.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    text = source.utf8.decode().replace("\r\n", "\n").replace("\r", "\n")
     found = []
     try:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
@@ -125,7 +132,8 @@ class _Dict:
     """One dict object: where it is written, what it holds, who changes it."""
 
     __slots__ = (
-        "children", "form", "names", "overrides", "span", "statement", "text", "unsure", "values", "ways", "written"
+        "children", "form", "odd", "overrides", "places", "span", "statement", "text", "unsure", "values", "ways",
+        "written",
     )  # fmt: skip
 
     def __init__(self, form: Form, span: Span, statement: Span, text: str) -> None:
@@ -136,13 +144,45 @@ class _Dict:
         self.written: list[Keyword] = []
         self.values: dict[str, Value] = {}  # defaults and what is written, without overrides
         self.children: dict[str, list[_Held]] = {}
+        self.odd = False  # whether it has keys that are no strings, too
         self.ways: list[str] = []
         self.unsure: str | None = None
         self.overrides: list[Override] = []
-        self.names: list[str] = []
+        self.places: list[_Place] = []
 
     def doubt(self, why: str) -> None:
         self.unsure = self.unsure or why
+        for children in self.children.values():
+            for child in children:
+                child.conditional = True
+
+    def within(self) -> list[_Dict]:
+        """This dict and all that it leads to."""
+        found = [self]
+        seen = {self}
+        for each in found:
+            for children in each.children.values():
+                for child in children:
+                    if child.dict not in seen:
+                        seen.add(child.dict)
+                        found.append(child.dict)
+        return found
+
+    def open(self) -> dict[str | None, int]:
+        """Keys of which it cannot be said whether they have been changed, and on which line they may have been."""
+        lines: dict[str | None, int] = {}
+        for override in self.overrides:
+            if override.certain:
+                lines.pop(override.key, None)
+            else:
+                lines[override.key] = override.line
+        return lines
+
+    def doubts(self) -> str | None:
+        """Why a dict that takes over what this one holds by now cannot be told."""
+        if self.unsure or not self.overrides:
+            return self.unsure
+        return next((f"line {line} may change {key!r}" for key, line in self.open().items()), None)
 
     def current(self) -> dict[str, Value]:
         """The values by now, certain overrides included."""
@@ -154,6 +194,26 @@ class _Dict:
                 else:
                     values[override.key] = override.value
         return values
+
+    def settled(self) -> dict[str, Value]:
+        """The values by now, those included that were changed in a dict in it after it was written."""
+        values = self.current()
+        for key, children in self.children.items():
+            value = values.get(key)
+            if value is not None and value.literal:
+                reached = [each for child in children for each in child.dict.within()]
+                if any(each.overrides or each.unsure for each in reached):
+                    sure = len(children) == 1 and not children[0].conditional and self not in reached
+                    told = children[0].dict.told() if sure else None
+                    values[key] = Value(told is not None, told, value.text)
+        return values
+
+    def told(self) -> dict[str, object] | None:
+        """What it holds by now, where that is a literal."""
+        values = self.settled()
+        if self.odd or self.doubts() or not all(value.literal for value in values.values()):
+            return None
+        return {key: value.value for key, value in values.items()}
 
 
 class _Held:
@@ -170,17 +230,33 @@ class _Held:
 class _Place:
     """A key path that holds a dict: what becomes a Component."""
 
-    __slots__ = ("dict", "keys", "replaced_by", "ways")
+    __slots__ = ("around", "dict", "inner", "keys", "replaced_by", "ways")
 
-    def __init__(self, keys: tuple[str, ...], held: _Dict, ways: tuple[str, ...]) -> None:
+    def __init__(self, keys: tuple[str, ...], held: _Dict, ways: tuple[str, ...], around: _Place | None) -> None:
         self.keys = keys
         self.dict = held
         self.ways = ways
+        self.around = around
+        self.inner: list[_Place] = []  # of the dicts in it
         self.replaced_by: int | None = None
+        held.places.append(self)
+        if around is not None:
+            around.inner.append(self)
+
+    def leads_from(self, held: _Dict) -> bool:
+        """Whether ``held`` stands here or around."""
+        return self.dict is held or (self.around is not None and self.around.leads_from(held))
+
+    def replace(self, line: int) -> None:
+        """Another value is put here on ``line``."""
+        if self.replaced_by is None:
+            self.replaced_by = line
+            for place in self.inner:
+                place.replace(line)
 
     def component(self) -> Component:
         held = self.dict
-        values = held.current()
+        values = held.settled()
         delete = values.get("_delete_")
         return Component(
             keys=self.keys,
@@ -194,24 +270,28 @@ class _Place:
             unsure=held.unsure,
             overrides=tuple(held.overrides),
             replaced_by=self.replaced_by,
-            shared_with=tuple(n for n in held.names if n != self.keys[0]) if len(held.names) > 1 else (),
+            shared_with=self._shared(),
             delete=delete is not None and delete.value is True,
         )
 
+    def _shared(self) -> tuple[str, ...]:
+        others = [place.keys for place in self.dict.places if place.replaced_by is None and place.keys != self.keys]
+        return tuple(dict.fromkeys([".".join(keys) for keys in others]))
 
-_Constant = tuple[ast.expr, int]  # the node, and what its line numbers lack
+
+_ABSENT: object = object()  # of a constant: there is none
+_UNTOLD: object = object()  # of a constant: no dict, and nothing that can be told
 
 
 class _Outcome:
     """What an expression gives: the dicts that it may be, and whether it may be something that cannot be seen."""
 
-    __slots__ = ("conditional", "constant", "dicts", "opaque")
+    __slots__ = ("constant", "dicts", "opaque")
 
-    def __init__(self, dicts: list[_Held], opaque: bool = False, constant: _Constant | None = None) -> None:
+    def __init__(self, dicts: list[_Held], opaque: bool = False, constant: object = _ABSENT) -> None:
         self.dicts = dicts
         self.opaque = opaque
         self.constant = constant
-        self.conditional = False
 
     def only(self) -> _Dict | None:
         """The one dict that it is for sure, or None."""
@@ -224,7 +304,10 @@ class _NotLiteral(Exception):  # noqa: N818 - a signal inside this module, not a
     """The expression is not a literal."""
 
 
-_NONE = _Outcome([])
+class _TooMany(Exception):  # noqa: N818 - a signal inside this module
+    """A dict stands in too many places; the argument is the line."""
+
+
 _PLAIN = (ast.Constant, ast.JoinedStr, ast.List, ast.Tuple, ast.ListComp, ast.Lambda, ast.UnaryOp, ast.Compare)
 
 
@@ -238,9 +321,12 @@ class _Reader:
         self.statement = Span(1, 0, 1, 0)
         self.lack = 0  # what the line numbers of the present statement's nodes lack
         self.conditional = False
+        self.looping = False
         self.held: dict[str, list[_Held]] = {}
-        self.constants: dict[str, _Constant] = {}
+        self.constants: dict[str, object] = {}
         self.unstable: set[str] = set()  # names that a function may bind anew
+        self.touched: set[str] = set()  # names that a function, a lambda or a class mentions
+        self.origins: dict[str, list[ast.expr]] = {}  # what a name was bound to: dicts may be reached through it
         self.places: list[_Place] = []
         self.by_name: dict[str, list[_Place]] = {}
         self.assigned: set[str] = set()
@@ -250,16 +336,42 @@ class _Reader:
         self.problem: Problem | None = None
 
     def run(self, found: list[Placed]) -> None:
-        if b"global" in self.utf8 and re.search(_GLOBAL, self.utf8):
-            inner = (node for piece, _ in found for statement in piece.nodes for node in ast.walk(statement))
-            self.unstable = {n for node in inner if isinstance(node, ast.Global) for n in node.names}
+        inner = b"lambda" in self.utf8 or b":=" in self.utf8
         for piece, self.lack in found:
             if piece.plain is not None:
                 self._plain(*piece.plain)
                 continue
             for statement in piece.nodes:
                 self.statement = self._span(statement)
+                if inner:
+                    self._look_inside(statement)
                 self._visit(statement)
+
+    def _look_inside(self, statement: ast.stmt) -> None:
+        """Lambdas and ``name := value``, wherever they stand in a statement."""
+        self.conditional = True
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Lambda):
+                self._touch(node)
+            elif isinstance(node, ast.NamedExpr):
+                self._bind(node.target.id, self._evaluate(node.value), (), node.value)
+        self.conditional = False
+
+    def _touch(self, node: ast.AST) -> None:
+        """What ``node`` mentions may be changed whenever it runs."""
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Global):
+                self.unstable.update(inner.names)
+                for name in inner.names:
+                    self.constants.pop(name, None)
+            names = inner.names if isinstance(inner, ast.Global) else [inner.id] if isinstance(inner, ast.Name) else []
+            for name in names:
+                self.touched.add(name)
+                for place in self.by_name.get(name, ()):
+                    self._doubt_touched(place.dict, name)
+
+    def _doubt_touched(self, held: _Dict, name: str) -> None:
+        held.doubt(f"a function, lambda or class of the file mentions `{name}` and may change it")
 
     def _line(self, node: ast.stmt | ast.expr | ast.keyword) -> int:
         """Where a node of the present statement stands in the file."""
@@ -275,7 +387,7 @@ class _Reader:
             self._rebind(name, self._line(value))
         self.assigned.add(name)
         if name not in self.unstable:
-            self.constants[name] = (value, self.lack)
+            self.constants[name] = self._constant(value)
 
     # --- statements ---
 
@@ -286,7 +398,7 @@ class _Reader:
             if node.value is not None:
                 self._bind_target(node.target, node.value, self._evaluate(node.value), ("annotated",))
         elif isinstance(node, ast.Expr):
-            self._expression(node.value)
+            self._evaluate(node.value)
         elif isinstance(node, ast.AugAssign):
             self._augmented(node)
         elif isinstance(node, ast.Delete):
@@ -294,9 +406,10 @@ class _Reader:
                 self._delete(target)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             for alias in node.names:
-                self._rebind((alias.asname or alias.name).split(".")[0], self._line(node))
+                self._bind((alias.asname or alias.name).split(".")[0], _Outcome([], opaque=True), (), node)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             self._rebind(node.name, self._line(node))
+            self._touch(node)
         else:
             self._compound(node)
 
@@ -304,31 +417,36 @@ class _Reader:
         if isinstance(node, ast.With) and any(_is_read_base(item.context_expr) for item in node.items):
             self.bases_unknown = f"line {self._line(node)} reads its bases by `read_base`, which only running can tell"
             return
-        outside, self.conditional = self.conditional, True
+        outside = self.conditional, self.looping
+        self.conditional = True
         if isinstance(node, (ast.For, ast.While)):
+            self.looping = True
             for inner in ast.walk(node):  # what a later turn of the loop binds is not what stands before it
                 if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
-                    self._forget(inner.id)
-        for name in _bound_by_header(node):
-            self._rebind(name, self._line(node))
-        test = getattr(node, "test", None)
-        if isinstance(test, ast.NamedExpr):
-            self._expression(test)
+                    self.constants.pop(inner.id, None)
+                elif isinstance(inner, ast.Global):
+                    self.unstable.update(inner.names)
+        for header in _headers(node):
+            self._evaluate(header)
+        for name, value in _bound_by_header(node):
+            self._bind(name, _Outcome([], opaque=True), (), value)
+        for handler in getattr(node, "handlers", ()):
+            if handler.name:
+                self._rebind(handler.name, self._line(node))
         for body in _bodies(node):
             for statement in body:
                 self._visit(statement)
-        self.conditional = outside
+        self.conditional, self.looping = outside
 
     def _assign(self, node: ast.Assign) -> None:
-        if isinstance(node.value, ast.Call):
-            self._method(node.value)
         outcome = self._evaluate(node.value)
         if len(node.targets) > 1:
             for held in outcome.dicts:
                 held.alias = True
+        first = node.targets[0]
+        if isinstance(first, ast.Name) and first.id == "_base_" and self.base_span is None:
+            self._read_bases(node)  # mmengine takes the first such statement
         for target in node.targets:
-            if isinstance(target, ast.Name) and target.id == "_base_":
-                self._read_bases(node)
             self._bind_target(target, node.value, outcome, ())
 
     def _bind_target(self, target: ast.expr, value: ast.expr, outcome: _Outcome, ways: tuple[str, ...]) -> None:
@@ -338,8 +456,9 @@ class _Reader:
             self._bind_many(target.elts, value, ways)
         elif isinstance(target, (ast.Subscript, ast.Attribute)):
             self._set_item(target, value, outcome)
-        elif isinstance(target, ast.Starred):
-            self._bind_target(target.value, value, _NONE, ways)
+        else:
+            assert isinstance(target, ast.Starred)
+            self._bind_target(target.value, value, _Outcome([]), ways)
 
     def _bind_many(self, targets: list[ast.expr], value: ast.expr, ways: tuple[str, ...]) -> None:
         """``a, b = dict(), dict()``: pair by pair where both sides can be counted."""
@@ -352,55 +471,50 @@ class _Reader:
             for target in targets:
                 self._bind_target(target, value, _Outcome([], opaque=True), ways)
 
-    def _bind(self, name: str, outcome: _Outcome, ways: tuple[str, ...], value: ast.expr) -> None:
+    def _bind(self, name: str, outcome: _Outcome, ways: tuple[str, ...], value: ast.stmt | ast.expr) -> None:
         self._rebind(name, self._line(value))
-        dicts = outcome.dicts
-        if outcome.opaque and name in OPAQUE_NAMES and not dicts:
-            dicts = [_Held(self._opaque(value))]
+        dicts = self._candidates(name, outcome, value)
         held = [_Held(h.dict, h.conditional or self.conditional or outcome.opaque, h.alias) for h in dicts]
-        if self.conditional:
-            for earlier in self.held.get(name, ()):
-                earlier.conditional = True
-            self.held[name] = [*self.held.get(name, ()), *held]
-        else:
-            self.held[name] = held
-            if outcome.constant is not None and name not in self.unstable:
-                self.constants[name] = outcome.constant
-        if name in self.unstable:
-            for h in self.held[name]:
-                h.conditional = True
-        for h, given in zip(held, dicts, strict=True):
-            conditional = given.conditional or self.conditional
-            self._place((name,), h.dict, ways, given.alias, conditional)
+        self.held.setdefault(name, []).extend(held)
+        if isinstance(value, ast.expr):
+            self.origins.setdefault(name, []).append(value)
+        if outcome.constant is not _ABSENT and not self.conditional and name not in self.unstable:
+            self.constants[name] = outcome.constant
+        for h in dicts:
+            self._place((name,), h.dict, ways, h.alias, h.conditional or self.conditional)
 
-    def _place(self, keys: tuple[str, ...], held: _Dict, ways: tuple[str, ...], alias: bool, conditional: bool) -> None:
-        if len(keys) > _DEEPEST:
-            return
-        if keys[0] not in held.names:
-            held.names.append(keys[0])
+    def _place(
+        self, keys: tuple[str, ...], held: _Dict, ways: tuple[str, ...], alias: bool, conditional: bool,
+        around: _Place | None = None,
+    ) -> None:  # fmt: skip
+        if around is not None and around.leads_from(held):
+            return  # it holds itself
+        if keys[0] in self.touched:
+            self._doubt_touched(held, keys[0])
         own = (("alias",) if alias else ()) + (("conditional",) if conditional else ())
-        place = _Place(keys, held, ways + own + (("nested",) if len(keys) > 1 else ()))
+        place = _Place(keys, held, ways + own + (("nested",) if around is not None else ()), around)
         self.places.append(place)
+        if len(held.places) > _MOST_PLACES:
+            raise _TooMany(self.statement.line)
         self.by_name.setdefault(keys[0], []).append(place)
         for key, children in held.children.items():
             for child in children:
-                self._place((*keys, key), child.dict, ways, alias or child.alias, conditional or child.conditional)
+                self._place(
+                    (*keys, key), child.dict, ways, alias or child.alias, conditional or child.conditional, place
+                )
 
     def _rebind(self, name: str, line: int) -> None:
         """``name`` is bound anew: what it held before is replaced, unless that depends on a condition."""
         self.assigned.add(name)
         self.constants.pop(name, None)
         if self.conditional:
+            for held in self.held.get(name, ()):
+                held.conditional = True
             return
         self.held.pop(name, None)
+        self.origins.pop(name, None)
         for place in self.by_name.get(name, ()):
-            if place.replaced_by is None:
-                place.replaced_by = line
-
-    def _forget(self, name: str) -> None:
-        self.constants.pop(name, None)
-        for held in self.held.get(name, ()):
-            held.conditional = True
+            place.replace(line)
 
     def _read_bases(self, node: ast.Assign) -> None:
         self.base_span = self._span(node)
@@ -410,7 +524,7 @@ class _Reader:
             base = part.value if isinstance(part, ast.Constant) else None
             if not isinstance(base, str) or "{{" in base or "::" in base or self.conditional:
                 text = self._text(part)
-                self.bases_unknown = (
+                self.bases_unknown = self.bases_unknown or (
                     f"line {self._line(node)}: `_base_` says {text}, which cannot be told without running it"
                 )
             else:
@@ -418,80 +532,79 @@ class _Reader:
 
     # --- changes to dicts that are already there ---
 
-    def _expression(self, node: ast.expr) -> None:
-        if isinstance(node, ast.NamedExpr):
-            outcome = self._evaluate(node.value)
-            for held in outcome.dicts:
-                held.conditional = True
-            self._bind(node.target.id, outcome, (), node.value)
-        elif isinstance(node, ast.Call) and not self._method(node):
-            function = node.func
-            if isinstance(function, ast.Name) and function.id in _HARMLESS:
-                return
-            for argument in (*node.args, *(k.value for k in node.keywords)):
-                for given in self._target(argument) if isinstance(argument, ast.Name) else ():
-                    given.doubt(f"line {self._line(node)} hands it to {self._text(function)}, which may change it")
-
     def _augmented(self, node: ast.AugAssign) -> None:
-        targets = self._target(node.target)
-        if targets and isinstance(node.op, ast.BitOr):
-            self._update(targets, node.value, self._line(node))
-        elif isinstance(node.target, (ast.Subscript, ast.Attribute)):
-            self._set_item(node.target, node, _NONE)
-        elif isinstance(node.target, ast.Name):
-            self._rebind(node.target.id, self._line(node))
+        line = self._line(node)
+        targets = self._changed(node.target, line) if isinstance(node.op, ast.BitOr) else []
+        if targets:
+            self._update(targets, node.value, line)
+            return
+        self._evaluate(node.value)
+        if isinstance(node.target, ast.Name):
+            self._rebind(node.target.id, line)
+        else:
+            self._set_item(node.target, node, _Outcome([]))
 
     def _delete(self, target: ast.expr) -> None:
         if isinstance(target, ast.Name):
             self._rebind(target.id, self._line(target))
+            if not self.conditional:
+                self.assigned.discard(target.id)
         elif isinstance(target, (ast.Tuple, ast.List)):
             for inner in target.elts:
                 self._delete(inner)
-        elif isinstance(target, (ast.Subscript, ast.Attribute)):
-            self._set_item(target, None, _NONE)
+        else:
+            assert isinstance(target, (ast.Subscript, ast.Attribute))
+            self._set_item(target, None, _Outcome([]))
 
     def _set_item(self, target: ast.Subscript | ast.Attribute, value: ast.AST | None, outcome: _Outcome) -> None:
-        parents = self._target(target.value)
+        parents = self._changed(target.value, self._line(target))
         if not parents:
             return
         key = target.attr if isinstance(target, ast.Attribute) else self._key(target.slice)
         known = self._value(value) if isinstance(value, ast.expr) else None
         if value is not None and known is None:
             known = Value(False, None, self._text(value))
-        self._set_key(parents, key, known, outcome.dicts, self._line(target))
+        dicts = self._candidates(key, outcome, value) if isinstance(value, ast.expr) else []
+        self._set_key(parents, key, known, dicts, self._line(target))
 
     def _set_key(
-        self, parents: list[_Dict], key: str | None, value: Value | None, dicts: list[_Held], line: int
-    ) -> None:
+        self, parents: list[_Held], key: str | None, value: Value | None, dicts: list[_Held], line: int,
+        certain: bool = True,
+    ) -> None:  # fmt: skip
         """A key of ``parents`` gets ``value`` (None: it goes away) at ``line``; ``dicts``: what it then holds."""
-        certain = not self.conditional
-        for parent in parents:
-            parent.overrides.append(Override(key, value if key is not None else None, line, certain))
+        for held in parents:
+            parent = held.dict
+            # one of several that a name may hold is changed for sure as far as that name is concerned
+            live = [place for place in parent.places if place.replaced_by is None]
+            sole = not held.conditional or (not held.alias and len(live) == 1)
+            sure = certain and not self.conditional and sole
+            parent.overrides.append(Override(key, value if key is not None else None, line, sure))
             if key is None:
                 parent.doubt(f"line {line} changes keys that cannot be told without running it")
                 continue
-            for place in [p for p in self.places if p.dict is parent]:
-                keys = (*place.keys, key)
-                if certain:
-                    for old in self.by_name[keys[0]]:
-                        if old.keys[: len(keys)] == keys and old.replaced_by is None:
-                            old.replaced_by = line
-                for held in dicts:
-                    self._place(keys, held.dict, (), held.alias, held.conditional or self.conditional)
-            if certain:
-                parent.children[key] = dicts
-            else:
-                parent.children.setdefault(key, []).extend(dicts)
+            for place in live:
+                for old in place.inner if sure else ():
+                    if old.keys[-1] == key:
+                        old.replace(line)
+                for given in dicts:
+                    keys = (*place.keys, key)
+                    self._place(keys, given.dict, (), given.alias, given.conditional or not sure, place)
+            earlier = [] if sure else parent.children.get(key, [])
+            for child in earlier:
+                child.conditional = True
+            children = [*earlier, *[_Held(h.dict, h.conditional or not sure, h.alias) for h in dicts]]
+            parent.children[key] = children
+            if not children:
+                del parent.children[key]
 
-    def _method(self, node: ast.Call) -> bool:
+    def _method(self, function: ast.Attribute, node: ast.Call) -> bool:
         """``vae.update(...)`` and its like. True where it was one, on a dict that is known."""
-        function = node.func
-        if not isinstance(function, ast.Attribute) or function.attr not in _MUTATORS:
-            return False
-        targets = self._target(function.value)
-        if not targets:
+        if function.attr not in _MUTATORS:
             return False
         name, args, line = function.attr, node.args, self._line(node)
+        targets = self._changed(function.value, line)
+        if not targets:
+            return False
         if name == "update":
             for argument in args:
                 self._update(targets, argument, line)
@@ -499,36 +612,73 @@ class _Reader:
                 if k.arg is None:
                     self._update(targets, k.value, line)
                 else:
-                    self._set_key(targets, k.arg, self._value(k.value), self._evaluate(k.value).dicts, line)
+                    dicts = self._candidates(k.arg, self._evaluate(k.value), k.value)
+                    self._set_key(targets, k.arg, self._value(k.value), dicts, line)
         elif name == "pop" and args:
             self._set_key(targets, self._key(args[0]), None, [], line)
         elif name == "setdefault" and args:
             key = self._key(args[0])
-            lacking = [t for t in targets if key is None or key not in t.current()]
-            if lacking:
-                value = self._value(args[1]) if len(args) > 1 else Value(True, None, "None")
-                self._set_key(lacking, key, value, self._evaluate(args[1]).dicts if len(args) > 1 else [], line)
+            value, dicts = Value(True, None, "None"), []
+            if len(args) > 1:
+                value, dicts = self._value(args[1]), self._candidates(key, self._evaluate(args[1]), args[1])
+            for target in targets:
+                maybe = target.dict.unsure is not None or key in target.dict.open()
+                if maybe or key not in target.dict.current():
+                    self._set_key([target], key, value, dicts, line, certain=not maybe)
         else:
             self._set_key(targets, None, None, [], line)
         return True
 
-    def _update(self, targets: list[_Dict], argument: ast.expr, line: int) -> None:
-        given = self._evaluate(argument).only()
-        if given is None or given.unsure:
+    def _update(self, targets: list[_Held], argument: ast.expr, line: int) -> None:
+        outcome = self._evaluate(argument)
+        given = outcome.only()
+        if given is None or given.doubts():
             self._set_key(targets, None, None, [], line)
         if given is not None:
             for key, value in given.current().items():
-                self._set_key(targets, key, value, given.children.get(key, []), line)
+                children = given.children.get(key, [])
+                self._set_key(targets, key, value, _aliases(children) if outcome.dicts[0].alias else children, line)
 
-    def _target(self, node: ast.expr) -> list[_Dict]:
+    def _target(self, node: ast.expr) -> list[_Held]:
         """The dicts that ``name``, ``name["key"]``, ``name.key`` may be."""
         if isinstance(node, ast.Name):
-            return [h.dict for h in self.held.get(node.id, ())]
+            return self.held.get(node.id, [])
         if isinstance(node, (ast.Subscript, ast.Attribute)):
-            key = node.attr if isinstance(node, ast.Attribute) else self._key(node.slice)
-            parents = self._target(node.value)
-            return [h.dict for p in parents for h in p.children.get(key, ())] if key is not None else []
+            return self._children(node.value, node.attr if isinstance(node, ast.Attribute) else self._key(node.slice))
         return []
+
+    def _changed(self, node: ast.expr, line: int) -> list[_Held]:
+        """The dicts that ``node`` may be, which are changed on ``line``; where that is not all, others are in doubt."""
+        targets = self._target(node)
+        if not targets or any(held.dict.form == "other" and held.dict.unsure for held in targets):
+            self._stray(node, line)
+        return targets
+
+    def _children(self, node: ast.expr, key: str | None) -> list[_Held]:
+        """The dicts that stand for ``key`` in what ``node`` may be."""
+        if key is None:
+            return []
+        return [
+            _Held(child.dict, parent.conditional or child.conditional, child.alias)
+            for parent in self._target(node)
+            for child in parent.dict.children.get(key, ())
+        ]
+
+    def _stray(self, node: ast.expr, line: int) -> None:
+        """Something that cannot be followed is changed: it may be any dict that ``node`` leads to."""
+        todo: list[ast.expr] = [node]
+        seen: set[str] = set()
+        for each in todo:
+            for inner in ast.walk(each):
+                if isinstance(inner, ast.Name) and inner.id not in seen:
+                    seen.add(inner.id)
+                    todo += self.origins.get(inner.id, ())
+                    self._doubt(self.held.get(inner.id, []), f"line {line} may change it by way of {self._text(node)}")
+
+    def _doubt(self, dicts: list[_Held], why: str) -> None:
+        for held in dicts:
+            for each in held.dict.within():
+                each.doubt(why)
 
     def _key(self, node: ast.expr) -> str | None:
         try:
@@ -541,25 +691,38 @@ class _Reader:
 
     def _evaluate(self, node: ast.expr) -> _Outcome:
         if isinstance(node, ast.Constant):
-            return _Outcome([], constant=(node, self.lack))
+            return _Outcome([], constant=self._constant(node))
         if isinstance(node, ast.Dict):
             return _Outcome([_Held(self._literal_dict(node))])
         if isinstance(node, ast.Call):
             return self._call(node)
         if isinstance(node, ast.Name):
             return self._name(node)
+        if isinstance(node, ast.Subscript):
+            return self._child(node.value, self._children(node.value, self._key(node.slice)))
+        if isinstance(node, ast.Attribute):
+            return self._child(node.value, self._children(node.value, node.attr))
         if isinstance(node, ast.IfExp):
             return self._either(node.body, node.orelse)
         if isinstance(node, ast.BoolOp):
             return self._either(*node.values)
         if isinstance(node, ast.NamedExpr):
-            self._expression(node)
             return self._name(node.target)
         if isinstance(node, ast.BinOp):
             return self._binary(node)
         if isinstance(node, _PLAIN):
-            return _Outcome([], constant=(node, self.lack) if isinstance(node, (ast.Tuple, ast.UnaryOp)) else None)
+            return _Outcome([], constant=self._immutable(node))
         return _Outcome([], opaque=True)
+
+    def _immutable(self, node: ast.expr) -> object:
+        if isinstance(node, (ast.Tuple, ast.UnaryOp)):
+            try:
+                value = self._literal(node)
+                hash(value)
+            except (_NotLiteral, TypeError):  # a list in it may be changed
+                return _UNTOLD
+            return value
+        return _UNTOLD
 
     def _either(self, *nodes: ast.expr) -> _Outcome:
         outcomes = [self._evaluate(node) for node in nodes]
@@ -567,14 +730,21 @@ class _Reader:
         return _Outcome(dicts, opaque=any(outcome.opaque for outcome in outcomes))
 
     def _name(self, node: ast.Name) -> _Outcome:
-        dicts = [_Held(h.dict, h.conditional, alias=True) for h in self.held.get(node.id, ())]
-        constant = self.constants.get(node.id)
-        return _Outcome(dicts, opaque=not dicts and constant is None, constant=constant)
+        constant = self.constants.get(node.id, _ABSENT)
+        held = self.held.get(node.id, [])
+        return _Outcome(_aliases(held), opaque=self.looping if held else constant is _ABSENT, constant=constant)
+
+    def _child(self, node: ast.expr, held: list[_Held]) -> _Outcome:
+        """What stands for a key in what ``node`` gives: ``held``, unless that cannot be told for sure."""
+        unsure = self.looping or not held or any(parent.dict.unsure for parent in self._target(node))
+        return _Outcome(_aliases(held), opaque=unsure)
 
     def _binary(self, node: ast.BinOp) -> _Outcome:
         if not isinstance(node.op, ast.BitOr):
             return _Outcome([], opaque=not _is_text(node.left) and not _is_text(node.right))
         left, right = self._evaluate(node.left), self._evaluate(node.right)
+        if not left.dicts and not right.dicts:
+            return _Outcome([], opaque=True)
         base, top = left.only(), right.only()
         if top is None or right.dicts[0].alias:  # nothing is written here that an edit could change for this name alone
             held = self._opaque(node)
@@ -582,9 +752,11 @@ class _Reader:
             self._default(held, base, node.left)
             self._default(held, top, node.right)
             return _Outcome([_Held(held)])
-        values, top.values = top.values, {}
+        values, children = top.values, top.children
+        top.values, top.children = {}, {}
         self._default(top, base, node.left)
         top.values.update(values)
+        top.children = {key: held for key, held in top.children.items() if key not in values} | children
         top.ways.append("positional")
         return right
 
@@ -593,25 +765,49 @@ class _Reader:
         if isinstance(function, ast.Name) and function.id == "dict" and "dict" not in self.assigned:
             return _Outcome([_Held(self._call_dict(node))])
         original: ast.expr | None = None
-        if isinstance(function, ast.Attribute) and function.attr == "copy" and not node.args:
-            original = function.value
-        elif _last_name(function) in ("deepcopy", "copy") and len(node.args) == 1:
+        if isinstance(function, ast.Attribute):
+            key = self._key(node.args[0]) if function.attr in _GIVE_A_CHILD and node.args else None
+            given = self._children(function.value, key)
+            known = self._method(function, node)
+            if function.attr == "setdefault":
+                given = self._children(function.value, key)
+            if known or given:
+                return self._child(function.value, given)
+            if function.attr == "copy" and not node.args:
+                original = function.value
+        if original is None and _last_name(function) in ("deepcopy", "copy") and len(node.args) == 1:
             original = node.args[0]
-        copied = self._evaluate(original).only() if isinstance(original, ast.Name) else None
-        if copied is None:
-            return _Outcome([], opaque=True)
-        held = self._opaque(node)
-        held.values, held.unsure = copied.current(), copied.unsure
-        return _Outcome([_Held(held)])
+        copied = self._evaluate(original).only() if original is not None else None
+        if copied is not None:
+            return _Outcome([_Held(self._copied(copied, node, {} if _last_name(function) == "deepcopy" else None))])
+        harmless = isinstance(function, ast.Name) and function.id in _HARMLESS
+        for argument in (*node.args, *(k.value for k in node.keywords)):
+            dicts = self._evaluate(argument.value if isinstance(argument, ast.Starred) else argument).dicts
+            if not harmless:
+                self._doubt(dicts, f"line {self._line(node)} hands it to {self._text(function)}, which may change it")
+        return _Outcome([], opaque=True)
+
+    def _copied(self, held: _Dict, node: ast.expr, deep: dict[_Dict, _Dict] | None) -> _Dict:
+        """A copy; ``deep``: what has been copied already, where the dicts in it are copied too."""
+        made = self._opaque(node)
+        made.values, made.unsure, made.odd = held.settled(), held.doubts(), held.odd
+        if deep is not None:
+            deep[held] = made
+        for key, children in held.children.items():
+            made.children[key] = [
+                _Held(h.dict, h.conditional, True) if deep is None
+                else _Held(deep.get(h.dict) or self._copied(h.dict, node, deep), h.conditional)
+                for h in children
+            ]  # fmt: skip
+        return made
 
     def _call_dict(self, node: ast.Call) -> _Dict:
         held = self._new("call", node)
+        if node.args:
+            held.ways.append("positional")
         for argument in node.args:
-            if isinstance(argument, ast.Call) and _last_name(argument.func) == "items" and not argument.args:
-                argument = argument.func.value if isinstance(argument.func, ast.Attribute) else argument
-            if "positional" not in held.ways:
-                held.ways.append("positional")
-            self._default(held, self._evaluate(argument).only(), argument)
+            given = _without_items(argument)
+            self._default(held, self._evaluate(given).only(), given)
         seen = set()
         for k in node.keywords:
             if k.arg is None:
@@ -628,34 +824,59 @@ class _Reader:
         held = self._new("literal", node)
         for key, value in zip(node.keys, node.values, strict=True):
             if key is None:
-                self._spread(held, value)
+                self._spread_over(held, value)
             elif isinstance(key, ast.Constant):
                 if isinstance(key.value, str):
                     self._write(held, key.value, value)
+                else:
+                    held.odd = True
             elif (name := self._key(key)) is not None:
-                held.values[name] = self._value(value)
-            elif not isinstance(key, (ast.Tuple, ast.UnaryOp)):
+                self._give(held, name, value, self._value(value))
+                held.overrides.append(Override(name, held.values[name], self._line(key), True))
+            elif isinstance(key, (ast.Tuple, ast.UnaryOp)):
+                held.odd = True
+            else:
                 held.doubt(f"line {self._line(key)}: the key {self._text(key)} cannot be told without running the file")
         return held
 
+    def _spread_over(self, held: _Dict, node: ast.expr) -> None:
+        """A spread in ``{...}``, which wins over what is written before it."""
+        given = self._spread(held, node)
+        unknown = given is None or given.doubts() is not None
+        keys = given.current() if given is not None else {}
+        for word in held.written:
+            if word.key in keys or unknown:
+                value = keys.get(word.key) or Value(False, None, self._text(node))
+                held.overrides.append(Override(word.key, value, self._line(node), not unknown))
+
     def _write(self, held: _Dict, key: str, node: ast.expr) -> None:
         value = self._value(node)
+        if held.overrides:
+            held.overrides = [override for override in held.overrides if override.key != key]
         held.written.append(Keyword(key, value, self._span(node)))
+        self._give(held, key, node, value)
+
+    def _give(self, held: _Dict, key: str, node: ast.expr, value: Value) -> None:
         held.values[key] = value
-        if type(node) is ast.Constant:
-            return
-        if key.isidentifier():
-            outcome = self._evaluate(node)
-            dicts = outcome.dicts
-            if not dicts and outcome.opaque and key in OPAQUE_NAMES:
-                dicts = [_Held(self._opaque(node))]
+        if key in held.children:
+            del held.children[key]
+        if type(node) is not ast.Constant and key.isidentifier():
+            dicts = self._candidates(key, self._evaluate(node), node)
             if dicts:
                 held.children[key] = dicts
 
-    def _spread(self, held: _Dict, node: ast.expr) -> None:
+    def _candidates(self, name: str | None, outcome: _Outcome, node: ast.stmt | ast.expr) -> list[_Held]:
+        """The dicts that ``name`` may hold then; what cannot be seen is one of them if the name is a component's."""
+        if outcome.opaque and name in OPAQUE_NAMES:
+            return [*outcome.dicts, _Held(self._opaque(node), bool(outcome.dicts))]
+        return outcome.dicts
+
+    def _spread(self, held: _Dict, node: ast.expr) -> _Dict | None:
         if "spread" not in held.ways:
             held.ways.append("spread")
-        self._default(held, self._evaluate(node).only(), node)
+        given = self._evaluate(node).only()
+        self._default(held, given, node)
+        return given
 
     def _default(self, held: _Dict, given: _Dict | None, node: ast.expr) -> None:
         if given is None:
@@ -663,16 +884,19 @@ class _Reader:
                 f"line {self._line(node)}: what {self._text(node)} holds cannot be told without running the file"
             )
             return
-        if given.unsure:
-            held.doubt(given.unsure)
-        held.values.update(given.current())
+        doubts = given.doubts()
+        if doubts:
+            held.doubt(doubts)
+        for key, value in given.current().items():
+            held.values[key] = value
+            held.children.pop(key, None)
         for key, children in given.children.items():
-            held.children[key] = [_Held(h.dict, h.conditional, alias=True) for h in children]
+            held.children[key] = _aliases(children)
 
-    def _new(self, form: Form, node: ast.expr) -> _Dict:
+    def _new(self, form: Form, node: ast.stmt | ast.expr) -> _Dict:
         return _Dict(form, self._span(node), self.statement, self._text(node))
 
-    def _opaque(self, node: ast.expr) -> _Dict:
+    def _opaque(self, node: ast.stmt | ast.expr) -> _Dict:
         held = self._new("other", node)
         held.unsure = f"what {held.text} gives cannot be told without running the file"
         return held
@@ -689,24 +913,17 @@ class _Reader:
     def _literal(self, node: ast.expr) -> object:
         """What ``ast.literal_eval`` gives, with ``dict(a=1)`` and names of constants; raises _NotLiteral."""
         if isinstance(node, ast.Constant):
-            value = node.value
-            if type(value) is str and "{{" in value and self._templated(node):
-                raise _NotLiteral
-            return value
-        if isinstance(node, (ast.Tuple, ast.List)):
+            if (value := self._constant(node)) is not _UNTOLD:
+                return value
+        elif isinstance(node, (ast.Tuple, ast.List)):
             # numbers by the thousand stand in buckets of resolutions: spare them a call each
             items = [
                 e.value if type(e) is ast.Constant and type(e.value) is not str else self._literal(e) for e in node.elts
             ]
             return items if isinstance(node, ast.List) else tuple(items)
-        if isinstance(node, ast.Name):
-            if (constant := self.constants.get(node.id)) is not None:
-                here = self.lack
-                definition, self.lack = constant
-                try:
-                    return self._literal(definition)
-                finally:
-                    self.lack = here
+        elif isinstance(node, ast.Name):
+            if (value := self.constants.get(node.id, _UNTOLD)) is not _UNTOLD:
+                return value
         elif isinstance(node, ast.Dict):
             return self._pairs(node)
         elif isinstance(node, ast.Call):
@@ -730,6 +947,10 @@ class _Reader:
         except TypeError:  # an unhashable key
             raise _NotLiteral from None
 
+    def _constant(self, node: ast.Constant) -> object:
+        value = node.value
+        return _UNTOLD if type(value) is str and "{{" in value and self._templated(node) else value
+
     def _templated(self, node: ast.Constant) -> bool:
         """Whether ``{{`` stands in the source itself: mmengine puts something in its place before it runs the file."""
         first = self._line(node)
@@ -746,14 +967,10 @@ class _Reader:
         end: int = node.end_col_offset  # type: ignore[attr-defined]
         line = self._lines[first - 1]
         if first == last:
-            if end - column <= _TEXT:
-                return line[column:end].decode("utf-8")
-            text = line[column : min(end, column + 4 * _TEXT)].decode("utf-8", "ignore")
+            lines = [line[column:end]]
         else:
-            lines = [line[column:], *self._lines[first : min(last - 1, first + _TEXT)]]
-            if last - 1 <= first + _TEXT:
-                lines.append(self._lines[last - 1][:end])
-            text = b" ".join([part[: 4 * _TEXT].strip() for part in lines]).decode("utf-8", "ignore")
+            lines = [line[column:], *self._lines[first : last - 1][:_TEXT], self._lines[last - 1][:end]]
+        text = b" ".join([part[: 4 * _TEXT].strip() for part in lines]).decode(errors="ignore")
         return text if len(text) <= _TEXT else text[: _TEXT - 3] + "..."
 
 
@@ -776,8 +993,19 @@ def _is_text(node: ast.expr) -> bool:
     return isinstance(node, (ast.JoinedStr, ast.Constant))
 
 
-def _last_name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+def _aliases(held: list[_Held]) -> list[_Held]:
+    return [_Held(h.dict, h.conditional, alias=True) for h in held]
+
+
+def _without_items(node: ast.expr) -> ast.expr:
+    """``c`` of ``c.items()``."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return node
+    return node.func.value if node.func.attr == "items" and not node.args else node
+
+
+def _last_name(node: ast.expr) -> object:
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", None)
 
 
 def _is_read_base(node: ast.expr) -> bool:
@@ -793,19 +1021,27 @@ def _bodies(node: ast.stmt) -> Iterator[list[ast.stmt]]:
     yield getattr(node, "finalbody", [])
 
 
-def _bound_by_header(node: ast.stmt) -> Iterator[str]:
-    """Names that a compound statement binds itself: targets of ``for``, ``with``, ``except``, ``case``."""
-    headers: list[ast.AST | None] = [getattr(node, "target", None)]
-    headers += [item.optional_vars for item in getattr(node, "items", ())]
-    headers += [case.pattern for case in getattr(node, "cases", ())]
-    for header in headers:
+def _headers(node: ast.stmt) -> Iterator[ast.expr]:
+    """The expressions in the first line of a compound statement: what it tests, goes through, opens, matches."""
+    for field in ("test", "iter", "subject"):
+        if (header := getattr(node, field, None)) is not None:
+            yield header
+    for item in getattr(node, "items", ()):
+        yield item.context_expr
+
+
+def _bound_by_header(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
+    """Names that a compound statement binds itself (``for``, ``with``, ``case``), and to what."""
+    headers: list[tuple[ast.AST | None, ast.expr]] = []
+    if isinstance(node, ast.For):
+        headers.append((node.target, node.iter))
+    headers += [(item.optional_vars, item.context_expr) for item in getattr(node, "items", ())]
+    headers += [(case.pattern, node.subject) for case in getattr(node, "cases", ())]  # type: ignore[attr-defined]
+    for header, value in headers:
         for part in ast.walk(header) if header is not None else ():
             name = getattr(part, "id", None) or getattr(part, "name", None) or getattr(part, "rest", None)
             if isinstance(name, str) and not isinstance(getattr(part, "ctx", None), ast.Load):
-                yield name
-    for handler in getattr(node, "handlers", ()):
-        if handler.name:
-            yield handler.name
+                yield name, value
 
 
 # --- _base_ -----------------------------------------------------------------------------------------
@@ -815,8 +1051,9 @@ def inherit(config: ConfigFile, lookup: Callable[[str], ConfigFile | None]) -> C
     """Complete the components of ``config`` by what its ``_base_`` files write, as mmengine merges them.
 
     A dict of the child gets the base's values first, unless ``_delete_=True`` stands in it or in a dict around it. What
-    only a base writes becomes a component of form "other", way "inherited", at the span of the ``_base_`` assignment,
-    with the base's values and its path in ``origin``: it can be edited there, not here.
+    only a base writes, or the child only on a condition, becomes a component of form "other", way "inherited", at the
+    span of the ``_base_`` assignment, with the base's values and its path in ``origin``: it can be edited there, not
+    here. What the child does to the name ``_base_`` itself is not seen.
 
     Args:
         config: what :func:`read_config` gave.
@@ -829,7 +1066,7 @@ def inherit(config: ConfigFile, lookup: Callable[[str], ConfigFile | None]) -> C
 
 
 def _inherit(config: ConfigFile, lookup: Callable[[str], ConfigFile | None], chain: tuple[str, ...]) -> ConfigFile:
-    if config.problem or not config.bases:
+    if not config.bases:
         return config
     unknown = config.bases_unknown
     assigned = set(config.assigned)
@@ -847,14 +1084,16 @@ def _inherit(config: ConfigFile, lookup: Callable[[str], ConfigFile | None], cha
             if component.replaced_by is None:
                 origin = component.origin or path
                 inherited.setdefault(component.keys, []).append(replace(component, origin=origin))
-    own = {c.keys for c in config.components}
-    cut = {c.keys for c in config.components if c.delete}
+    living = [c for c in config.components if c.replaced_by is None]
+    own = {c.keys for c in living}
+    cut = {c.keys for c in living if c.delete}
     components = [_merged(c, inherited.get(c.keys, [])) if not _is_cut(c.keys, cut) else c for c in config.components]
-    span = config.base_span or Span(1, 0, 1, 0)
+    span = config.base_span
+    assert span is not None
+    sure = {c.keys for c in living if "conditional" not in c.ways}
     for keys, candidates in inherited.items():
-        if keys in own or _is_cut(keys, cut) or _hides(config, keys, own):
-            continue
-        components += [_only_inherited(c, span) for c in candidates]
+        if not (keys in sure or _is_cut(keys, cut) or _hides(living, config.assigned, keys)):
+            components += [_only_inherited(c, span, keys in own) for c in candidates]
     return replace(config, components=tuple(components), assigned=frozenset(assigned), bases_unknown=unknown)
 
 
@@ -862,29 +1101,51 @@ def _is_cut(keys: tuple[str, ...], cut: set[tuple[str, ...]]) -> bool:
     return any(keys[: len(c)] == c for c in cut)
 
 
-def _hides(config: ConfigFile, keys: tuple[str, ...], own: set[tuple[str, ...]]) -> bool:
+def _hides(living: list[Component], assigned: frozenset[str], keys: tuple[str, ...]) -> bool:
     """Whether the child puts something that is no dict where the base has the dict at ``keys``."""
-    if (keys[0],) not in own:
-        return keys[0] in config.assigned
-    for depth in range(len(keys) - 1, 0, -1):
-        for component in config.components:
-            if component.keys == keys[:depth] and keys[depth] in dict(component.values):
-                return keys[: depth + 1] not in own
-    return False
+    own = {component.keys for component in living}
+    if keys[:1] not in own:
+        return keys[0] in assigned
+    return any(
+        component.keys == keys[:depth] and keys[depth] in dict(component.values) and keys[: depth + 1] not in own
+        for depth in range(len(keys))
+        for component in living
+    )
 
 
 def _merged(child: Component, bases: list[Component]) -> Component:
-    if not bases or child.form == "other":
+    if not bases or (child.form == "other" and child.unsure):
         return child
     base = bases[-1]
-    values = {**dict(base.values), **dict(child.values)}
+    values = dict(base.values)
+    for key, value in child.values:
+        values[key] = _over(values[key], value) if key in values else value
     unsure = child.unsure or base.unsure
     if len(bases) > 1:
         unsure = unsure or f"its base {base.origin} writes it in more than one place"
     return replace(child, values=tuple(values.items()), unsure=unsure)
 
 
-def _only_inherited(base: Component, span: Span) -> Component:
+def _over(base: Value, child: Value) -> Value:
+    """What mmengine makes of a value of the child where the base has one too."""
+    if not isinstance(child.value, dict):
+        return child
+    if base.literal or child.value.get("_delete_"):
+        return Value(True, _merge(base.value, child.value), child.text)
+    return Value(False, None, child.text)
+
+
+def _merge(base: object, child: dict[object, object]) -> dict[object, object]:
+    deleted = child.get("_delete_")
+    merged = dict(base) if isinstance(base, dict) and not deleted else {}
+    for key, value in child.items():
+        if key != "_delete_":
+            merged[key] = _merge(merged[key], value) if isinstance(value, dict) and key in merged else value
+    return merged
+
+
+def _only_inherited(base: Component, span: Span, conditional: bool) -> Component:
+    ways = [way for way in ("conditional", "nested") if way in base.ways or (conditional and way == "conditional")]
     return Component(
         keys=base.keys,
         span=span,
@@ -892,9 +1153,8 @@ def _only_inherited(base: Component, span: Span) -> Component:
         form="other",
         text=base.text,
         values=base.values,
-        ways=("inherited", *(w for w in base.ways if w in ("conditional", "nested"))),
+        ways=("inherited", *ways),
         unsure=base.unsure,
-        overrides=(),
         delete=base.delete,
         origin=base.origin,
     )

@@ -17,6 +17,7 @@ from rewriter.types import (
     ConfigChange,
     Finding,
     HubCall,
+    Rejection,
     Severity,
     Trace,
     Value,
@@ -81,14 +82,15 @@ class Decider(Frozen):
     """The decision for the components of one config file.
 
     ``path``: of the file. ``root``: of its checkout. ``trace``: what the loaders say (on the sources as they will be).
-    ``remediable``: whether threading could cure a rejecting loader of (type, values), for the remedy's wording.
+    ``threadable``: why no source edit would carry a key to the Hub calls of (type, values), or None; for the key
+    "to-repo", "to-repo" where one would make the loader read a repo in place of a path.
     """
 
     path: str
     root: str | None
     request: Request
     trace: Tracer
-    threadable: Callable[[str, Mapping[str, Value], str], str | None] = lambda _t, _v, _k: None
+    threadable: Callable[[str, Mapping[str, Value], str], str | None]
 
     def decide(self, component: Component, owner: str | None = None) -> Decision:
         """Decide about one selected component (its base files' values merged in).
@@ -130,7 +132,7 @@ class _Case:
         kind = self.values.get("type")
         if kind is None:
             return self._untyped()
-        if not kind.literal or not isinstance(kind.value, str):
+        if not isinstance(kind.value, str):
             return self._undecidable(
                 f"its type is `{kind.text}`, which only running the config would tell", "write the type as a string"
             )
@@ -140,25 +142,18 @@ class _Case:
     def _loads(self) -> Decision:
         """Steps 2 to 7, with a known type."""
         assert self.type is not None
-        bare = {key: value for key, value in self.values.items() if key not in (CACHE_DIR, LOCAL_FILES_ONLY)}
+        asked_keys = {key for key, _ in self.request.keys_asked(self.owner)}
+        bare = {
+            key: value for key, value in self.values.items()
+            if key not in (CACHE_DIR, LOCAL_FILES_ONLY) or (self._is_set(key) and key not in asked_keys)
+        }  # fmt: skip
         trace = self.decider.trace(self.type, bare)
         if not trace.found:
             return self._unregistered()
         asked = self._asks_for_cache()
-        foreign = [
-            r for r in trace.rejections if not r.via and (asked or self.changes.get(r.key, REMOVE) is not REMOVE)
-        ]
+        foreign = [r for r in trace.rejections if not r.via and (asked or self._is_set(r.key))]
         if foreign:
-            names = ", ".join(f"`{r.key}`" for r in foreign)
-            rejection = foreign[0]
-            return self._cannot(
-                "OSR004",
-                f"{rejection.function} ({self._where(rejection.path, rejection.line)}) takes no {names}: building "
-                f"`{self.dotted}` raises a TypeError, with or without cache_dir",
-                f"leave out --set {self.dotted}.{rejection.key}"
-                if rejection.key in self.changes
-                else f"remove {names} from the dict",
-            )
+            return self._foreign(foreign)
         if not asked:
             return self._close(trace, False)
         remote, missing = hub_calls(trace, self.decider.root)
@@ -171,9 +166,9 @@ class _Case:
                     f"look at its loader; to leave `{self.dotted}` out of the run, name the others with --component",
                 )
             return self._not_needed(trace)
-        return self._wanted(remote, missing)
+        return self._wanted()
 
-    def _wanted(self, remote: list[HubCall], missing: list[HubCall]) -> Decision:
+    def _wanted(self) -> Decision:
         """Steps 5 to 7: something is loaded by name."""
         assert self.type is not None
         asked = list(self.request.keys_asked(self.owner))
@@ -184,27 +179,30 @@ class _Case:
             values[key] = Value(True, value, repr(value))
         trace = self.decider.trace(self.type, values)
         remote_after, missing_after = hub_calls(trace, self.decider.root)
-        threads_to_repo = bool(missing_after) and not remote_after and self._threads_to_repo(values)
-        if missing_after and not remote_after and not threads_to_repo:
-            return self._path_missing(trace, missing_after[0], fatal=True)
+        lost = [] if missing_after and not remote_after and self._threads_to_repo(values) else missing_after
+        if lost and not remote_after:
+            self._path_missing(lost[0], "it is all that this component loads")
+            if self.request.checking or not self.request.force:
+                outcome: Outcome = "cannot" if self._errors() else "untouched"
+                return self._decision(outcome, trace)
         rejected = {r.key: r for r in trace.rejections if not r.via}
-        for key, _ in asked:
+        for key, wanted in asked:
             if key in rejected:
                 self._reject(rejected[key].function, rejected[key].path, rejected[key].line, key, values)
             else:
                 self._reach(key, [call for call in remote_after if key not in call.reached], values)
-            self._present(key, dict(asked)[key], rejected=key in rejected)
-        if missing_after and not threads_to_repo:
-            self._path_missing(trace, missing_after[0], fatal=False)
-        return self._close(trace, bool(asked))
+            self._present(key, wanted, rejected=key in rejected)
+        if lost and remote_after:
+            self._path_missing(lost[0], "cache_dir serves what else it loads", needed=False)
+        return self._close(trace, True)
 
     def _close(self, trace: Trace, asked: bool) -> Decision:
-        errors = [finding for finding in self.findings if finding.severity == "error"]
+        errors = self._errors()
         if self.request.checking:
             outcome: Outcome = "cannot" if errors else "already"
-            return self._decision(outcome, trace, changes=False)
+            return self._decision(outcome, trace)
         if errors:
-            return self._decision("cannot", trace, changes=False)
+            return self._decision("cannot", trace)
         if self.changes:
             return self._decision("set", trace)
         return self._decision("already" if asked else "untouched", trace)
@@ -213,40 +211,50 @@ class _Case:
 
     def _apply_sets(self) -> Decision | None:
         """Step 1: ``--set`` and ``--unset`` on what is written; a refusal, or None."""
-        for name, key, value in self.request.sets:
-            if name == self.component.name:
-                present = self.values.get(key)
-                if _stands(key, present, value):
-                    continue
+        name = self.component.name
+        for key, value in [(key, value) for component, key, value in self.request.sets if component == name]:
+            override = self._override(key, value)
+            if override is not None:
+                return self._cannot("OSR008", *override)
+            if not _stands(key, self.values.get(key), value):
                 refusal = self._uneditable(key)
                 if refusal is not None:
                     return refusal
                 self.changes[key] = value
                 self.values[key] = Value(True, value, repr(value))
-        for name, key in self.request.unsets:
-            if name == self.component.name and key in self.written:
-                self.changes[key] = REMOVE
-                self.values.pop(key, None)
+        for key in [key for component, key in self.request.unsets if component == name and key in self.values]:
+            override = self._override(key, REMOVE)
+            if override is not None:
+                return self._cannot("OSR008", *override)
+            if key not in self.written:
+                return self._elsewhere(key) or self._undecidable(
+                    f"`{key}` is not written in `{self.dotted}` itself", f"take `{key}` out of where it comes from"
+                )
+            self.changes[key] = REMOVE
+            del self.values[key]
         return None
+
+    def _is_set(self, key: str) -> bool:
+        """Whether ``--set`` gives ``key``."""
+        return self.changes.get(key, REMOVE) is not REMOVE
 
     def _present(self, key: str, wanted: object, *, rejected: bool) -> None:
         """Compare what stands for ``key`` with what is asked; record the diagnosis or the change."""
         present = self.values.get(key)
         if self.component.unsure and key not in self.written:
-            self._add("OSR007", f"`{key}` may be there already: {self.component.unsure}",
-                      f"write the keywords of {self.dotted} out in the dict")  # fmt: skip
+            self._add("OSR007", *self._perhaps(key))
             return
-        override = self._override(key)
+        override = self._override(key, wanted)
         if override is not None:
             self._add("OSR008", *override)
             return
         if self.request.checking:
             if not rejected:
-                self._diagnose(key, present, wanted)
+                self._diagnose(key, present)
         elif not _stands(key, present, wanted) and self._uneditable(key) is None:  # which adds its own finding
             self.changes[key] = wanted
 
-    def _diagnose(self, key: str, present: Value | None, wanted: object) -> None:
+    def _diagnose(self, key: str, present: Value | None) -> None:
         cure = self._command("--local-files-only" if key == LOCAL_FILES_ONLY else self._cache_option())
         if key == LOCAL_FILES_ONLY:
             if present is None or not present.literal or present.value is not True:
@@ -267,42 +275,44 @@ class _Case:
             self._add("OSR006", f"cache_dir {present.text} is not a directory on this machine",
                       "create it, or mount the shared cache there", severity)  # fmt: skip
 
+    def _elsewhere(self, key: str) -> Decision | None:
+        """A refusal where the dict is written in a base file that is not in the run, or None."""
+        if "inherited" not in self.component.ways:
+            return None
+        base = self._relative(str(self.component.origin))
+        return self._undecidable(
+            f"`{self.dotted}` is written in {base}, which this run does not cover", self._command(self._option(key))
+        )
+
     def _uneditable(self, key: str) -> Decision | None:
-        """Why ``key`` cannot be written into this dict, or None."""
+        """A refusal where ``key`` cannot be written into this dict, or None."""
         component = self.component
-        if "inherited" in component.ways or component.form == "other":
-            base = self._relative(component.origin) if component.origin else "a base file"
-            return self._undecidable(
-                f"`{self.dotted}` is written in {base}, which this run does not cover",
-                self._command(self._option(key)),
-            )
-        if component.form == "call" and "spread" in component.ways and key not in self.written and key in self.values:
+        if component.form != "call" or "spread" not in component.ways or key in self.written:
+            return self._elsewhere(key)
+        if key in self.values:
             return self._undecidable(
                 f"`{key}` comes in through a `**` spread; a second one in the call would be a TypeError",
                 f"change `{key}` where the spread dict is written",
             )
-        if component.unsure and key not in self.written and component.form == "call" and "spread" in component.ways:
-            return self._undecidable(
-                f"`{key}` may be there already: {component.unsure}",
-                f"write the keywords of {self.dotted} out in the dict",
-            )
-        return None
+        return self._undecidable(*self._perhaps(key)) if component.unsure else None
 
-    def _override(self, key: str) -> tuple[str, str] | None:
-        """Message and remedy where a later statement takes ``key`` out of the dict's hands, or None."""
-        wanted = dict(self.request.keys_asked(self.owner)).get(key)
+    def _perhaps(self, key: str) -> tuple[str, str]:
+        """Message and remedy where nobody can see whether the dict holds ``key``."""
+        return (
+            f"`{key}` may be there already: {self.component.unsure}",
+            f"write the keywords of {self.dotted} out in the dict",
+        )
+
+    def _override(self, key: str, wanted: object) -> tuple[str, str] | None:
+        """Message and remedy where something later takes ``key`` out of the hands of what is written, or None."""
         for override in reversed(self.component.overrides):
             if override.key not in (key, None):
                 continue
-            value = override.value
-            if override.certain and override.key == key and value is not None and value.literal:
-                good = _same(key, value.value, wanted) if wanted is not None else isinstance(value.value, str)
-                if good:
-                    return None
-            return (
-                f"`{key}` is set again on line {override.line}, after the dict",
-                f"change or remove line {override.line}",
-            )
+            sure = override.certain and override.key is not None
+            if sure and _stands(key, override.value, wanted):
+                return None
+            what = "may be changed" if not sure else "is removed" if override.value is None else "is set again"
+            return f"`{key}` {what} later, on line {override.line}", f"change or remove line {override.line}"
         return None
 
     # --- outcomes ---
@@ -313,7 +323,7 @@ class _Case:
             if keyword.key == CACHE_DIR and keyword.value.value is not None:
                 self._add("OSR008", f"`{self.dotted}` is assigned again on line {self.component.replaced_by}; this "
                           f"cache_dir is never used", "remove the first assignment", "warning")  # fmt: skip
-        return self._decision("untouched", None, changes=False)
+        return self._decision("untouched", None)
 
     def _untyped(self) -> Decision:
         component = self.component
@@ -321,12 +331,12 @@ class _Case:
             return self._undecidable(
                 f"its type is not written here: {component.unsure or 'it is inherited'}", "write the type in the dict"
             )
-        return self._decision("untouched", None)  # a dict that builds nothing
+        return self._decision("set" if self.changes else "untouched", None)  # a dict that builds nothing
 
     def _unregistered(self) -> Decision:
         assert self.type is not None
         if not self._business():
-            return self._decision("untouched", None, changes=False)
+            return self._decision("untouched", None)
         return self._undecidable(
             f"no loader is registered as `{self.type}` in the sources that were read",
             "name the sources with --opensora-source DIR",
@@ -348,7 +358,7 @@ class _Case:
             elif useless:
                 self.changes[CACHE_DIR] = REMOVE
         if self.request.checking or not self.changes:
-            return self._decision("not needed", trace, changes=False)
+            return self._decision("not needed", trace)
         return self._decision("set", trace)
 
     def _path_refused(self, trace: Trace) -> Decision:
@@ -361,24 +371,30 @@ class _Case:
             self._repo_remedy(),
         )
 
-    def _path_missing(self, trace: Trace, call: HubCall, *, fatal: bool) -> Decision:
-        severity: Severity = "warning"
-        if (fatal and not self.request.checking) or (self.request.checking and self.request.must_exist):
-            severity = "error"
-        if fatal and self.request.force and not self.request.checking:
-            severity = "warning"
-        tail = "and it is all that this component loads" if fatal else "cache_dir serves what else it loads"
+    def _path_missing(self, call: HubCall, tail: str, *, needed: bool = True) -> None:
+        request = self.request
+        bad = request.must_exist if request.checking else needed and not request.force
         self._add("OSR006", f"{call.repo_id!r} is meant as a local path, and nothing is there; {tail}",
-                  self._repo_remedy(), severity)  # fmt: skip
-        if fatal and self.request.force and not self.request.checking:
-            for key, value in self.request.keys_asked(self.owner):
-                if key in trace.accepts:
-                    self._present(key, value, rejected=False)
-            return self._close(trace, True)
-        if fatal:
-            outcome: Outcome = "cannot" if severity == "error" else "untouched"
-            return self._decision(outcome, trace, changes=False)
-        return self._decision("set", trace)
+                  self._repo_remedy(), "error" if bad else "warning")  # fmt: skip
+
+    def _foreign(self, rejections: list[Rejection]) -> Decision:
+        """Keywords beside those that are asked for, which the loader does not take."""
+        names = ", ".join(f"`{rejection.key}`" for rejection in rejections)
+        first = rejections[0]
+        place = self._where(first.path, first.line)
+        if not self._is_set(first.key):
+            remedy = f"remove {names} from the dict"
+        elif first.key == LOCAL_FILES_ONLY:
+            remedy = self._command("--local-files-only")
+        elif first.key == CACHE_DIR:
+            remedy = self._command("--cache-dir " + shell(f"{self.component.name}={self.changes[CACHE_DIR]}"))
+        else:
+            remedy = f"leave out --set {self.dotted}.{first.key}"
+        return self._cannot(
+            "OSR004",
+            f"{first.function} ({place}) takes no {names}: building `{self.dotted}` raises a TypeError",
+            remedy,
+        )
 
     def _reject(self, function: str, path: str, line: int, key: str, values: Mapping[str, Value]) -> None:
         assert self.type is not None
@@ -406,19 +422,22 @@ class _Case:
 
     def _undecidable(self, message: str, remedy: str) -> Decision:
         if not self._business() and not self._named():
-            return self._decision("untouched", None, changes=False)
+            return self._decision("untouched", None)
         return self._cannot("OSR007", message, remedy)
+
+    def _errors(self) -> bool:
+        return any(finding.severity == "error" for finding in self.findings)
 
     def _named(self) -> bool:
         return self.component.name in self.request.named
 
     def _cannot(self, code: str, message: str, remedy: str) -> Decision:
         self._add(code, message, remedy)
-        return self._decision("cannot", None, changes=False)
+        return self._decision("cannot", None)
 
-    def _decision(self, outcome: Outcome, trace: Trace | None, *, changes: bool = True) -> Decision:
+    def _decision(self, outcome: Outcome, trace: Trace | None) -> Decision:
         # each new keyword goes right after from_pretrained, so the last one made stands first
-        backwards = reversed(self.changes.items()) if changes else ()
+        backwards = reversed(self.changes.items()) if outcome == "set" else ()
         made = tuple(ConfigChange(self.component, key, value) for key, value in backwards)
         return Decision(self.component, outcome, self.type, tuple(self.findings), made, trace)
 
@@ -436,7 +455,7 @@ class _Case:
 
     def _command(self, option: str) -> str:
         select = selecting(self.component.name)
-        inherited = "inherited" in self.component.ways and self.component.origin
+        inherited = "inherited" in self.component.ways
         path = shell(str(self.component.origin)) if inherited else "{path}"  # where the dict is written
         return f"opensora-rewriter rewrite {path} {option}{select}"
 
@@ -450,11 +469,13 @@ class _Case:
             return "--local-files-only"
         for name, set_key, value in self.request.sets:
             if (name, set_key) == (self.component.name, key):
-                return "--set " + shell(f"{name}.{key}={value if isinstance(value, str) else repr(value)}")
+                return "--set " + shell(f"{name}.{key}={value}")
+        if (self.component.name, key) in self.request.unsets:
+            return f"--unset {self.component.name}.{key}"
         return self._cache_option()
 
     def _repo_remedy(self) -> str:
-        repo = KNOWN_REPOS.get(self.type or "", "ORG/NAME")
+        repo = KNOWN_REPOS.get(str(self.type), "ORG/NAME")
         return self._command(f"{self._cache_option()} --set {self.component.name}.from_pretrained={repo}")
 
     def _relative(self, path: str) -> str:
@@ -494,7 +515,7 @@ def _bytes(text: str) -> bytes:
     try:
         return os.fsencode(text)
     except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
+        return text.encode(errors="surrogatepass")
 
 
 def _escaped(byte: int) -> str:

@@ -81,15 +81,12 @@ def parse(source: Decoded) -> ast.Module | Problem:
             warnings.simplefilter("ignore")  # invalid escapes: none of our business
             # A str is parsed whatever its cookie says; bytes are read by it, and are the cheaper of the two.
             return ast.parse(source.utf8 if source.encoding == "utf-8" else source.utf8.decode("utf-8"))
-    except SyntaxError as error:
-        line, column = error.lineno or 1, max((error.offset or 1) - 1, 0)
-        return Problem(
-            line, column, f"the file is not Python: {error.msg}", "correct the syntax, or leave the file out"
-        )
+    except (SyntaxError, ValueError) as error:  # ValueError: a NUL, in older Pythons
+        line, offset = getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or 1
+        found = f"the file is not Python: {getattr(error, 'msg', error)}"
+        return Problem(line, max(offset - 1, 0), found, "correct the syntax, or leave the file out")
     except (RecursionError, MemoryError):
         return Problem(1, 0, "the file nests brackets or operators too deeply to be read", "leave the file out")
-    except ValueError as error:
-        return Problem(1, 0, f"the file is not Python: {error}", "correct it, or leave the file out")
 
 
 def _normal(name: str) -> str:

@@ -40,10 +40,6 @@ def locality(text: str, root: str | None) -> Locality:
     absolute = os.path.isabs(expanded)
     if absolute or root is not None:
         place = expanded if absolute else os.path.join(root or "", expanded)
-        try:
-            exists = bool(text) and os.path.exists(place)
-        except ValueError:  # a NUL byte
-            exists = False
-        if exists:
+        if text and os.path.exists(place):
             return "local"
     return "missing" if looks_local(text) else "repo"

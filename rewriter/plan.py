@@ -344,7 +344,9 @@ class Planner:
         if self.request.cache_dir is None and not (self.request.checking and not self.request.cache_dirs):
             return []
         keys = {component.keys for component in picked}
-        keys |= {(name,) for component in picked for name in component.shared_with}  # the same dict by another name
+        keys |= {
+            tuple(other.split(".")) for component in picked for other in component.shared_with
+        }  # the same dict by another name
         found: list[Finding] = []
         for component in config.components:
             if len(component.keys) != 1 or component.keys in keys or component.form == "other":

@@ -164,8 +164,7 @@ def _inherits(result: FileResult) -> bool:
 def _explains(change: ConfigChange, path: Sequence[object], after: object) -> bool:
     if not path or path[-1] != change.key:
         return False
-    keys = change.component.keys
-    holders = {keys, *((name, *keys[1:]) for name in change.component.shared_with)}
+    holders = {change.component.keys, *(tuple(other.split(".")) for other in change.component.shared_with)}
     if tuple(path[:-1]) not in holders and change.component.name not in path[:-1]:
         return False
     return change.value is REMOVE or after == _plain(change.value)

@@ -121,8 +121,8 @@ vae = dict(type="VideoAutoencoderKL", from_pretrained="stabilityai/sd-vae-ft-ema
     ),
     _rule(
         "OSR008", "overridden", "set, but overridden later in the file", "error",
-        """A later statement assigns the key again, so what stands in the dict never reaches the loader. Change or
-        remove that later statement.""",
+        """A later statement (or a `**` spread behind it, in the dict itself) gives the key again, so what stands in the
+        dict never reaches the loader. Change or remove what comes later.""",
         """
 vae = dict(type="VideoAutoencoderKL", from_pretrained="stabilityai/sd-vae-ft-ema", cache_dir="/models/hf/hub")
 vae["cache_dir"] = None

@@ -45,9 +45,11 @@ class Keyword(Frozen):
 
 
 class Override(Frozen):
-    """A later statement that sets (or may set, or removes) a key of a component: ``vae["k"] = v``, ``.update(k=v)``.
+    """What sets (or may set, or removes) a key of a component later than the keyword that is written for it.
 
-    ``key`` is None where the key itself is not a literal. ``certain`` is False under an ``if``, a loop or a ``try``.
+    A statement (``vae["k"] = v``, ``vae.update(k=v)``), or in the dict itself a spread behind the keyword or a key
+    that is computed. ``key`` is None where the key itself is not a literal. ``certain`` is False under an ``if``, a
+    loop or a ``try``, and where it cannot be told what is spread.
     """
 
     key: str | None
@@ -75,7 +77,7 @@ class Component(Frozen):
     ``unsure``: why keys may be there that nobody can see without running the file, or None.
     ``overrides``: later statements that change keys of it.
     ``replaced_by``: line of the later unconditional assignment that replaces it whole, or None.
-    ``shared_with``: other top-level names that hold the same dict object by alias (``vae = common``).
+    ``shared_with``: where else the same dict object stands by alias, dotted (``vae = common``: "common").
     ``delete``: ``_delete_=True`` stands in it (mmengine does not merge the base's dict).
     ``origin``: path of the ``_base_`` file that writes it, where this file only inherits it (way "inherited").
     """

@@ -136,7 +136,7 @@ def _dump(data: bytes, config: ConfigFile, changes: Sequence[ConfigChange]) -> s
 
 
 def _resolves_alike(old: bytes, new: bytes, changes: Sequence[ConfigChange], folder: Path) -> None:
-    names = {name for c in changes for name in (c.component.keys[0], *c.component.shared_with)}
+    names = {key.split(".")[0] for c in changes for key in (c.component.keys[0], *c.component.shared_with)}
     asked = {c.key: c.value for c in changes}
     was, now = resolve(old, folder), resolve(new, folder)
     assert list(_without(was, asked, names)) == list(_without(now, asked, names))

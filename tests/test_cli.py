@@ -38,6 +38,17 @@ def asked(cache: str | Path) -> tuple[str, ...]:
 # --- rewrite -----------------------------------------------------------------------------------
 
 
+def test_a_dict_that_another_holds_under_a_key_of_its_own_is_rewritten(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    config = root / "configs" / "shared.py"
+    config.write_text(
+        'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")\nmodel = dict(type="X", first=vae)\n'
+    )
+    result = run("rewrite", config, "--cache-dir", "/models/hf", "--resolve", "always", cwd=root)
+    assert result.exit_code == 0, result.output
+    assert 'from_pretrained="a/b", cache_dir="/models/hf")' in config.read_text()
+
+
 @pytest.mark.parametrize("tag", TAGS)
 def test_rewrite_then_check_finds_nothing_that_rewrite_could_cure(
     tag: str, checkout: Checkout, run: Run, tmp_path: Path

@@ -191,7 +191,8 @@ def test_annotated() -> None:
     ],
 )
 def test_conditional(source: str) -> None:
-    assert "conditional" in ways(source, "vae")
+    assert all("conditional" in found.ways for found in read(source).components)
+    assert read(source).components
 
 
 def test_both_branches_are_components() -> None:
@@ -221,7 +222,7 @@ def test_an_alias_has_the_place_of_the_dict_itself() -> None:
 
 def test_one_dict_of_several_names() -> None:
     config = read("a = b = dict(x=1)\nmodel = dict(vae=a)\n")
-    assert component(config, "b").shared_with == ("a", "model")
+    assert component(config, "b").shared_with == ("a", "model.vae")
     assert "alias" in component(config, "a").ways
     assert component(config, "model", "vae").span == component(config, "a").span
     assert set(component(config, "model", "vae").ways) == {"alias", "nested"}
@@ -375,6 +376,8 @@ def test_printing_a_dict_does_not_change_it() -> None:
         (b"#" * 20_000_001, 1, "20 MB"),
         (b"# coding: rot13\n", 1, "rot13"),
         (b"# coding: utf-16\n", 1, "utf-16"),
+        (b"# coding: unicode_escape\nx = '\\ud800'\n", 1, "what unicode_escape decodes to is not text"),
+        (b"# coding: unicode_escape\nx = '\\x00'\n", 1, "not Python"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_a_problem(data: bytes, line: int, words: str) -> None:
@@ -442,6 +445,18 @@ def test_ignore_comments() -> None:
     assert config.ignores == (Ignore(1, ("OSR001", "OSR004")), Ignore(4, ()))
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_ignore_comments_stand_on_lines_of_any_kind(newline: str) -> None:
+    text = "x = 1\nvae = {}  # opensora-rewriter: ignore\ny = (1,\n)  # opensora-rewriter: ignore\n"
+    config = read(text.replace("\n", newline))
+    assert config.ignores == (Ignore(2, ()), Ignore(4, ()))
+
+
+def test_ignore_comments_before_what_the_tokenizer_does_not_take() -> None:
+    config = read_config(b"vae = {}  # opensora-rewriter: ignore[OSR001]\r\nx = 1\\\r\n", PATH)
+    assert config.problem is not None or config.ignores == (Ignore(1, ("OSR001",)),)
+
+
 # --- _base_ ------------------------------------------------------------------------------------
 
 BASE = "/checkout/configs/base.py"
@@ -506,6 +521,15 @@ def test_what_the_child_sets_to_none_is_not_inherited() -> None:
         "_base_ = '../base.py'\nvae = None\nmodel = dict(vae=None)\n", base="vae = {}\nmodel = dict(vae={})\n"
     )
     assert [c.keys for c in config.components] == [("model",)]
+
+
+def test_what_a_base_writes_in_two_places_is_in_doubt() -> None:
+    config = inherited(
+        "_base_ = '../base.py'\nvae = dict(z=1)\n", base="if x:\n    vae = dict(a=1)\nelse:\n    vae = {}\n"
+    )
+    assert component(config, "vae").unsure == f"its base {BASE} writes it in more than one place"
+    doubted = inherited("_base_ = '../base.py'\nvae = dict(**z())\n", base="if x:\n    vae = {}\nelse:\n    vae = {}\n")
+    assert component(doubted, "vae").unsure == "line 2: what z() holds cannot be told without running the file"
 
 
 def test_bases_of_bases_and_circles() -> None:

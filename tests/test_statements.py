@@ -131,3 +131,14 @@ def test_old_statements_are_found_again_before_they_are_dropped() -> None:
     for number in range(12):
         read_config(f"x{number} = [{'1, ' * 5000}]\n".encode(), PATH)
         assert statements.pieces(source) == first
+
+
+def test_no_more_files_are_remembered_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(configs, "_MOST_READINGS", 3)
+    for number in range(8):
+        for _ in range(2):
+            text = f"vae = dict(a={number})\n".encode()
+            assert read_config(text, PATH) == read_alone(text)
+            assert len(configs._outlines) <= 3
+            assert len(configs._readings) <= 3
+    assert configs._readings

@@ -1,0 +1,477 @@
+"""What the reader says of a config is what running it gives: each source is read, executed, and the two compared.
+
+Where the reader is certain, it must be equal; where it says that it is not, that it is said is asserted too.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import strategies
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from proving import read
+
+from rewriter.configs import inherit
+from rewriter.frozen import replace
+from rewriter.types import Component, ConfigFile
+
+Keys = tuple[str, ...]
+
+
+def executions(source: str) -> Iterator[dict[str, Any]]:
+    """What the names hold after running the source: once for each outcome of its conditions ``x`` and ``y``."""
+    for x, y in product((True, False), repeat=2):
+        names: dict[str, Any] = {
+            "x": x,
+            "y": y,
+            "copy": copy,
+            "deepcopy": copy.deepcopy,
+            "f": lambda *_, **__: {"f": 1},
+        }
+        given = set(names)
+        exec(source, names)
+        yield {name: value for name, value in names.items() if name not in given and not name.startswith("__")}
+
+
+def dicts(held: dict[str, Any], keys: Keys = (), around: tuple[int, ...] = ()) -> Iterator[tuple[Keys, dict[str, Any]]]:
+    """Every dict that a top-level name or the identifier of a dict leads to; one that holds itself, once."""
+    for key, value in held.items():
+        if isinstance(value, dict) and isinstance(key, str) and key.isidentifier() and id(value) not in around:
+            yield (*keys, key), value
+            yield from dicts(value, (*keys, key), (*around, id(value)))
+
+
+def differs(component: Component, real: dict[str, Any]) -> str | None:
+    """Where a component is sure of something that is not so."""
+    if component.unsure is not None:
+        return None
+    said = dict(component.values)
+    last = {override.key: override.certain for override in component.overrides}
+    open_keys = {key for key, certain in last.items() if not certain}
+    for key in said.keys() | {key for key in real if isinstance(key, str)}:
+        if key in open_keys:
+            continue
+        if (key in said) != (key in real):
+            return f"{key!r} is {'' if key in said else 'not '}said to be there"
+        if said[key].literal and repr(said[key].value) != repr(real[key]):
+            return f"{key!r} is said to be {said[key].value!r}, and is {real[key]!r}"
+    if all(override.certain for override in component.overrides) and list(said) != [
+        key for key in real if isinstance(key, str)
+    ]:
+        return f"the order is said to be {list(said)}, and is {list(real)}"
+    return None
+
+
+def disagreements(config: ConfigFile, real: dict[str, Any], conditions: bool) -> Iterator[str]:
+    said: dict[Keys, list[Component]] = {}
+    for component in config.components:
+        if component.replaced_by is None:
+            said.setdefault(component.keys, []).append(component)
+    found = dict(dicts(real))
+    doubted = {component.keys for component in config.components if component.replaced_by is None and component.unsure}
+    for keys, held in found.items():
+        problems = [differs(component, held) for component in said.get(keys, ())]
+        if None not in problems and not any(keys[:depth] in doubted for depth in range(1, len(keys))):
+            yield f"{'.'.join(keys)}: {problems or 'no component'}; real {held}"
+    for keys in said.keys() - found.keys():
+        sure = not conditions and not all("conditional" in component.ways for component in said[keys])
+        if sure and not any(keys[:depth] in doubted for depth in range(1, len(keys) + 1)):
+            yield f"{'.'.join(keys)}: said to be a dict, and is not"
+
+
+def problems(config: ConfigFile, source: str) -> list[str]:
+    """Where the reader and an execution of the source disagree."""
+    conditions = any(word in source for word in ("if ", "for ", "while ", "with ", "try", "match ", " or ", ":="))
+    return [text for real in executions(source) for text in disagreements(config, real, conditions)]
+
+
+def unsure(config: ConfigFile) -> set[str]:
+    return {".".join(c.keys) for c in config.components if c.replaced_by is None and c.unsure}
+
+
+CASES = {
+    # assignment
+    "call": "vae = dict(a=1, b='x')",
+    "literal": "vae = {'a': 1, 'b': None, 3: 4}",
+    "annotated": "vae: dict = dict(a=1)",
+    "annotation only": "vae = dict(a=1)\nvae: dict",
+    "again": "vae = dict(a=1)\nvae = dict(b=2)",
+    "none": "vae = dict(a=1)\nvae = None",
+    "chain": "a = b = dict(x=1)\na['y'] = 2",
+    "chain into a dict": "m = dict()\na = m['vae'] = dict(x=1)\na['y'] = 2",
+    "alias": "a = dict(x=1)\nvae = a\nvae['x'] = 2",
+    "alias of a child": "m = dict(vae=dict(x=1))\nv = m['vae']\nv['x'] = 2",
+    "alias of a child by get": "m = dict(vae=dict(x=1))\nv = m.get('vae')\nv['x'] = 2",
+    "alias that is bound again": "a = dict(x=1)\nvae = a\na = dict(y=1)\na['x'] = 3",
+    "tuple": "a, b = dict(x=1), dict(y=2)",
+    "list target": "[a, b] = [dict(x=1), dict(y=2)]",
+    "nested tuple": "a, (b, c) = dict(x=1), (2, {'y': 3})",
+    "swap": "a = dict(x=1)\nb = dict(y=2)\na, b = b, a",
+    "swap constants": "p, q = 'p', 'q'\np, q = q, p\nvae = dict(a=p, b=q)",
+    "starred": "a, *b = 1, 2, 3\nvae = dict(x=b)",
+    "tuple with items": "vae = dict(a=1)\nvae['a'], vae['b'] = 2, dict(c=3)",
+    "tuple of several": "a, b = c = dict(x=1), dict(y=2)",
+    "constant": "root = 'a'\nvae = dict(p=root)\nroot = 'b'",
+    "tuple of names": "root = 'a'\nt = (root, 1)\nroot = 'b'\nvae = dict(p=t)",
+    "tuple of a list": "t = ([1],)\nt[0].append(2)\nvae = dict(p=t)",
+    "negative": "n = -1\nvae = dict(p=n, q=(n, 2))",
+    "constant of a constant": "a = 'x'\nb = a\na = 'y'\nvae = dict(p=b)",
+    "del name": "vae = dict(a=1)\ndel vae",
+    "del names": "vae = dict(a=1)\nt5 = dict(b=1)\ndel (vae, t5)",
+    "del constant": "n = 1\ndel n\nvae = dict(a=1)",
+    "semicolon": "n = 1; vae = dict(a=n); n = 2",
+    # items
+    "item": "vae = dict(a=1)\nvae['a'] = 2\nvae['b'] = 3",
+    "del item": "vae = dict(a=1, b=2)\ndel vae['a']",
+    "del items": "vae = dict(a=1, b=2)\ndel vae['a'], vae['b']",
+    "del and set": "vae = dict(a=1, b=2)\ndel vae['a']\nvae['a'] = 3",
+    "item by a name": "k = 'a'\nvae = dict(a=1)\nvae[k] = 2",
+    "item of a number": "vae = dict(a=1)\nvae[3] = 2",
+    "augmented item": "vae = dict(a=1)\nvae['a'] += 1",
+    "augmented name": "n = 1\nn += 1\nvae = dict(a=n)",
+    "nested item": "m = dict(vae=dict(a=1))\nm['vae']['a'] = 2",
+    "nested item of an item": "m = dict(a=dict(b=dict(c=1)))\nm['a']['b']['c'] = 2\nm['a']['d'] = 3",
+    "del nested item": "m = dict(vae=dict(a=1, b=2))\ndel m['vae']['a']",
+    "nested dict set": "m = dict(vae=dict(a=1))\nm['vae'] = dict(b=2)",
+    "nested dict set to none": "m = dict(vae=dict(a=1))\nm['vae'] = None",
+    "nested dict added": "m = dict()\nm['vae'] = dict(b=2)\nm['vae']['c'] = 3",
+    "nested dict deleted": "m = dict(vae=dict(a=1))\ndel m['vae']",
+    "nested alias": "a = dict(x=1)\nm = dict(vae=a)\na['x'] = 2",
+    "nested alias changed through the parent": "a = dict(x=1)\nm = dict(vae=a)\nm['vae']['x'] = 2",
+    "nested alias then bound anew": "a = dict(x=1)\nm = dict(vae=a)\na = dict(y=1)\nm['vae']['x'] = 2",
+    "same dict twice": "a = dict(x=1)\nm = dict(vae=a, t5=a)\nm['vae']['x'] = 2",
+    "a dict that holds itself": "m = dict(a=1)\nm['m'] = m",
+    # methods
+    "update keywords": "vae = dict(a=1)\nvae.update(a=2, b=3)",
+    "update dict": "vae = dict(a=1)\nvae.update({'a': 2})",
+    "update both": "vae = dict(a=1)\nvae.update(dict(a=2, b=2), b=3)",
+    "update spread": "more = dict(b=2)\nvae = dict(a=1)\nvae.update(**more)",
+    "update by a name": "more = dict(d=dict(z=1))\nvae = dict(a=1)\nvae.update(more)\nmore['d']['z'] = 2",
+    "update nested": "m = dict(vae=dict(a=1))\nm['vae'].update(a=2)",
+    "update with a dict": "m = dict(vae=dict(a=1))\nm.update(vae=dict(b=1), t5=dict(c=1))",
+    "pop": "vae = dict(a=1, b=2)\nvae.pop('a')",
+    "pop default": "vae = dict(a=1)\nn = vae.pop('b', None)",
+    "pop nested": "m = dict(vae=dict(a=1))\nm.pop('vae')",
+    "pop into a name": "m = dict(vae=dict(a=1))\nv = m['vae']\nm.pop('vae')\nv['b'] = 2",
+    "setdefault": "vae = dict(a=1)\nvae.setdefault('a', 2)\nvae.setdefault('b', 2)\nvae.setdefault('c')",
+    "setdefault dict": "m = dict(vae=dict(a=1))\nm.setdefault('vae', dict(b=1))\nm.setdefault('t5', dict(c=1))",
+    "or assign": "vae = dict(a=1)\nvae |= dict(a=2, b=3)",
+    "or assign nested": "m = dict(vae=dict(a=1))\nm['vae'] |= dict(b=3)",
+    "or assign alias": "a = dict(x=1)\nvae = a\nvae |= {'y': 2}",
+    # spreads and unions
+    "spread": "c = dict(a=1, b=2)\nvae = dict(**c, d=3)\nc['a'] = 5",
+    "spread literal": "c = dict(a=1)\nvae = {'b': 2, **c, 'c': 3}",
+    "spread over written": "c = dict(a=1)\nvae = {'a': 2, 'b': 3, **c}",
+    "spread under written": "c = dict(a=1)\nvae = {**c, 'a': 2}",
+    "spread nested": "c = dict(d=dict(x=1))\nvae = dict(**c)\nc['d']['x'] = 2",
+    "spread of a child": "m = dict(vae=dict(a=1))\nvae = dict(**m['vae'], b=2)",
+    "positional": "c = dict(a=1)\nvae = dict(c, b=2)",
+    "positional items": "c = dict(a=1)\nvae = dict(c.items(), a=2)",
+    "positional nested": "c = dict(d=dict(x=1))\nvae = dict(c)\nvae['d']['x'] = 2",
+    "union": "c = dict(a=1)\nvae = c | dict(b=2)",
+    "union over": "c = dict(a=1, b=1)\nvae = c | dict(a=2)",
+    "union of displays": "vae = dict(d=dict(x=1)) | {'d': dict(y=2), 'e': 1}",
+    "union of names": "c = dict(a=1)\nd = dict(a=2, b=3)\nvae = c | d\nd['a'] = 4",
+    "union of three": "c = dict(a=1)\nd = dict(b=2)\nvae = c | d | dict(c=3)",
+    "union nested": "c = dict(d=dict(x=1))\nvae = c | dict(b=2)\nc['d']['x'] = 2",
+    "copy": "c = dict(a=1)\nvae = c.copy()\nc['a'] = 2\nvae['b'] = 3",
+    "copy nested": "c = dict(d=dict(x=1))\nvae = c.copy()\nvae['d']['x'] = 2",
+    "copy.copy": "c = dict(d=dict(x=1))\nvae = copy.copy(c)\nc['d']['x'] = 2",
+    "deepcopy": "c = dict(d=dict(x=1))\nvae = deepcopy(c)\nvae['d']['x'] = 2",
+    "copy.deepcopy": "c = dict(d=dict(x=1))\nvae = copy.deepcopy(c)\nc['d']['x'] = 2",
+    "copy of a child": "m = dict(vae=dict(x=1))\nvae = m['vae'].copy()\nvae['x'] = 2",
+    "duplicate keys": "vae = {'a': 1, 'a': 2}",
+    "computed key": "k = 'a'\nvae = {k: dict(b=1), 'c': 2}",
+    "number of two flags": "flags = 1 | 2\nvae = dict(a=flags)",
+    # conditions
+    "if": "if x:\n    vae = dict(a=1)\nelse:\n    vae = dict(b=2)",
+    "if over": "vae = dict(a=1)\nif x:\n    vae = dict(b=2)",
+    "if elif": "if x:\n    vae = dict(a=1)\nelif y:\n    vae = dict(b=2)\nelse:\n    vae = None",
+    "if item": "vae = dict(a=1)\nif x:\n    vae['a'] = 2",
+    "if del item": "vae = dict(a=1)\nif x:\n    del vae['a']",
+    "if update": "vae = dict(a=1)\nif x:\n    vae.update(a=2, b=3)",
+    "if setdefault": "vae = dict(a=1)\nif x:\n    vae['b'] = 1\nvae.setdefault('b', 2)",
+    "if item then sure": "vae = dict(a=1)\nif x:\n    vae['a'] = 2\nvae['a'] = 3",
+    "if item else item": "vae = dict(a=1)\nif x:\n    vae['a'] = 2\nelse:\n    vae['a'] = 3",
+    "if constant": "n = 1\nif x:\n    n = 2\nvae = dict(a=n)",
+    "if nested dict": "m = dict(vae=dict(a=1))\nif x:\n    m['vae'] = dict(b=2)\nm['vae']['c'] = 3",
+    "if nested item": "m = dict(vae=dict(a=1))\nif x:\n    m['vae']['a'] = 2",
+    "if none": "vae = dict(a=1)\nif x:\n    vae = None",
+    "if then item": "if x:\n    vae = dict(a=1)\nelse:\n    vae = dict(a=2)\nvae['a'] = 3",
+    "either of two": "c = dict(a=1)\nd = dict(a=2)\nif x:\n    vae = c\nelse:\n    vae = d\nvae['a'] = 3",
+    "either of two nested": "m = dict(c=dict(a=1), d=dict(a=2))\nv = m['c'] if x else m['d']\nv['a'] = 3",
+    "maybe an alias": "c = dict(a=1)\nvae = dict(a=2)\nif x:\n    vae = c\nvae['a'] = 3",
+    "maybe spread": "c = dict(a=1)\nif x:\n    c['a'] = 2\nvae = dict(**c)",
+    "maybe spread, decided": "c = dict(a=1)\nif x:\n    c['a'] = 2\nvae = dict(**c)\nc['a'] = 3",
+    "maybe copied": "c = dict(a=1)\nif x:\n    c['a'] = 2\nvae = c.copy()",
+    "maybe updated": "c = dict(a=1)\nif x:\n    c['b'] = 2\nvae = dict(a=0)\nvae.update(c)",
+    "maybe bound by an import": "c = dict(a=1)\nif x:\n    import os as c\n    c = dict(a=2)\nvae = dict(**c)",
+    "maybe bound by a function": "c = dict(a=1)\nif x:\n    def c(): ...\n    c = dict(a=3)\nvae = {**c}",
+    "ternary": "vae = dict(a=1) if x else dict(b=2)",
+    "ternary none": "vae = dict(a=1) if x else None",
+    "or": "vae = (x and dict(a=1)) or dict(b=2)",
+    "ternary value": "vae = dict(a=1 if x else 2)",
+    "ternary child": "m = dict(vae=dict(a=1) if x else dict(b=1))",
+    "ternary item": "vae = dict(a=1)\nvae['a' if x else 'b'] = 2",
+    "for": "vae = dict(a=1)\nfor i in range(2):\n    vae['a'] = i",
+    "for constant": "n = 1\nfor n in range(3):\n    pass\nvae = dict(a=n)",
+    "for later": "n = 1\nfor i in range(2):\n    vae = dict(a=n)\n    n = 2",
+    "for over dicts": "vae = dict(a=1)\nt5 = dict(b=1)\nfor c in (vae, t5):\n    c['a'] = 2\ndel c",
+    "for over a list of dicts": "vae = dict(a=1)\nt5 = dict(b=1)\nfor c in [vae, t5]:\n    c.update(a=2)\ndel c",
+    "for over values": "m = dict(vae=dict(a=1))\nfor c in m.values():\n    c['a'] = 2\ndel c",
+    "for over items": "m = dict(vae=dict(a=1))\nfor k, c in m.items():\n    c['a'] = 2\ndel c",
+    "for over pairs": "vae = dict(a=1)\nfor c, v in ((vae, 2), (vae, 3)):\n    c['a'] = v\ndel c",
+    "for, and a function that binds": "n = 1\nfor i in (1, 2):\n    vae = dict(a=n)\n    def g():\n        global n\n"
+    "        n = 2\n    g()",
+    "an item of one of two": "vae = dict(a=1)\nt5 = dict(b=1)\nclip = dict(a=1)\n(vae if x else t5)['a'] = 2",
+    "changed for sure after a condition": "c = dict(a=1)\nif x:\n    c['a'] = 2\nc['a'] = 3\nvae = dict(**c)",
+    "one of several that another name holds": "if x:\n    vae = dict(a=1)\nelse:\n    vae = dict(a=2)\nt5 = vae\n"
+    "if y:\n    vae = dict(a=5)\nvae['a'] = 3",
+    "a dict of what a method gives": "m = dict(vae=dict(a=1))\nt5 = dict(m.get('vae'), b=1)",
+    "two spreads": "c = dict(a=1)\nd = dict(b=2)\nvae = {**c, 'x': 1, **d, **c}",
+    "for and else": "vae = dict(a=1)\nfor i in ():\n    pass\nelse:\n    vae['a'] = 2",
+    "for over keys": "vae = dict(a=1)\nfor k in list(vae):\n    vae[k] = 2",
+    "for over names": "vae = dict(a=1)\nfor k in ('a', 'b'):\n    vae[k] = 2",
+    "while": "n = 0\nvae = dict(a=1)\nwhile n < 2:\n    n += 1\n    vae['a'] = n",
+    "while later": "vae = dict(a=1)\nn = 0\nwhile n < 2:\n    t5 = dict(**vae)\n    vae = dict(b=1)\n    n += 1",
+    "for item later": "vae = dict(a=1)\nfor i in range(2):\n    t5 = dict(**vae)\n    vae['b'] = 2",
+    "with": "import contextlib\nwith contextlib.nullcontext() as n:\n    vae = dict(a=n)",
+    "with a dict": "import contextlib\nc = dict(a=1)\nwith contextlib.nullcontext(c) as vae:\n    vae['a'] = 2",
+    "try": "try:\n    vae = dict(a=1)\nexcept Exception as n:\n    vae = dict(b=1)\nelse:\n    vae['c'] = 1",
+    "finally": "try:\n    vae = dict(a=1)\nfinally:\n    t5 = dict(d=1)\n    vae['b'] = 1",
+    "try fails": "try:\n    vae = dict(a=1)\n    1 / 0\n    vae['b'] = 1\nexcept Exception as n:\n    vae['c'] = 1",
+    "match": "match x:\n    case True:\n        vae = dict(a=1)\n    case n:\n        vae = dict(b=n)",
+    "walrus": "(vae := dict(a=1))",
+    "walrus in a condition": "if (vae := dict(a=1)) and x:\n    vae['a'] = 2",
+    "walrus in a call": "n = 1\nprint(n := 2, end='')\nvae = dict(a=n)",
+    "walrus in a value": "n = 1\nvae = dict(a=(n := 2), b=n)\nt5 = dict(a=n)",
+    "walrus in a list": "n = 1\nl = [(n := 2)]\nvae = dict(b=n)",
+    "walrus in a comprehension": "n = 1\nl = [n := i for i in range(3)]\nvae = dict(b=n)",
+    "comprehension": "n = 1\nl = [n for n in range(3)]\nvae = dict(b=n)",
+    "dict comprehension": "vae = {k: 1 for k in 'ab'}",
+    # functions and classes
+    "function": "def g():\n    vae = dict(a=1)\n    return vae\nt5 = g()",
+    "function that changes": "vae = dict(a=1)\ndef g():\n    vae['a'] = 2\ng()",
+    "function that changes by update": "vae = dict(a=1)\ndef g():\n    vae.update(a=2)\ng()",
+    "function that changes its argument": "vae = dict(a=1)\ndef g(c):\n    c['a'] = 2\ng(vae)",
+    "function that gets and gives": "vae = dict(a=1)\ndef g(c):\n    c['a'] = 2\n    return c\nt5 = g(vae)",
+    "function that gets a child": "m = dict(vae=dict(a=1))\ndef g(c):\n    c['a'] = 2\ng(m['vae'])",
+    "function with global": "n = 1\ndef g():\n    global n\n    n = 2\ng()\nvae = dict(a=n)",
+    "function with global dict": "a = dict(a=1)\ndef g():\n    global a\n    a = dict(b=1)\ng()\nt5 = dict(**a)",
+    "class": "class A:\n    vae = dict(a=1)",
+    "class that changes": "vae = dict(a=1)\nclass A:\n    vae['a'] = 2",
+    "function named dict": "def dict(**k):\n    return {'z': 1}\nvae = dict(a=1)",
+    "dict as a name": "vae = dict(a=1)\ndict = lambda **k: {'z': 1}\nt5 = dict(a=1)",
+    "lambda": "vae = dict(a=1)\ng = lambda: vae.update(a=2)\ng()",
+    "list of dicts": "vae = dict(a=1)\nall = [vae]\nall[0]['a'] = 2",
+    "print": "vae = dict(a=1)\nprint(len(vae), end='')",
+    # what is easily overlooked
+    "one of two in a dict": "m = dict(p={'a': 1}, q={'a': 2})\nclip = m['p' if x else 'q']\nclip['a'] = 3",
+    "a child bound to none and back": "m = {'vae': dict(a=1), 'vae': None}\nm['vae'] = dict(b=1)",
+    "a spread over a child": "c = dict(vae=None)\nm = {'vae': dict(a=1), **c}",
+    "a union over a child": "m = dict(vae=dict(a=1)) | dict(vae=None)",
+    "keys that are numbers": "m = dict(vae={1: 2, 'a': {-1: 3}})\nm['vae']['a'] = 4",
+    "a spread of numbers": "c = {1: 2}\nm = dict(vae={**c, 'a': 1})\nm['vae']['a'] = 4",
+    "a tuple as a key": "vae = {(1, 2): 3, 'a': 1}",
+    "a dict in a list": "vae = dict(a=[dict(b=1)])\nvae['a'][0]['b'] = 2",
+    "a call in an argument": "vae = dict(a=1, b=2)\nprint(vae.pop('a'), end='')",
+    "a call in a test": "vae = dict(a=1, b=2)\nif vae.pop('a'):\n    vae['c'] = 1",
+    "a call in a sum": "n = 1\nvae = dict(a=1, b=2)\nn += vae.pop('a')",
+    "a starred argument": "m = dict(vae=dict(a=1))\nf(*m['vae'])",
+    "the child of a union": "m = (dict(vae=dict(a=1)) | dict(b=1))\nm['vae']['a'] = 2",
+    "two names for two": "a = dict(x=1)\nb = a\nm = dict(p=a, q=b)\nb['x'] = 2",
+    "a constant in a tuple of two": "a, b = ('x', 'y')\nvae = dict(p=a, q=b)",
+    "a list for a constant": "l = [1]\nl.append(2)\nvae = dict(p=l)",
+    "an update of itself": "vae = dict(a=1)\nvae.update(vae)\nvae['b'] = 2",
+    "a child that holds its parent": "m = dict(vae=dict(a=1))\nm['vae']['m'] = m\nm['vae']['a'] = 2",
+    "a child that is updated with its parent": "m = dict(vae=dict(a=1))\nm['vae'].update(m)\nm['vae']['a'] = 2",
+    "a copy that holds itself": "m = dict(a=1)\nm['m'] = m\nn = deepcopy(m)\nn['m']['a'] = 2",
+    "del in a branch": "vae = dict(a=1)\nif x:\n    del vae\n    vae = dict(b=1)",
+    "a dict that is handed on": "a = dict(x=1)\nt5 = f(a)\nt5['f'] = 2",
+    "popped and set": "m = dict(vae=dict(a=1))\nclip = m.pop('vae')\nclip['a'] = 2\nm['vae'] = clip",
+    "a default that is there": "m = dict(vae=dict(a=1))\nclip = m.setdefault('vae', dict(b=1))\nclip['c'] = 1",
+    "a default that is not there": "m = dict()\nclip = m.setdefault('vae', dict(b=1))\nclip['c'] = 1",
+    "a default that may be there": "m = {}\nif x:\n    m['p'] = {'a': 1}\nt5 = m.setdefault('p', {})\nt5['c'] = 1",
+}
+
+# Components of these that only running would tell.
+UNSURE = {
+    "item of a number": "vae",
+    "maybe spread": "vae",
+    "maybe spread, decided": "vae",
+    "maybe copied": "vae",
+    "maybe updated": "vae",
+    "maybe bound by an import": "vae",
+    "maybe bound by a function": "vae",
+    "or": "vae",
+    "ternary item": "vae",
+    "for over dicts": "t5 vae",
+    "for over a list of dicts": "t5 vae",
+    "for over values": "m m.vae",
+    "for over items": "m m.vae",
+    "for over pairs": "vae",
+    "for over keys": "vae",
+    "for over names": "vae",
+    "while later": "t5",
+    "for item later": "t5",
+    "with a dict": "c vae",
+    "dict comprehension": "vae",
+    "function": "t5",
+    "function that changes": "vae",
+    "function that changes by update": "vae",
+    "function that changes its argument": "vae",
+    "function that gets and gives": "t5 vae",
+    "function that gets a child": "m.vae",
+    "function with global dict": "a t5",
+    "class that changes": "vae",
+    "function named dict": "vae",
+    "dict as a name": "t5",
+    "lambda": "vae",
+    "list of dicts": "vae",
+    "an item of one of two": "t5 vae",
+    "one of two in a dict": "clip m m.p m.q",
+    "a dict in a list": "vae",
+    "a starred argument": "m.vae",
+    "a dict that is handed on": "a t5",
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_running_a_config_gives_what_the_reader_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    source = CASES[name] + "\n"
+    config = read(source)
+    assert problems(config, source) == []
+    assert " ".join(sorted(unsure(config))) == UNSURE.get(name, "")
+
+
+# --- generated configs ------------------------------------------------------------------------------
+
+NAMES = st.sampled_from(["vae", "t5", "clip"])
+VALUES = st.sampled_from(["1", "2", "'s'", "k", "None", "(k, 1)"])
+
+
+@st.composite
+def expression(draw: strategies.Draw, depth: int = 2) -> str:
+    """An expression that gives a dict, mostly."""
+    forms = [
+        "dict(p={v})", "{{'p': {v}, 'q': 1}}", "dict(**{n}, r={v})", "{{**{n}, 'q': 2}}", "{{'q': 2, **{n}}}",
+        "{n}.copy()", "deepcopy({n})", "{n}['vae_2d']", "{n}.get('vae_2d')", "{n}", "dict({n}, p=1)",
+    ]  # fmt: skip
+    if depth:
+        forms += [
+            "({e} | {f})", "({e} if x else {f})", "dict(vae_2d={e})", "{{'vae_2d': {e}, 'p': 3}}", "{e}.copy()",
+            "dict(**{e})",
+        ]  # fmt: skip
+    inner = expression(depth=depth - 1)
+    form = draw(st.sampled_from(forms))
+    return form.format(n=draw(NAMES), v=draw(VALUES), e=draw(inner) if "{e}" in form else "",
+                       f=draw(inner) if "{f}" in form else "")  # fmt: skip
+
+
+@st.composite
+def statement(draw: strategies.Draw, depth: int = 2) -> str:
+    """A statement that binds or changes a dict."""
+    forms = [
+        *["{n} = {e}"] * 4, "{n}['p'] = {v}", "{n}['vae_2d'] = {e}", "{n}['vae_2d']['p'] = {v}", "del {n}['p']",
+        "{n}.pop('p', None)", "{n}.update(p={v})", "{n}.update({e})", "{n}.update(vae_2d={e})",
+        "{n}.setdefault('p', {v})", "{n}.setdefault('vae_2d', {e})", "{n} |= {e}", "{n}['vae_2d'] |= {e}",
+        "{n}, {m} = {e}, {f}", "{n} = {m} = {e}", "k = {v}", "{n} = None", "del {n}['vae_2d']",
+        "{n}['vae_2d'].update(p={v})", "{n} = {m}['vae_2d'] = {e}", "{n}.pop('vae_2d')", "{n} = f({m})", "del {n}",
+        "l = [{n}, {m}]; l[0]['p'] = 4", "def g(): {n}['p'] = {v}", "g()",
+    ]  # fmt: skip
+    if depth:
+        forms += [
+            *["if x:\n    {s}"] * 2, *["if y:\n    {s}\nelse:\n    {t}"] * 2,
+            "for v in ({n}, {m}):\n    v['p'] = {v}\ndel v", "try:\n    {s}\n    {t}\nexcept KeyError:\n    {t}",
+        ]  # fmt: skip
+    form = draw(st.sampled_from(forms))
+    s, t = (draw(statement(depth=depth - 1)).replace("\n", "\n    ") if part in form else "" for part in ("{s}", "{t}"))
+    e, f = (draw(expression()) if part in form else "" for part in ("{e}", "{f}"))
+    return form.format(n=draw(NAMES), m=draw(NAMES), v=draw(VALUES), e=e, f=f, s=s, t=t)
+
+
+@settings(strategies.fuzz, derandomize=True)
+@given(st.lists(statement(), min_size=1, max_size=6))
+def test_running_generated_configs_gives_what_the_reader_says(statements: list[str]) -> None:
+    source = "k = 1\nvae = dict(p=1, vae_2d=dict(p=2))\nt5 = {'q': 1}\n"
+    for each in statements:
+        longer = source + each + "\n"
+        with suppress(KeyError, NameError, TypeError, AttributeError):
+            if "{...}" not in repr(list(executions(longer))):  # a dict that holds itself
+                source = longer
+    assert problems(read(source), source) == []
+
+
+# --- _base_, as mmengine merges it ------------------------------------------------------------------
+
+BASES = {
+    "values": ("vae = dict(a=2, c=3)", "vae = dict(a=1, b=1)"),
+    "nested": ("m = dict(vae=dict(a=2))", "m = dict(x=1, vae=dict(a=1, b=1), t5=dict(c=1))"),
+    "nested deeper": ("m = dict(vae=dict(vae_2d=dict(a=2)))", "m = dict(x=1, vae=dict(q=1, vae_2d=dict(a=1, b=1)))"),
+    "delete": ("vae = dict(_delete_=True, a=2)", "vae = dict(b=1, vae_2d=dict(z=1))"),
+    "delete nested": ("m = dict(vae=dict(_delete_=True, a=2))", "m = dict(x=1, vae=dict(b=1, vae_2d=dict(z=1)))"),
+    "delete around": ("m = dict(_delete_=True, vae=dict(a=2))", "m = dict(x=1, vae=dict(b=1, vae_2d=dict(z=1)))"),
+    "delete is false": ("m = dict(vae=dict(_delete_=False, a=2))", "m = dict(vae=dict(b=1))"),
+    "delete of nothing": ("vae = dict(_delete_=True, a=2)", "t5 = dict(b=1)"),
+    "delete of none": ("m = dict(vae=dict(_delete_=True, a=2))", "m = dict(vae=None)"),
+    "delete of what is unknown": ("m = dict(x=dict(_delete_=True, a=2))", "m = dict(x=dict(b=len('')))"),
+    "none": ("m = dict(vae=None)\nt5 = None", "m = dict(vae=dict(a=1))\nt5 = dict(b=1)"),
+    "none at first": ("m = dict(vae=None)\nm = dict(x=1)", "m = dict(vae=dict(a=1))"),
+    "none, two deep": ("m = dict(vae=dict(x=None))", "m = dict(vae=dict(x=dict(a=dict(b=1))))"),
+    "only the base": ("x = 1", "m = dict(vae=dict(a=1))\nt5 = dict(b=1)"),
+    "changed by the child": ("vae = dict(z=1)\nvae['a'] = 5\ndel vae['z']", "vae = dict(a=1)"),
+    "changed in the base": ("vae = dict(z=1)", "vae = dict(a=1)\nvae['b'] = 2\nvae.pop('a')"),
+    "changed below in the base": ("m = dict(z=1)", "m = dict(vae=dict(a=1))\nm['vae']['b'] = 2"),
+    "changed below in the child": ("m = dict(vae=dict(a=1))\nm['vae']['b'] = 3", "m = dict(vae=dict(a=0, b=0, c=0))"),
+    "a copy": ("c = dict(z=1)\nvae = c.copy()", "vae = dict(a=1)"),
+    "an alias": ("c = dict(z=1)\nvae = c", "vae = dict(a=1)"),
+    "a spread": ("c = dict(a=2)\nvae = dict(**c, z=1)", "vae = dict(a=1, b=1)"),
+    "a nested alias": ("c = dict(a=1)\nm = dict(vae=c)", "m = dict(vae=dict(a=0, b=0, c=0))"),
+    "bound again": ("vae = dict(z=1)\nvae = dict(y=1)", "vae = dict(a=1)"),
+    "bound again to none": ("vae = dict(z=1)\nvae = None", "vae = dict(a=1)"),
+    "deleted": ("vae = dict(z=1)\ndel vae", "vae = dict(a=1)"),
+    "bound again in the base": ("vae = dict(z=1)", "vae = dict(a=1)\nvae = dict(c=1)"),
+    "unknown below": ("m = dict(vae=dict(a=1, b=len('x')))", "m = dict(vae=dict(a=0, b=0, c=0))"),
+    "unknown below in the base": ("m = dict(vae=dict(a=1, b=3))", "m = dict(vae=dict(a=0, b=len('x'), c=0))"),
+    "a list": ("m = dict(vae=dict(a=[1]))", "m = dict(vae=dict(a=[0, 2], b=0))"),
+    "numbers as keys": ("vae = dict(a={1: {2: 3}})", "vae = dict(a={1: {4: 5}, 6: 7})"),
+    "a branch that is not taken": ("if ():\n    m = dict(vae=dict(z=1))", "m = dict(vae=dict(a=1))"),
+    "a branch that is taken": ("if 1:\n    m = dict(vae=dict(z=1))", "m = dict(vae=dict(a=1))"),
+    "a branch of the base": ("vae = dict(z=1)", "if x:\n    vae = dict(a=1)"),
+    "a second `_base_`": ("_base_ = '../far.py'\nt5 = dict(z=1)", "vae = dict(a=1)"),
+    "the base by another name": ("vae = dict(_base_.vae, z=1)", "vae = dict(a=1)"),
+}
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_mmengine_merges_bases_as_the_reader_says(name: str, tmp_path: Path) -> None:
+    config = pytest.importorskip("mmengine.config").Config
+    child, base = BASES[name]
+    texts = {
+        "child.py": f"_base_ = 'base.py'\n{child}\n",
+        "base.py": f"_base_ = ['far.py']\nx = 1\n{base}\n",
+        "far.py": "clip = dict(x=1)\n",
+    }
+    for file, text in texts.items():
+        (tmp_path / file).write_text(text)
+    files = {str(tmp_path / file): read(text, str(tmp_path / file)) for file, text in texts.items()}
+    real = config.fromfile(str(tmp_path / "child.py"), lazy_import=False)._cfg_dict.to_dict()
+    found = inherit(files[str(tmp_path / "child.py")], files.get)
+    plain = replace(found, components=tuple([_without_delete(component) for component in found.components]))
+    assert list(disagreements(plain, _strip(real), "if " in child)) == []
+
+
+def _without_delete(component: Component) -> Component:
+    return replace(component, values=tuple([pair for pair in component.values if pair[0] != "_delete_"]))
+
+
+def _strip(real: Any) -> Any:
+    """mmengine leaves ``_delete_`` where the base has nothing to delete; loaders never see it."""
+    return {k: _strip(v) for k, v in real.items() if k != "_delete_"} if isinstance(real, dict) else real
