@@ -158,6 +158,39 @@ def test_a_type_that_is_set_in_the_same_run_decides_which_loader_is_edited(tmp_p
     assert [thread.type for thread in made.threads] == ["OpenSoraVAE_V1_2"]
 
 
+# --- what cannot be edited ------------------------------------------------------------------------
+
+DEEP = "-" * 600 + "1"
+
+
+def test_a_dict_that_libcst_cannot_read_is_refused_with_its_line_and_the_rest_goes_on(tmp_path: Path) -> None:
+    deep = "# first\n" + VAE.replace(")\n", f", micro_batch_size={DEEP})\n") + T5
+    made = plan.rewrite(configs(tmp_path, good=VAE, deep=deep), ASKED, Loaders())
+    assert written(made) == {"good": SET}
+    assert outcomes(made.results[1]) == [("vae", "cannot"), ("text_encoder", "cannot")]
+    path = str(tmp_path / "configs/deep.py")
+    assert made.all_findings == (
+        Finding("OSR900", path, 2, 0, "", "it cannot be edited: libcst cannot read this dict",
+                "write this place in a plainer way, or edit it by hand"),
+    )  # fmt: skip
+
+
+def test_a_loader_that_libcst_cannot_read_is_left_alone_with_a_warning_and_others_are_edited(tmp_path: Path) -> None:
+    clip = 'text_encoder = dict(type="clip", from_pretrained="openai/clip")\n'
+    targets = configs(tmp_path, a=clip + VAE.replace("VideoAutoencoderKL", "OpenSoraVAE_V1_2"))
+    source = tmp_path / "opensora/models/text_encoder/clip.py"
+    text = source.read_text()
+    line = next(at for at, each in enumerate(text.splitlines(), 1) if "model_max_length=77" in each)
+    source.write_text(text.replace("model_max_length=77", f"model_max_length: {DEEP} = 77", 1))
+    made = plan.rewrite(targets, ASKED, Loaders())
+    assert [edit.path for edit in made.sources] == [str(tmp_path / "opensora/models/vae/vae.py")]
+    assert outcomes(made.results[0]) == [("text_encoder", "cannot"), ("vae", "set")]
+    assert [(f.code, f.path, f.line, f.message, f.severity) for f in made.findings] == [
+        ("OSR900", str(source), line, "it cannot be edited: libcst cannot read what stands here", "warning")
+    ]
+    assert [f.code for f in made.results[0].all_findings] == ["OSR004"]
+
+
 # --- edits that come out wrong --------------------------------------------------------------------
 
 

@@ -160,15 +160,16 @@ def _edit_dict(expression: bytes, changes: Sequence[ConfigChange], encoding: str
 def _edit_anew(expression: bytes, changes: Sequence[ConfigChange], encoding: str) -> bytes:
     # The brackets let a bare `dict` and its `(` stand on two lines, as they may inside somebody else's brackets.
     text = "(" + expression.decode("utf-8") + ")"
+    edit = _DictEdit(changes, encoding)
     try:
         module = cst.parse_module(text)
+        edited = module.visit(edit).code
+        kept = module.code == text
     except (cst.ParserSyntaxError, RecursionError) as error:
         raise EditError("libcst cannot read this dict") from error
-    edit = _DictEdit(changes, encoding)
-    edited = module.visit(edit)
-    if not edit.found or module.code != text:
+    if not edit.found or not kept:
         raise EditError("no dict that can be edited stands here")
-    return edited.code[1:-1].encode("utf-8")
+    return edited[1:-1].encode("utf-8")
 
 
 def _apply(node: Node, change: ConfigChange, encoding: str) -> Node:
