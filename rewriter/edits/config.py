@@ -201,7 +201,7 @@ def _refuse_repetition(node: cst.Call | cst.Dict, change: ConfigChange) -> None:
     component, key = change.component, change.key
     if isinstance(node, cst.Dict) or "spread" not in component.ways or any(o.key == key for o in component.overrides):
         return
-    if key in dict(component.values) and all(k.key != key for k in component.written):
+    if key in dict(component.values):
         raise EditError(f"{key!r} arrives here by `**` already; a second one would be a TypeError")
 
 
