@@ -267,6 +267,19 @@ STYLES = {
         "vae = {'type': kind, \"a\": 1}\n",
         "vae = {'type': kind, 'cache_dir': '/models/hf', \"a\": 1}\n",
     ),
+    "space before commas, on lines": (
+        "vae = dict(a=1 ,\n           type='x')\n",
+        "vae = dict(a=1 ,\n           type='x' ,\n           cache_dir='/models/hf')\n",
+    ),
+    "one alone, a comment above": (
+        "vae = dict(\n    # c\n    type='x')\n",
+        "vae = dict(\n    # c\n    type='x',\n    cache_dir='/models/hf')\n",
+    ),
+    "sign of the nearest": ("vae = dict(a=1, type = 'x')\n", "vae = dict(a=1, type = 'x', cache_dir = '/models/hf')\n"),
+    "signs lined up by one only": (
+        "vae = dict(\n    type  = 'x',\n    a=1,\n)\n",
+        "vae = dict(\n    type  = 'x',\n    cache_dir = '/models/hf',\n    a=1,\n)\n",
+    ),
     "quotes of three": ("vae = dict(type='''x''')\n", "vae = dict(type='''x''', cache_dir='/models/hf')\n"),
     "quotes with a prefix": ("vae = dict(type=r'x')\n", "vae = dict(type=r'x', cache_dir='/models/hf')\n"),
 }
@@ -276,6 +289,16 @@ STYLES = {
 @pytest.mark.parametrize(("old", "new"), STYLES.values(), ids=STYLES)
 def test_a_new_keyword_is_written_as_its_neighbours_are(old: str, new: str, newline: str) -> None:
     assert added(old.replace("\n", newline)) == new.replace("\n", newline)
+
+
+def test_signs_that_are_not_lined_up_are_not_lined_up_with() -> None:
+    old = "vae = dict(\n    type  = 'x',\n    a  = 1,\n)\n"
+    assert added(old, 2, "b") == "vae = dict(\n    type  = 'x',\n    b = 2,\n    a  = 1,\n)\n"
+
+
+def test_a_name_is_found_as_python_reads_it() -> None:
+    assert added("vae = dict(\ufb01=1)\n", 2, "fi") == "vae = dict(\ufb01=2)\n"
+    assert added("vae = dict(\ufb01=1, a=1)\n", REMOVE, "fi") == "vae = dict(a=1)\n"
 
 
 def test_mixed_line_ends_stay_mixed() -> None:
@@ -457,7 +480,7 @@ def test_a_keyword_goes_with_its_line_and_every_other_comment_stays(old: str, ne
         ((), "()"),
         ([1, {"a": ()}], '[1, {"a": ()}]'),
         ({"a": 1, 2: ["b"], (3,): None}, '{"a": 1, 2: ["b"], (3,): None}'),
-        ({"b", "a"}, '{"a", "b"}'),
+        ({"b", "a", 1}, '{"a", "b", 1}'),
         (set(), "set()"),
         (b"x'", 'b"x\'"'),
         (10**30, "1" + "0" * 30),
@@ -515,6 +538,9 @@ def test_letters_that_the_file_cannot_hold_are_escaped() -> None:
     new = prove_config_edit(old, (["vae"], "cache_dir", "/é/模"))
     assert new == "# coding: latin-1\nvae = dict(type='é', cache_dir='/é/\\u6a21')\n".encode("latin-1")
     assert write_literal(["é模", {"模": ("é",)}], encoding="latin-1") == '["é\\u6a21", {"\\u6a21": ("é",)}]'
+    assert write_literal("\u0100\U00010000", encoding="latin-1") == '"\\u0100\\U00010000"'
+    old = "# coding: latin-1\nvae = dict(a='é')\n".encode("latin-1")
+    assert prove_config_edit(old, (["vae"], "a", "模")) == b"# coding: latin-1\nvae = dict(a='\\u6a21')\n"
     # An encoding may take a letter and give another one back.
     assert write_literal("¥~", encoding="shift_jis") == '"\\xa5~"'
 
@@ -593,10 +619,21 @@ def test_a_dict_of_two_names_is_edited_once() -> None:
 
 
 def test_a_dict_of_two_names_cannot_get_two_values() -> None:
-    old = b"vae = text_encoder = dict(type='x')\n"
-    first, second = read(old).components
-    with pytest.raises(EditError, match=r"vae and text_encoder are one dict"):
-        edit_config(old, [ConfigChange(first, "a", 1), ConfigChange(second, "a", 2)])
+    old = b"\nvae = text_encoder = dict(type='x', vae_2d=dict())\n"
+    changes = [ConfigChange(c, "a", value) for value, c in enumerate(read(old).components)]
+    assert [change.component.keys for change in changes] == [
+        ("vae",), ("vae", "vae_2d"), ("text_encoder",), ("text_encoder", "vae_2d")
+    ]  # fmt: skip
+    with pytest.raises(EditError) as caught:
+        edit_config(old, changes[::2])
+    message = "vae and text_encoder are one dict and cannot get two values of 'a'"
+    assert (caught.value.message, caught.value.line) == (message, 2)
+    with pytest.raises(EditError) as caught:
+        edit_config(old, changes[1::2])
+    message = "vae.vae_2d and text_encoder.vae_2d are one dict and cannot get two values of 'a'"
+    assert (caught.value.message, caught.value.line) == (message, 2)
+    same_value = [ConfigChange(change.component, "a", 1) for change in changes[::2]]
+    assert edit_config(old, same_value) == old.replace(b"'x',", b"'x', a=1,")
 
 
 # --- refusals ----------------------------------------------------------------------------------

@@ -97,10 +97,10 @@ def keyword_value(node: cst.Call | cst.Dict, key: str) -> cst.BaseExpression | N
     return None
 
 
-def quote_near(node: cst.Call | cst.Dict, after: Sequence[str] = AFTER) -> str:
-    """The quote character of the strings of ``node``: of ``after`` first, then any value, then any key, else ``"``."""
-    order: dict[str | None, int] = {key: i for i, key in enumerate(after)}
-    elements = sorted(_elements(node), key=lambda e: order.get(_key_of(e), len(after)))
+def quote_near(node: cst.Call | cst.Dict) -> str:
+    """The quote character of the strings of ``node``: of its path, its type, any value, any key, else ``"``."""
+    order: dict[str | None, int] = {key: i for i, key in enumerate(AFTER)}
+    elements = sorted(_elements(node), key=lambda e: order.get(_key_of(e), len(AFTER)))
     for element in elements:
         if isinstance(element.value, cst.SimpleString):
             return element.value.quote[0]
@@ -217,7 +217,7 @@ def _delete(row: _Row, index: int) -> _Row:
         merged = previous  # the next item moves up to this one's place
     elif _comma_first(previous):
         if bare_end:
-            merged = replace(previous, before=_NOTHING, after=_join(previous.before, item.after))
+            merged = replace(previous, after=_join(previous.before, item.after))
         else:
             merged = replace(previous, before=_join(previous.before, item.before), after=item.after)
     else:
@@ -319,8 +319,7 @@ def _key_of(element: Element) -> str | None:
     if isinstance(element, cst.Arg):
         if element.keyword is None:
             return None
-        name = element.keyword.value
-        return name if name.isascii() else unicodedata.normalize("NFKC", name)  # as Python itself reads names
+        return unicodedata.normalize("NFKC", element.keyword.value)  # as Python itself reads names
     if isinstance(element, cst.DictElement) and isinstance(element.key, cst.SimpleString | cst.ConcatenatedString):
         value = element.key.evaluated_value
         return value if isinstance(value, str) else None
