@@ -265,7 +265,7 @@ class _Made:
         for change in changes:
             self.asked.setdefault(_place_of(change.span), []).append(change)
         self.done: set[SourceChange] = set()
-        self.grown: list[Twin] = []  # where something is put in
+        self.grown: dict[Twin, int] = {}  # where something is put in, and how many tokens
         self.other: list[Twin] = []  # where something else stands
 
     def without(self, old: ast.AST, new: ast.AST) -> ast.AST:
@@ -282,26 +282,27 @@ class _Made:
 
     def _taken(self, old: ast.AST, new: ast.AST, rest: ast.AST, change: SourceChange) -> ast.AST | None:
         """What is left of ``new`` without ``change``; ``rest``: without those before it. None where it is not there."""
-        twin = Twin(_place(old), _place(new))
-        target = change.target
+        twin, target = Twin(_place(old), _place(new)), change.target
+        added: int | None = None
         if target == "parameter" and isinstance(old, _Function) and isinstance(rest, _Function):
-            self.grown.append(Twin(_header(old), _header(rest)))
-            return rest if _strip_parameter(old.args, rest.args, change) else None
-        if target in ("call", "dict") and isinstance(old, ast.Call | ast.Dict):
-            self.grown.append(twin)
-            return rest if _strip_keyword(old, rest, change) else None
-        if target == "value" and isinstance(old, ast.expr) and isinstance(new, ast.expr):
+            twin, added = Twin(_header(old), _header(rest)), _strip_parameter(old.args, rest.args, change)
+        elif target in ("call", "dict"):
+            added = _strip_keyword(old, rest, change)
+        elif target == "value" and isinstance(new, ast.expr) and _is_value(new, change):
             self.other.append(twin)
-            return old if _is_value(new, change) else None
-        if target == "docstring" and isinstance(old, ast.Constant) and isinstance(new, ast.Constant):
+            return old
+        elif target == "docstring" and isinstance(old, ast.Constant) and isinstance(new, ast.Constant):
             self.other.append(twin)
             return old if _documents(self.old.at(twin.old), self.new.at(twin.new), change.name.encode()) else None
-        if target == "guard" and isinstance(old, ast.If) and isinstance(new, ast.If) and _guards(new, change):
+        elif target == "guard" and isinstance(old, ast.If) and isinstance(new, ast.If) and _guards(new, change):
             line, column = twin.old[:2]
             end_line, end_column = _place(new.orelse[0])[:2]
-            self.grown.append(Twin((line, column, line, column), (*twin.new[:2], end_line, end_column + len("el"))))
-            return new.orelse[0]
-        return None
+            twin = Twin((line, column, line, column), (*twin.new[:2], end_line, end_column + len("el")))
+            rest, added = new.orelse[0], len(self.new.at(twin.new))
+        if added is None:
+            return None
+        self.grown[twin] = self.grown.get(twin, 0) + added
+        return rest
 
     def difference(self) -> str | None:
         """What is missing, or differs though the trees are alike."""
@@ -314,41 +315,44 @@ class _Made:
             if twin not in self.other:
                 was = self.old.cut(twin.old, {other.old: _VALUE for other in self.other})
                 now = self.new.cut(twin.new, {other.new: _VALUE for other in self.other})
-                found = _written_differs(was, now, adds=len(now), removes=0)
+                adds = sum(added for inner, added in self.grown.items() if _holds(twin.old, inner.old))
+                found = _written_differs(was, now, adds=adds, removes=0)
                 difference = difference or (f"near line {twin.old[0]}: {found}" if found else None)
         return difference
 
 
-def _strip_keyword(old: ast.AST, new: ast.AST, change: SourceChange) -> bool:
-    """Take what ``change`` adds to ``old`` out of ``new``. True where it was found, or was there before."""
+def _strip_keyword(old: ast.AST, new: ast.AST, change: SourceChange) -> int | None:
+    """Take what ``change`` adds to ``old`` out of ``new``: how many tokens; None where it is not there as asked."""
+    size = _KEYWORD + 2 * change.name.count(".")
     if isinstance(new, ast.Call) and isinstance(old, ast.Call):
         found = [k for k in new.keywords if k.arg == change.key and _is_name(k.value, change.name)]
-        if all(k.arg != change.key for k in old.keywords):
-            new.keywords = [k for k in new.keywords if k not in found]
-        return bool(found)
+        if any(k.arg == change.key for k in old.keywords):
+            return 0 if found else None
+        new.keywords = [k for k in new.keywords if k not in found]
+        return size if found else None
     if isinstance(new, ast.Dict) and isinstance(old, ast.Dict):
         pairs = list(zip(new.keys, new.values, strict=True))
         rest = [(k, v) for k, v in pairs if _text_key(k) != change.key or not _is_name(v, change.name)]
-        if all(_text_key(k) != change.key for k in old.keys):
-            new.keys, new.values = [k for k, _ in rest], [v for _, v in rest]
-        return len(rest) < len(pairs)
-    return False
+        if any(_text_key(k) == change.key for k in old.keys):
+            return 0 if len(rest) < len(pairs) else None
+        new.keys, new.values = [k for k, _ in rest], [v for _, v in rest]
+        return size if len(rest) < len(pairs) else None
+    return None
 
 
-def _strip_parameter(old: ast.arguments, new: ast.arguments, change: SourceChange) -> bool:
-    """Take the parameter of ``change`` out of ``new``: the last one, or a keyword-only one, with the default asked."""
+def _strip_parameter(old: ast.arguments, new: ast.arguments, change: SourceChange) -> int | None:
+    """Take the parameter of ``change`` out of ``new``, the last or a keyword-only one, if it has the default asked."""
     if any(each.arg == change.name for each in (*old.posonlyargs, *old.args, *old.kwonlyargs)):
-        return True
-    if new.args and new.args[-1].arg == change.name:
-        if not new.defaults or not _is_literal(new.defaults[-1], change.default):
-            return False
-        del new.args[-1], new.defaults[-1]
-        return True
-    for place, (each, default) in enumerate(zip(new.kwonlyargs, new.kw_defaults, strict=True)):
-        if each.arg == change.name and default is not None and _is_literal(default, change.default):
-            del new.kwonlyargs[place], new.kw_defaults[place]
-            return True
-    return False
+        return 0
+    for names, defaults in ((new.args[-1:], new.defaults[-1:]), (new.kwonlyargs, new.kw_defaults)):
+        for each, default in zip(names, defaults, strict=False):
+            if each.arg == change.name and default is not None and _is_literal(default, change.default):
+                new.args = [other for other in new.args if other is not each]
+                new.kwonlyargs = [other for other in new.kwonlyargs if other is not each]
+                new.defaults = [other for other in new.defaults if other is not default]
+                new.kw_defaults = [other for other in new.kw_defaults if other is not default]
+                return _KEYWORD + (2 if each.annotation else 0)
+    return None
 
 
 def _is_value(new: ast.expr, change: SourceChange) -> bool:

@@ -491,7 +491,6 @@ def put(text: str, after: str, target: SourceTarget, old: str, **more: object) -
     [
         ("def f(a): pass", "def f(a, k=None): pass"),
         ("def f(): pass", "def f(k=None): pass"),
-        ("def f(a): pass", "def f(a, *, k=None): pass"),
         ("def f(a, *, b): pass", "def f(a, *, b, k=None): pass"),
         ("def f(a, *b, c=1, **d): pass", "def f(a, *b, c=1, k=None, **d): pass"),
         ("def f(a=1, /): pass", "def f(a=1, /, k=None): pass"),
@@ -508,6 +507,8 @@ def test_a_parameter_that_is_the_last_or_was_there(before: str, after: str) -> N
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
+        ("def f(a): pass", "def f(a, *, k=None): pass", "near line 1: 6 tokens are new, and 4 were asked for"),
+        ("def f(a): pass", "def f(a, k=None,): pass", "near line 1: 5 tokens are new, and 4 were asked for"),
         ("def f(a, *, b): pass", "def f(a, *, b, k): pass", "near line 1: 1 parts became 2"),
         ("def f(a, *, b): pass", "def f(a, *, b, k=1): pass", "near line 1: 1 parts became 2"),
         ("def f(a, *, b): pass", "def f(a, k=None, *, b): pass", ""),
