@@ -173,6 +173,8 @@ class _Search:
             if _captured(hop.frame, self.key):
                 self._take(hop.frame, self.key)
                 return
+        if way[0].frame.node is None:
+            raise _Refusal("the call stands outside of any function", way[0].frame.unit.path, way[0].node.lineno)
         self._take(way[0].frame, self.key)
         self._follow(way, self.key, reach)
 
@@ -183,13 +185,13 @@ class _Search:
                 return
             self._refuse_other_meaning(hop.frame, name)
             if following is None:
-                self._pass_to_hub(hop, name, reach)
-                return
-            inner = following.frame
-            name = self._pass_on(hop, name, inner)
-            # It may hold the key in ``**kwargs``, see the outer name, or lead the parameter on that it has already.
-            if inner.node is None or inner.captured or inner.outer is not None or name in _parameters(inner.node):
-                return
+                self._write(hop, self.key, name, reach.given.get(self.key))
+            else:
+                inner = following.frame
+                name = self._pass_on(hop, name, inner)
+                # It may hold the key in ``**kwargs``, see the outer name, or lead the parameter on that it has already.
+                if inner.node is None or inner.captured or inner.outer is not None or name in _parameters(inner.node):
+                    return
 
     def _refuse_other_meaning(self, frame: Frame, name: str) -> None:
         """Refuse a registered loader whose own parameter, such as a folder of features, only has the key's name."""
@@ -226,8 +228,7 @@ class _Search:
     def _take(self, frame: Frame, name: str) -> None:
         """Give the function of ``frame`` a parameter ``name`` that holds the key."""
         node, path = frame.node, frame.unit.path
-        if node is None:
-            raise _Refusal("the call stands outside of any function", path, 1)
+        assert node is not None
         if frame.link is None and not frame.registered:
             raise _Refusal(f"{node.name} runs without a call that could pass {self.key}", path, node.lineno)
         if name in self.sources.names_in(node):
@@ -264,9 +265,6 @@ class _Search:
             if spread and _keyword_of(call, self.key) is None:
                 self.changes.append(SourceChange(frame.unit.path, "call", _span(call), self.key, name))
                 self.virtual.keywords.setdefault(place_of(frame.unit.path, call), {})[self.key] = name
-
-    def _pass_to_hub(self, hop: _Hop, name: str, reach: Reach) -> None:
-        self._write(hop, self.key, name, reach.given.get(self.key))
 
     def _pass_on(self, hop: _Hop, name: str, inner: Frame) -> str:
         """Pass the key from one function to the next, which gets a parameter for it unless it has one: its name."""
@@ -401,11 +399,9 @@ def _keyword_of(node: ast.expr, name: str) -> ast.expr | None:
     """The value written for a keyword of a call or a key of a dict display."""
     if isinstance(node, ast.Call):
         return next((each.value for each in node.keywords if each.arg == name), None)
-    if isinstance(node, ast.Dict):
-        for key, value in zip(node.keys, node.values, strict=True):
-            if isinstance(key, ast.Constant) and key.value == name:
-                return value
-    return None
+    assert isinstance(node, ast.Dict)  # nothing else leads on
+    pairs = zip(node.keys, node.values, strict=True)
+    return next((value for key, value in pairs if isinstance(key, ast.Constant) and key.value == name), None)
 
 
 def _last_name(node: ast.expr) -> str:

@@ -984,6 +984,7 @@ class Evaluation:
     def _comprehension(self, node: Any, frame: Frame) -> Val:
         inner = Frame(frame.unit, frame.node, frame, frame.cls)
         inner.first, inner.captured, inner.link, inner.value = frame.first, frame.captured, frame.link, frame.value
+        inner.registered = frame.registered
         first = node.generators[0]
         items = self.force(self.eval(first.iter, inner))
         if self._unrolls(node, items):
