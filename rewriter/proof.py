@@ -20,6 +20,7 @@ from rewriter.decoding import Decoded, decode, parse
 from rewriter.types import REMOVE, Component, ConfigChange, ConfigFile, Problem, SourceChange, Span
 
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
+_HALF_NEWLINE = re.compile(rb"[\r\n]")  # what goes from between a CR and an LF makes one line end of two
 _KEY_AND_SIGN = re.compile(rb"[\w'\"\x80-\xff][ \t]*[=:][ \t]*\Z")
 _VALUE, _GONE = "_value_", "_gone_"
 _KEYWORD = 4
@@ -481,7 +482,6 @@ def _written_differs(was: bytes, now: bytes, *, adds: int, removes: int) -> str 
         for tokens, only_firm in ((old, False), (old, True), (new, False))
     )
     more = len(new) - len(comments_now) - (len(old) - len(comments))
-    ends, ends_now = _NEWLINE.findall(was), _NEWLINE.findall(now)
     if not _is_within(firm, comments_now) or not _is_within(comments_now, comments):
         return "its comments changed"
     if not removes and (lost := _missing(old, new)) is not None:
@@ -490,7 +490,9 @@ def _written_differs(was: bytes, now: bytes, *, adds: int, removes: int) -> str 
         return f"{lost.text!r:.60} is new, or the space before it is another"
     if (not removes and more > adds) or (not adds and -more > removes):
         return f"{abs(more)} tokens are {'new' if more > 0 else 'gone'}, and {max(adds, removes)} were asked for"
-    if (not removes and not _is_within(ends, ends_now)) or (not adds and not _is_within(ends_now, ends)):
+    if not removes and not _is_within(_NEWLINE.findall(was), _NEWLINE.findall(now)):
+        return "its line ends changed"
+    if not adds and not _is_within(_HALF_NEWLINE.findall(now), _HALF_NEWLINE.findall(was)):
         return "its line ends changed"
     return None
 

@@ -261,6 +261,15 @@ def test_one_key_goes_and_another_comes() -> None:
     assert compare(old, new.replace(b"c=3", b"c=4"), PATH, changes) == "line 4: 3 became 4"
 
 
+def test_what_goes_from_between_two_kinds_of_line_ends() -> None:
+    old = b"vae = dict(\r    a=1,\n\n    b=2,\n)\n"
+    change = changes_for(read(old), ["vae"], "a", REMOVE)
+    new = edit_config(old, change)
+    assert new == b"vae = dict(\r\n    b=2,\n)\n"
+    assert compare(old, new, PATH, change) is None
+    assert compare(old, new.replace(b"\n)", b"\r\n)"), PATH, change) == "near line 1: its line ends changed"
+
+
 def test_all_of_several_keys_of_one_name_go() -> None:
     old = b"vae = {'a': 1, 'a': 2, 'b': 3}\n"
     change = changes_for(read(old), ["vae"], "a", REMOVE)
