@@ -273,14 +273,10 @@ def test_a_default_that_is_replaced_in_a_header_that_grows() -> None:
 # --- guards --------------------------------------------------------------------------------------
 
 
-def guarded(data: bytes, *assigns: tuple[tuple[str, str], ...]) -> str:
-    """A source whose first ``if`` gets a guard for each of ``assigns``."""
+def guarded(data: bytes, assign: tuple[tuple[str, str], ...]) -> str:
+    """A source whose first ``if`` gets a guard."""
     node = next(each for each in ast.walk(ast.parse(data)) if isinstance(each, ast.If))
-    names = ("hub", "hub_2")
-    return edited(
-        data,
-        *(SourceChange("x.py", "guard", span_of(node), "k", n, assign=a) for n, a in zip(names, assigns)),  # noqa: B905
-    )
+    return edited(data, SourceChange("x.py", "guard", span_of(node), "k", "hub", assign=assign))
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
@@ -300,15 +296,14 @@ def test_a_guard_before_an_if_on_one_line() -> None:
     )
 
 
-def test_of_two_guards_the_first_comes_first() -> None:
-    data = b"if x:\n y = 1\nelse:\n y = 2\n"
-    node = ast.parse(data).body[0]
-    guards = [
-        SourceChange("x.py", "guard", span_of(node), "k", name, assign=(("y", name),)) for name in ("hub", "other")
-    ]
-    assert edit_source(data, guards).decode() == (
-        'if hub is not None:\n y = "hub"\nelif other is not None:\n y = "other"\nelif x:\n y = 1\nelse:\n y = 2\n'
-    )
+def test_two_guards_of_one_if_are_refused() -> None:
+    data = b"\nif x:\n y = 1\n"
+    span = span_of(ast.parse(data).body[0])
+    guards = [SourceChange("x.py", "guard", span, "k", name, assign=(("y", name),)) for name in ("hub", "other")]
+    assert "elif x" in edited(data, guards[0], guards[0])
+    with pytest.raises(EditError) as caught:
+        edit_source(data, guards)
+    assert (caught.value.message, caught.value.line) == ("two guards are asked for at one place", 2)
 
 
 # --- docstrings ----------------------------------------------------------------------------------

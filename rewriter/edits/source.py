@@ -98,8 +98,10 @@ def _splices(
         elif kind == "docstring":
             found.append(_Splice(start, end, span.line, _bind(_add_documentation, asked, encoding)))
         else:
+            if len(asked) > 1:
+                raise EditError("two guards are asked for at one place", span.line)
             indent = text[starts[span.line - 1] : start].decode()
-            guard = _Guard(asked, indent, _step_within(text, starts, tree, span), _line_end(text, start), encoding)
+            guard = _Guard(asked[0], indent, _step_within(text, starts, tree, span), _line_end(text, start), encoding)
             found.append(_Splice(start, start + 2, span.line, guard.put))
     return sorted(found, key=lambda each: (each.start, -each.end), reverse=True)
 
@@ -345,7 +347,7 @@ def _is_deeper(line: str, indent: str) -> bool:
 class _Guard(Frozen):
     """Turns ``if x:`` into ``if name is not None: ... elif x:``, by what is put before it."""
 
-    changes: list[SourceChange]
+    change: SourceChange
     indent: str
     step: str
     line_end: str
@@ -354,17 +356,14 @@ class _Guard(Frozen):
     def put(self, text: str) -> str:
         if text != "if":
             raise EditError("no `if` that can be edited stands here")
-        ahead = ""
-        for change in self.changes:
-            strings: dict[str, list[str]] = {}
-            for variable, string in change.assign:
-                strings.setdefault(string, []).append(variable)
-            ahead += f"if {change.name} is not None:{self.line_end}"
-            for string, variables in strings.items():
-                chain = " = ".join([*variables, write_literal(string, '"', self.encoding)])
-                ahead += f"{self.indent}{self.step}{chain}{self.line_end}"
-            ahead += f"{self.indent}el"
-        return ahead + text
+        strings: dict[str, list[str]] = {}
+        for variable, string in self.change.assign:
+            strings.setdefault(string, []).append(variable)
+        ahead = f"if {self.change.name} is not None:{self.line_end}"
+        for string, variables in strings.items():
+            chain = " = ".join([*variables, write_literal(string, '"', self.encoding)])
+            ahead += f"{self.indent}{self.step}{chain}{self.line_end}"
+        return f"{ahead}{self.indent}el{text}"
 
 
 def _step_within(text: bytes, starts: list[int], tree: ast.Module, span: Span) -> str:
