@@ -109,7 +109,6 @@ def thread(
 
 class _Refusal(Exception):  # noqa: N818 - a result, not an error
     def __init__(self, why: str, path: str, line: int) -> None:
-        super().__init__(why)
         self.why = why
         self.path = path
         self.line = line
@@ -387,12 +386,10 @@ def _serves_otherwise(node: FunctionNode, name: str) -> bool:
 
 def _default_of(node: FunctionNode, name: str) -> ast.expr | None:
     """The default of a parameter."""
-    names = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
-    if name in names:
-        place = names.index(name) - (len(names) - len(node.args.defaults))
-        return node.args.defaults[place] if place >= 0 else None
-    only = [each.arg for each in node.args.kwonlyargs]
-    return node.args.kw_defaults[only.index(name)] if name in only else None
+    spec = node.args
+    named = zip(reversed([*spec.posonlyargs, *spec.args]), reversed(spec.defaults), strict=False)
+    found = [*named, *zip(spec.kwonlyargs, spec.kw_defaults, strict=True)]
+    return next((default for each, default in found if each.arg == name), None)
 
 
 def _keyword_of(node: ast.expr, name: str) -> ast.expr | None:

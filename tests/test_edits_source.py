@@ -185,6 +185,7 @@ CALLS = [
     ("f(a)(b)\n", "f(a)(b, cache_dir=cache_dir)\n"),
     ("x = [f(\n  a)]\n", "x = [f(\n  a,\n  cache_dir=cache_dir)]\n"),
     ("x = (f\n  (a))\n", "x = (f\n  (a, cache_dir=cache_dir))\n"),
+    ("f(g(a), b=h(), c={})\n", "f(g(a), b=h(), c={}, cache_dir=cache_dir)\n"),
     ("f(*a, # c\n  b = 1)\n", "f(*a, # c\n  b = 1,\n  cache_dir = cache_dir)\n"),
 ]
 
@@ -228,6 +229,7 @@ def test_two_keywords_of_one_call_stand_in_the_order_asked_for() -> None:
         ("x = {}\n", 'x = {"cache_dir": cache_dir}\n'),
         ("x = {\n    'a': 1,\n    **b,\n}\n", "x = {\n    'a': 1,\n    **b,\n    'cache_dir': cache_dir,\n}\n"),
         ("x = {'cache_dir': cache_dir}\n", "x = {'cache_dir': cache_dir}\n"),
+        ("x = {'a': {'b': f({})}}\n", "x = {'a': {'b': f({})}, 'cache_dir': cache_dir}\n"),
     ],
 )
 def test_a_dict_display_gets_a_key(before: str, after: str) -> None:
@@ -257,6 +259,12 @@ def test_a_value_is_replaced_by_the_name_or_by_the_default(old: str, name: str, 
     asked = SourceChange("x.py", "value", span, "cache_dir", name, default)
     assert edited(f"f(cache_dir={old}, a=1)\n", asked) == f"f(cache_dir={new}, a=1)\n"
     assert edited(f"f(cache_dir={old}, a=1)\n", asked, asked) == f"f(cache_dir={new}, a=1)\n"
+
+
+def test_a_replaced_value_is_written_in_the_encoding_of_the_file() -> None:
+    data = "# coding: latin-1\nf(k='é')\n".encode("latin-1")
+    asked = SourceChange("x.py", "value", Span(2, 4, 2, 8), "k", "", "é模")
+    assert edit_source(data, [asked]) == "# coding: latin-1\nf(k='é\\u6a21')\n".encode("latin-1")
 
 
 def test_a_default_that_is_replaced_in_a_header_that_grows() -> None:
@@ -343,6 +351,24 @@ DOCSTRINGS = {
         f"    cache_dir : str, optional\n      {DIR}\n    local_files_only : bool, optional\n      {FLAG}\n"
         "    c : int\n    ",
     ),
+    "numpy with one parameter": (
+        "Do it.\n\n    ----------\n    b : int\n      second\n    ",
+        f"Do it.\n\n    ----------\n    b : int\n      second\n    cache_dir : str, optional\n      {DIR}\n"
+        f"    local_files_only : bool, optional\n      {FLAG}\n    ",
+    ),
+    "a long name": (
+        "Do it\n    a -- first\n    from_pretrained -- second\n    ",
+        f"Do it\n    a -- first\n    cache_dir -- {DIR}\n    local_files_only -- {FLAG}\n"
+        "    from_pretrained -- second\n    ",
+    ),
+    "a long name that is the last": (
+        "Do it\n    quite_a_long_name -- second\n    ",
+        f"Do it\n    quite_a_long_name -- second\n    cache_dir -- {DIR}\n    local_files_only -- {FLAG}\n    ",
+    ),
+    "two spaces": (
+        "Do it\n    a  -- first\n    b  -- second\n    ",
+        f"Do it\n    a  -- first\n    b  -- second\n    cache_dir -- {DIR}\n    local_files_only -- {FLAG}\n    ",
+    ),
     "dashes": (
         "Do it\n    a (int)         -- first\n    b               -- second\n    ",
         f"Do it\n    a (int)         -- first\n    b               -- second\n    cache_dir       -- {DIR}\n"
@@ -392,7 +418,7 @@ def documented(text: str) -> list[SourceChange]:
     function = ast.parse(text).body[0]
     assert isinstance(function, ast.FunctionDef)
     place = span_of(function.body[0])
-    listed = (("a", ""), ("b", ""))
+    listed = (("a", ""), ("b", ""), ("quite_a_long_name", ""))
     return [SourceChange("x.py", "docstring", place, k, k, assign=listed) for k in ("cache_dir", "local_files_only")]
 
 

@@ -303,11 +303,11 @@ def _add_documentation(text: str, changes: list[SourceChange], encoding: str) ->
 def _documented(text: str, change: SourceChange) -> str:
     """A docstring with one more line, after the entry of the last parameter that it lists (``assign``: the others)."""
     opening = _OPENING.match(text)
-    if opening is None or opening[1] in text[opening.end() : -3]:
+    if opening is None or text.count(opening[1]) != 2:
         return text  # a string of one line, or several side by side
     lines = text[:-3].splitlines(keepends=True)
     names = {name for name, _ in change.assign}
-    entries = [(at, found) for at, line in enumerate(lines) if (found := _ENTRY.match(line.rstrip("\r\n")))]
+    entries = [(at, found) for at, line in enumerate(lines) if (found := _ENTRY.match(line))]
     listed = [(at, found) for at, found in entries if found["name"] in names]
     if not listed or any(found["name"] == change.name for _, found in entries):
         return text
@@ -315,8 +315,8 @@ def _documented(text: str, change: SourceChange) -> str:
     end = at + 1
     while end < len(lines) and _is_deeper(lines[end], found["indent"]):
         end += 1
-    deeper = lines[at + 1] if end > at + 1 else ""
-    new = _entry(found, change, deeper[: len(deeper) - len(deeper.lstrip())])
+    below = lines[at + 1] if end > at + 1 else found["indent"] + "    ."
+    new = _entry(found, change, below[: len(below) - len(below.lstrip())])
     line_end = lines[0][len(lines[0].rstrip("\r\n")) :]
     # Behind the last line of all stand the quotes.
     put_in = "".join(each + line_end for each in new) if end < len(lines) else "".join(line_end + each for each in new)
@@ -324,11 +324,11 @@ def _documented(text: str, change: SourceChange) -> str:
 
 
 def _entry(like: re.Match[str], change: SourceChange, deeper: str) -> list[str]:
-    """The lines of a new entry in the style of another. ``deeper``: how lines below an entry are indented there."""
+    """The lines of a new entry in the style of another. ``deeper``: how lines below an entry are indented."""
     kind, meaning = _DOCS.get(change.key, _DOC_FLAG)
     indent, name, sign = like["indent"], change.name, like["sign"].strip()
     if not like["type"] and sign == ":" and like["before"]:  # as NumPy has it: `name : type`, and the meaning below
-        return [f"{indent}{name}{like['before']}: {kind}, optional", f"{deeper or indent + '    '}{meaning}"]
+        return [f"{indent}{name}{like['before']}: {kind}, optional", f"{deeper}{meaning}"]
     word = f"{name} ({kind}, optional)" if like["type"] else name
     before = like["before"]
     if len(before) > 1:  # signs that are lined up
