@@ -85,6 +85,10 @@ def with_parameter(text: str, **more: object) -> str:
             "class C:\n    @deco(1)\n    def f(self, cache_dir=None):  # note\n        # more\n        '''Doc.'''\n",
         ),
         ("def f(a):\n    @deco\n    def g(): pass\n", "def f(a, cache_dir=None):\n    @deco\n    def g(): pass\n"),
+        (
+            "def f(a):\n    @deco\n    @other\n    def g(b=(\n        1)): pass\n",
+            "def f(a, cache_dir=None):\n    @deco\n    @other\n    def g(b=(\n        1)): pass\n",
+        ),
         ("def f(  # why\n): pass\n", "def f(  # why\n    cache_dir=None,\n): pass\n"),
         ("def f( ): pass\n", "def f( cache_dir=None): pass\n"),
         ("def f(a, ): pass\n", "def f(a, cache_dir=None, ): pass\n"),
@@ -301,6 +305,17 @@ def test_a_guard_before_an_if_on_one_line() -> None:
     assert guarded(b"if x: y = 1", (("y", "o/n"),)) == 'if hub is not None:\n    y = "o/n"\nelif x: y = 1'
     assert guarded(b"a = 'x'\r\nif x: y = 1\r\n", (("y", "ß'\""),)) == (
         "a = 'x'\r\nif hub is not None:\r\n    y = \"ß'\\\"\"\r\nelif x: y = 1\r\n"
+    )
+
+
+def test_a_guard_has_the_line_end_and_the_encoding_of_its_place() -> None:
+    assert guarded(b"a = 1\nif x:\r\n  y = 1\n", (("y", "o/n"),)) == (
+        'a = 1\nif hub is not None:\r\n  y = "o/n"\r\nelif x:\r\n  y = 1\n'
+    )
+    data = "# coding: latin-1\nif x:\n y = 'é'\n".encode("latin-1")
+    guard = SourceChange("x.py", "guard", Span(2, 0, 3, 9), "k", "hub", assign=(("y", "é模"),))
+    assert edit_source(data, [guard]) == (
+        "# coding: latin-1\nif hub is not None:\n y = \"é\\u6a21\"\nelif x:\n y = 'é'\n".encode("latin-1")
     )
 
 

@@ -16,7 +16,7 @@ from loading import sources, values
 from rewriter.edits.source import edit_source
 from rewriter.loaders import Sources
 from rewriter.proof import compare_source
-from rewriter.thread import Threading, thread
+from rewriter.thread import SpecialCase, Threading, thread
 from rewriter.types import SourceChange, Span, Value
 
 HEAD = (
@@ -605,6 +605,10 @@ LEADS = {
         "    Plain(**kw)\n"
         "    if big:\n"
         "        return AutoModel.from_pretrained('o/a', **kw), AutoModel.from_pretrained('o/b', cache_dir='/', **kw)\n"
+        "    elif big > 1:\n"
+        "        hf_hub_download('o/c', 'x', **kw)\n"
+        "        AutoModel.from_pretrained('o/d', config=kw, **{})\n"
+        "        load()(**kw)\n"
         "    hf_hub_download(path, 'x', **kw)\n"
         "    print(path, **kw)\n"
         "    hf_hub_download(path, 'y', **{})\n"
@@ -623,6 +627,10 @@ LEADS = {
         "    if big:\n"
         "        return AutoModel.from_pretrained('o/a', cache_dir=cache_dir, **kw), "
         "AutoModel.from_pretrained('o/b', cache_dir='/', **kw)\n"
+        "    elif big > 1:\n"
+        "        hf_hub_download('o/c', 'x', cache_dir=cache_dir, **kw)\n"
+        "        AutoModel.from_pretrained('o/d', config=kw, **{})\n"
+        "        load()(**kw)\n"
         "    hf_hub_download(path, 'x', cache_dir=cache_dir, **kw)\n"
         "    print(path, **kw)\n"
         "    hf_hub_download(path, 'y', cache_dir=cache_dir, **{})\n"
@@ -797,6 +805,16 @@ def test_a_parameter_that_is_worked_with_is_something_else(use: str, tmp_path: P
     )
 
 
+def test_a_class_is_named_with_its_method(tmp_path: Path) -> None:
+    body = REGISTERED.format("self, path, cache_dir=None", "open(cache_dir)").replace(
+        "def f", "class f:\n  def __init__"
+    )
+    loaders = sources(tmp_path, loaders=HEAD + body.replace("\n    ", "\n        "))
+    assert thread(loaders, "f", values(path="o/n"), "cache_dir") == Threading(
+        (), "f.__init__ uses the name cache_dir for something else", str(tmp_path / "opensora/loaders.py"), 7
+    )
+
+
 def test_a_flag_is_never_a_folder(tmp_path: Path) -> None:
     body = REGISTERED.format("path, local_files_only=False", "print(local_files_only)")
     assert threaded(tmp_path, body, key="local_files_only") == body.replace(
@@ -899,6 +917,18 @@ IN_THE_WAY = {
         "inner uses the name cache_dir for something else",
         2,
     ),
+    "all three names taken in a class": (
+        "class Inner:\n"
+        "    def __init__(self, path, cache_dir, hub_cache_dir, huggingface_cache_dir):\n"
+        "        self.m = AutoModel.from_pretrained(path)\n"
+        "\n"
+        "\n"
+        "@MODELS.register_module()\n"
+        "def f(path):\n"
+        "    return Inner(path, 1, 2, 3)\n",
+        "Inner.__init__ uses the name cache_dir for something else",
+        2,
+    ),
     "all three names taken": (
         "def g(path):\n"
         "    cache_dir, hub_cache_dir, huggingface_cache_dir = 'a', 'b', 'c'\n"
@@ -987,6 +1017,122 @@ def test_keys_that_a_loader_rejects_for_other_reasons_are_no_obstacle(tmp_path: 
     assert text(after) == HEAD + other.replace("path, **kw", "path, cache_dir=None, **kw").replace(
         "ned(path)", "ned(path, cache_dir=cache_dir)"
     )
+
+
+PLAIN = "class Plain:\n    def __init__(self, size=1):\n        pass\n\n\n"
+
+
+def test_keywords_that_are_no_part_of_the_way_are_left_where_they_are(tmp_path: Path) -> None:
+    body = REGISTERED.format("path, **kw", "Plain(foo=kw.get('cache_dir'))").replace("ned(path)", "ned(path, **kw)")
+    assert (
+        thread(sources(tmp_path / "a", loaders=HEAD + PLAIN + body), "f", values(path="o/n"), "cache_dir")
+        == Threading()
+    )
+    both = REGISTERED.format("path, **kw", "Plain(**kw)").replace("ned(path)", "ned(path, **kw)")
+    loaders = sources(tmp_path / "b", loaders=HEAD + PLAIN + both)
+    after = edited(loaders, thread(loaders, "f", values(path="o/n", foo=1), "cache_dir"))
+    assert text(after) == HEAD + PLAIN + both.replace("path, **kw):", "path, cache_dir=None, **kw):").replace(
+        "ned(path, **kw)", "ned(path, cache_dir=cache_dir, **kw)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("nested", "given"), [({"type": "Plain"}, "**kw"), ({"type": "Plain", "cache_dir": "/x"}, "size=1")]
+)
+def test_the_key_is_kept_out_of_a_nested_loader_that_rejects_it_unless_the_config_itself_gives_it(
+    nested: dict[str, object], given: str, tmp_path: Path
+) -> None:
+    body = (
+        "@MODELS.register_module()\n"
+        + PLAIN
+        + REGISTERED.format("path, vae, **kw", f"build_module(vae, MODELS, {given})")
+    )
+    body = body.replace("ned(path)", "ned(path, **kw)")
+    loaders = sources(tmp_path, loaders=HEAD + body)
+    result = thread(loaders, "f", values(path="o/n", vae=nested), "cache_dir")
+    if "cache_dir" in nested:
+        assert result == Threading()
+        return
+    assert text(edited(loaders, result)) == HEAD + body.replace("vae, **kw", "vae, cache_dir=None, **kw").replace(
+        "ned(path, **kw)", "ned(path, cache_dir=cache_dir, **kw)"
+    )
+
+
+def test_the_way_is_the_one_that_the_given_value_takes(tmp_path: Path) -> None:
+    body = (
+        "@MODELS.register_module()\ndef f(path, cache_dir=None):\n    other(cache_dir)\n    if cache_dir == '/x':\n"
+        "        return AutoModel.from_pretrained(path)\n"
+    )
+    loaders = sources(tmp_path, loaders=HEAD + body)
+    led = HEAD + body.replace("ned(path)", "ned(path, cache_dir=cache_dir)")
+    for value in ("/x", Value(False, None, "NAME")):
+        result = thread(loaders, "f", values(path="o/n", cache_dir=value), "cache_dir")
+        assert text(edited(loaders, result)) == led
+    for value in ("/y", "", None):
+        assert thread(loaders, "f", values(path="o/n", cache_dir=value), "cache_dir") == Threading()
+
+
+def test_a_flag_is_led_with_false_as_its_default(tmp_path: Path) -> None:
+    body = (
+        "def g(path):\n    return AutoModel.from_pretrained(path, local_files_only=False)\n\n\n"
+        "@MODELS.register_module()\ndef f(path):\n    return g(path)\n"
+    )
+    assert threaded(tmp_path, body, key="local_files_only") == (
+        "def g(path, local_files_only=False):\n"
+        "    return AutoModel.from_pretrained(path, local_files_only=local_files_only)\n\n\n"
+        "@MODELS.register_module()\ndef f(path, local_files_only=False):\n"
+        "    return g(path, local_files_only=local_files_only)\n"
+    )
+
+
+def test_a_path_that_lies_in_the_checkout_is_local(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    body = "@MODELS.register_module()\ndef f(path):\n    return AutoModel.from_pretrained(path)\n"
+    loaders = sources(tmp_path, loaders=HEAD + body)
+    assert thread(loaders, "f", values(path="weights"), "cache_dir") == Threading()
+
+
+def test_a_default_directory_is_led_on_from_kwargs_to_every_call(tmp_path: Path) -> None:
+    body = (
+        "@MODELS.register_module()\ndef f(path, **kw):\n    a = AutoModel.from_pretrained(path, **kw)\n"
+        "    return a, AutoModel.from_pretrained('o/m')\n"
+    )
+    loaders = sources(tmp_path, loaders=HEAD + body)
+    after = edited(loaders, thread(loaders, "f", values(path="o/n"), "cache_dir", default="/d"))
+    assert text(after) == HEAD + (
+        '@MODELS.register_module()\ndef f(path, cache_dir="/d", **kw):\n'
+        "    a = AutoModel.from_pretrained(path, cache_dir=cache_dir, **kw)\n"
+        "    return a, AutoModel.from_pretrained('o/m', cache_dir=cache_dir)\n"
+    )
+
+
+def test_of_several_special_cases_the_one_of_the_function_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = (
+        "@MODELS.register_module()\ndef f(path, local=None):\n    x = local\n    if x:\n        name = path\n"
+        "    if local:\n        path = './there'\n    return AutoModel.from_pretrained(path)\n"
+    )
+    cases = [
+        SpecialCase("g", "local", ("path",), "o/g"),
+        SpecialCase("f", "local", ("path",), "o/flag", "local_files_only"),
+        SpecialCase("f", "local", ("path",), "o/f"),
+    ]
+    monkeypatch.setattr("rewriter.thread.SPECIAL_CASES", tuple(cases))
+    loaders = sources(tmp_path, loaders=HEAD + body)
+    result = thread(loaders, "f", values(path="o/n", local=True), "cache_dir")
+    assert result.to_repo
+    assert text(edited(loaders, result)) == HEAD + (
+        "@MODELS.register_module()\ndef f(path, local=None, cache_dir=None):\n    x = local\n    if x:\n"
+        '        name = path\n    if cache_dir is not None:\n        path = "o/f"\n    elif local:\n'
+        "        path = './there'\n    return AutoModel.from_pretrained(path, cache_dir=cache_dir)\n"
+    )
+    for other in (
+        body.replace("if local", "if local is 1"),
+        body.replace("'./there'", "path").replace("path = path", "x = 1"),
+    ):
+        again = thread(sources(tmp_path / "b", loaders=HEAD + other), "f", values(path="o/n", local=True), "cache_dir")
+        assert not again.to_repo
 
 
 def test_a_nested_dict_of_the_config_answers_for_itself(tmp_path: Path) -> None:

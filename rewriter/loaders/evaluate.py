@@ -163,6 +163,7 @@ class Evaluation:
         self._doubt = 0
         self._caught = 0
         self._via: tuple[str, ...] = ()
+        self._led: Mapping[str, Val] = {}  # what the loader of a nested dict builds it with, beside its own keywords
         self._built = False
         self._given: dict[str, Val] = {}
         self._left_out: dict[str, Given] = {}  # defaults of the registered function
@@ -513,7 +514,8 @@ class Evaluation:
         return self.eval(node, frame)
 
     def _reject(self, key: str, value: Val, name: str, unit: Unit, node: ast.stmt) -> None:
-        rejection = Rejection(key, name, unit.path, node.lineno, self._chain(), self._via)
+        via = () if value is self._led.get(key) else self._via  # not the nested dict's, but what its loader adds
+        rejection = Rejection(key, name, unit.path, node.lineno, self._chain(), via)
         caller = self._stack[-1][0] if self._stack else None
         self.refused.append(Refused(rejection, value, caller, self._calling))
 
@@ -1293,14 +1295,16 @@ class Evaluation:
             link = self._link(value.node, value.frame, "dict")
         else:
             link = self._link(node, frame, "config" if value.given else "call")
-        before, self._via = self._via, value.path if value.given else self._via
+        before = self._via, self._led
+        if value.given:
+            self._via, self._led = value.path, keywords
         try:
             if isinstance(type_name, Const) and isinstance(type_name.value, str):
                 return self._build(type_name.value, arguments, link)
             if isinstance(type_name, (Class, Function)):
                 return self._enter_build(type_name, arguments, link)
         finally:
-            self._via = before
+            self._via, self._led = before
         self._note(self._where("the type of what it builds cannot be told", node, frame))
         return Unknown()
 
