@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rewriter import checkout, plan, tracing
+from rewriter.decide import with_path
+from rewriter.report import ordered
 from rewriter.request import DEFAULT_COMPONENTS, Request
 from rewriter.types import Finding
 
@@ -50,14 +52,13 @@ def check_source(
         opensora_source: root of the checkout whose loaders are meant, if not the one around ``filename``.
 
     Returns:
-        The findings, errors and warnings, in the order of the file.
+        The findings, errors and warnings, in the order of the file; remedies are commands where there is one.
 
     >>> [finding.code for finding in check_source('vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")')]
     ['OSR001']
     """
     request = _request(cache_dir, components, local_files_only, checking=True)
-    planner = _planner(source, filename, request, opensora_source)
-    return planner.result(os.path.abspath(filename)).all_findings
+    return _told(_planner(source, filename, request, opensora_source).result(os.path.abspath(filename)).all_findings)
 
 
 def rewrite_source(
@@ -97,8 +98,8 @@ def rewrite_source(
         unsets=tuple(_target(name) for name in unsets),
     )  # fmt: skip
     result = _planner(source, filename, request, opensora_source).result(os.path.abspath(filename))
-    new = result.new if result.new is not None else source.encode("utf-8", "surrogateescape")
-    return Rewritten(new.decode("utf-8", "surrogateescape"), result.all_findings)
+    assert result.new is not None  # no file was read that could have been unreadable
+    return Rewritten(result.new.decode("utf-8", "surrogateescape"), _told(result.all_findings))
 
 
 def check_paths(
@@ -118,7 +119,7 @@ def check_paths(
     selection = checkout.select(paths, all_configs=all_configs, cwd=os.getcwd())
     request = _request(cache_dir, components, local_files_only, checking=True)
     found = plan.check(selection.targets, request, plan.Loaders(opensora_source))
-    return (*selection.findings, *found.all_findings)
+    return _told((*selection.findings, *found.all_findings))
 
 
 def needed_repos(
@@ -147,6 +148,11 @@ def _request(cache_dir: CacheDir, components: Iterable[str], local_files_only: b
         local_files_only=local_files_only,
         checking=checking,
     )
+
+
+def _told(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """In order, once each, and with remedies that name their file."""
+    return tuple(with_path(finding, finding.path) for finding in ordered(findings))
 
 
 def _absolute(path: str) -> str:

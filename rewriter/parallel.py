@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 CHUNK = 16
@@ -33,7 +34,7 @@ def spread(
 
     ``work`` may remember what it likes: nothing of that is shared. Its results must be picklable. What a worker did
     not bring home (it was killed, ``work`` raised) is done again here, so an error is raised here, as without workers.
-    ``done`` is called for each item that is at hand.
+    ``done`` is called once for each item; for those of a worker when the next chunk is taken here.
     """
     size = max(CHUNK, -(-len(items) // _MOST_CHUNKS))
     chunks = [items[start : start + size] for start in range(0, len(items), size)]
@@ -43,16 +44,22 @@ def spread(
     os.write(put, b"".join(number.to_bytes(4, "little") for number in range(len(chunks))))
     os.close(put)
     results: dict[int, list[_R]] = {}
-    workers = []
+    workers: list[tuple[int, int]] = []
+    told = 0
     try:
-        workers = [_start(taken, chunks, work) for _ in range(min(processes, len(chunks)) - 1)]
-        while number := os.read(taken, 4):
-            place = int.from_bytes(number, "little")
+        with suppress(OSError):  # no more processes are allowed: those that there are do the work
+            while len(workers) < min(processes, len(chunks)) - 1:
+                workers.append(_start(taken, chunks, work))
+        for place in _places(taken):
+            _tell(chunks[told:place], done)
+            told = place + 1
             results[place] = [_one(item, work, done) for item in chunks[place]]
+        _tell(chunks[told:], done)
     finally:
         os.close(taken)
-        for worker in workers:
-            results.update(_gathered(*worker))
+        for worker, brought in workers:
+            results.update(gathered(brought))
+            os.waitpid(worker, 0)
     for place, chunk in enumerate(chunks):
         if place not in results:
             results[place] = [work(item) for item in chunk]
@@ -65,32 +72,53 @@ def _one(item: _T, work: Callable[[_T], _R], done: Callable[[], None]) -> _R:
     return result
 
 
+def _tell(chunks: Sequence[Sequence[object]], done: Callable[[], None]) -> None:
+    for chunk in chunks:
+        for _ in chunk:
+            done()
+
+
+def _places(taken: int) -> Iterator[int]:
+    """Which chunks nobody has taken yet, one by one: each is taken by whoever reads its number."""
+    while number := os.read(taken, 4):
+        yield int.from_bytes(number, "little")
+
+
 def _start(taken: int, chunks: list[Sequence[_T]], work: Callable[[_T], _R]) -> tuple[int, int]:
     """A worker that takes chunks until none is left: its process id, and where its results can be read."""
     results, answer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
-    worker = os.fork()
-    if worker:
-        os.close(answer)
-        return worker, results
     try:
+        worker = os.fork()
+    except OSError:
         os.close(results)
-        found = {}
-        while number := os.read(taken, 4):
-            place = int.from_bytes(number, "little")
-            found[place] = [work(item) for item in chunks[place]]
-        import pickle
-
-        with open(answer, "wb") as stream:
-            pickle.dump(found, stream, pickle.HIGHEST_PROTOCOL)
-    except BaseException:  # noqa: BLE001 - the parent does the work again and meets the same error
-        os._exit(1)
-    finally:
-        os._exit(0)
+        os.close(answer)
+        raise
+    if worker == 0:  # pragma: no cover - the child ends with os._exit, and nothing that it measured is kept
+        try:
+            os.close(results)
+            serve(taken, chunks, work, answer)
+        finally:
+            os._exit(0)
+    os.close(answer)
+    return worker, results
 
 
-def _gathered(worker: int, results: int) -> dict[int, list[_R]]:
+def serve(taken: int, chunks: Sequence[Sequence[_T]], work: Callable[[_T], _R], answer: int) -> None:
+    """What a worker does: chunks, until none is left, and then their results by their places to ``answer``.
+
+    Nothing, or a part that cannot be read, arrives there where anything goes wrong: the parent does the work again and
+    meets the same error.
+    """
+    import pickle
+
+    with open(answer, "wb") as stream, suppress(BaseException):
+        found = {place: [work(item) for item in chunks[place]] for place in _places(taken)}
+        pickle.dump(found, stream, pickle.HIGHEST_PROTOCOL)
+
+
+def gathered(results: int) -> dict[int, list[_R]]:
     """What a worker brought home; nothing where it failed."""
     import pickle
 
@@ -98,6 +126,5 @@ def _gathered(worker: int, results: int) -> dict[int, list[_R]]:
         with open(results, "rb") as stream:
             found: dict[int, list[_R]] = pickle.load(stream)
     except (EOFError, pickle.UnpicklingError):
-        found = {}
-    os.waitpid(worker, 0)
+        return {}
     return found

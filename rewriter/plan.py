@@ -22,6 +22,7 @@ from rewriter.types import (
     Finding,
     Ignore,
     Problem,
+    Severity,
     SourceChange,
     Trace,
     Value,
@@ -298,24 +299,26 @@ class Planner:
             decisions.append(_moved(known, component, target.path))
         findings = self._others(target, config, [component for component, _ in picked])
         findings += self._unknown_bases(target, config)
-        new = self._edited(target.path, data, decisions)
         looked_at = {component.span.line for component, _ in picked}
         passed_over = {component.span.line for component in config.components} - looked_at
-        return FileResult(target.path, root, tuple(decisions), tuple(findings), data, new, config.ignores,
-                          tuple(sorted(passed_over)))  # fmt: skip
+        result = FileResult(target.path, root, tuple(decisions), tuple(findings), data, data, config.ignores,
+                            tuple(sorted(passed_over)))  # fmt: skip
+        return result if self.request.checking or not result.changes else self._edited(result, data)
 
-    def _edited(self, path: str, data: bytes, decisions: Sequence[Decision]) -> bytes:
-        changes = [change for decision in decisions for change in decision.changes]
-        if not changes or self.request.checking:
-            return data
-        from rewriter.edits.config import edit_config
+    def _edited(self, result: FileResult, data: bytes) -> FileResult:
+        """The file with its changes made and proved; as it was, with a finding, where they cannot be made."""
+        from rewriter.edits.config import EditError, edit_config
         from rewriter.proof import compare
 
-        new = edit_config(data, changes)
+        path, changes = result.path, result.changes
+        try:
+            new = edit_config(data, changes)
+        except EditError as error:
+            return _refuse(result, _uneditable(path, error.line, error.message))
         problem = compare(data, new, path, changes, self.read(path)[1])
         if problem is not None:
             raise ProofError(path, problem)
-        return new
+        return replace(result, new=new)
 
     def _threadable(self, root: str | None, kind: str, values: Mapping[str, Value], key: str) -> str | None:
         """Why no source edit would cure this loader, or None; for the key "to-repo" see :mod:`rewriter.decide`."""
@@ -488,6 +491,14 @@ class ProofError(Exception):
         self.remedy = remedy
 
 
+class _ObstacleError(Exception):
+    """A loader source that is to change and cannot be edited."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
+
+
 def _refuse(result: FileResult, why: Finding) -> FileResult:
     """The file as it was, its decisions taken back, with the reason."""
     decisions = tuple(replace(d, outcome="cannot", changes=()) if d.changes else d for d in result.decisions)
@@ -497,6 +508,11 @@ def _refuse(result: FileResult, why: Finding) -> FileResult:
 def _leads_out(path: str) -> Finding:
     message = f"it is a link to {os.path.realpath(path)}, out of the checkout; nothing is written through it"
     return Finding("OSR900", path, 1, 0, "", message, "rewrite the file that it leads to, or copy it here")
+
+
+def _uneditable(path: str, line: int | None, message: str, severity: Severity = "error") -> Finding:
+    return Finding("OSR900", path, line or 1, 0, "", f"it cannot be edited: {message}",
+                   "write this place in a plainer way, or edit it by hand", severity)  # fmt: skip
 
 
 def _unreadable(config: ConfigFile) -> Finding:
@@ -535,11 +551,11 @@ def rewrite(
     planner = Planner(targets, request, loaders, overlay=overlay)
     if request.edit_source and request.keys_possible:
         threads = _threads(planner, processes)
-    edited = _edit_sources(_by_path(threads), loaders.source)
+    threads, edited, obstacles = _edited_threads(threads, loaders.source)
     overlaid = {path: edit.new for path, edit in edited.items()}
     after = loaders.edited(overlaid) if edited else loaders
     results = planner.again(after).results(progress, processes=processes)
-    plan = Plan(results, (), tuple(loaders.problems()), _notes(after), threads)
+    plan = Plan(results, (), (*loaders.problems(), *obstacles), _notes(after), threads)
     return _with_sources(plan, edited)
 
 
@@ -636,6 +652,20 @@ def _by_path(threads: Sequence[Thread]) -> dict[str, tuple[SourceChange, ...]]:
     return {path: tuple(unique) for path, unique in by_path.items()}
 
 
+def _edited_threads(
+    threads: tuple[Thread, ...], read: Callable[[str], bytes]
+) -> tuple[tuple[Thread, ...], dict[str, FileEdit], list[Finding]]:
+    """The threads whose sources can be edited, all of them: half a way would be a TypeError. Warnings of the others."""
+    obstacles: list[Finding] = []
+    while threads:
+        try:
+            return threads, _edit_sources(_by_path(threads), read), obstacles
+        except _ObstacleError as error:
+            obstacles.append(error.finding)
+            threads = tuple(t for t in threads if all(change.path != error.finding.path for change in t.changes))
+    return (), {}, obstacles
+
+
 def _edit_sources(by_path: Mapping[str, tuple[SourceChange, ...]], read: Callable[[str], bytes]) -> dict[str, FileEdit]:
     """The edit of every loader source that is to change, proved.
 
@@ -644,13 +674,16 @@ def _edit_sources(by_path: Mapping[str, tuple[SourceChange, ...]], read: Callabl
     """
     if not by_path:
         return {}
-    from rewriter.edits.source import edit_source
+    from rewriter.edits.source import EditError, edit_source
     from rewriter.proof import compare_source
 
     edited: dict[str, FileEdit] = {}
     for path, changes in by_path.items():
         old = read(path)
-        new = edit_source(old, changes)
+        try:
+            new = edit_source(old, changes)
+        except EditError as error:
+            raise _ObstacleError(_uneditable(path, error.line, error.message, "warning")) from error
         problem = compare_source(old, new, changes)
         if problem is not None:
             raise ProofError(path, problem)

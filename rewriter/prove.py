@@ -144,7 +144,7 @@ def _contradiction(
     changes = [change for edit in plan.config_edits for change in edit.changes] if _inherits(result) else result.changes
     found = differences(old.value, new.value)
     for path, before, after in found:
-        if path not in moving and not any(_explains(change, path, after) for change in changes):
+        if path not in moving and not any(_explains(change, old, path, after) for change in changes):
             dotted = ".".join(str(part) for part in path)
             return f"`{dotted}` resolves to {_word(after)}, it was {_word(before)}"
     arrived = {path for path, _, _ in found}
@@ -161,25 +161,24 @@ def _inherits(result: FileResult) -> bool:
                or decision.component.origin for decision in result.decisions)  # fmt: skip
 
 
-def _explains(change: ConfigChange, path: Sequence[object], after: object) -> bool:
-    if not path or path[-1] != change.key:
+def _explains(change: ConfigChange, old: Resolved, path: Sequence[object], after: object) -> bool:
+    """Whether a value changed as was asked: in the dict itself, or in one of the same type that is made from it."""
+    if path[-1:] != (change.key,) or not (change.value is REMOVE or after == _plain(change.value)):
         return False
-    holders = {change.component.keys, *(tuple(other.split(".")) for other in change.component.shared_with)}
-    if tuple(path[:-1]) not in holders and change.component.name not in path[:-1]:
-        return False
-    return change.value is REMOVE or after == _plain(change.value)
+    holder, component = tuple(path[:-1]), change.component
+    shared = [tuple(name.split(".")) for name in component.shared_with]
+    if component.name in holder or holder in (component.keys, *shared):
+        return True
+    kind = dict(component.values).get("type")
+    return kind is not None and kind.literal and _at(old.value, (*holder, "type")) == _plain(kind.value)
 
 
 def _is_there(old: Resolved, component: Component) -> bool:
     """Whether the old config resolves to this dict at all: a branch (``if x: vae = None``) may have replaced it."""
-    value: object = old.value
-    for key in component.keys:
-        if not isinstance(value, dict) or key not in value:
-            return False
-        value = value[key]
     later = {override.key for override in component.overrides}
-    return isinstance(value, dict) and all(
-        word.key in value and (value[word.key] == _plain(word.value.value) or not word.value.literal)
+    found = _at(old.value, component.keys)
+    return isinstance(found, dict) and all(
+        word.key in found and (found[word.key] == _plain(word.value.value) or not word.value.literal)
         for word in component.written
         if word.key not in later and None not in later
     )
@@ -187,12 +186,20 @@ def _is_there(old: Resolved, component: Component) -> bool:
 
 def _stands(old: Resolved, change: ConfigChange) -> bool:
     """Whether the old config resolves to the asked value already (``./x`` and ``x``, a spread's own value)."""
-    value: object = old.value
-    for key in (*change.component.keys, change.key):
-        if not isinstance(value, dict) or key not in value:
-            return change.value is REMOVE
-        value = value[key]
-    return value == _plain(change.value)
+    value = _at(old.value, (*change.component.keys, change.key))
+    return value is MISSING if change.value is REMOVE else value == _plain(change.value)
+
+
+def _at(value: object, path: Sequence[object]) -> object:
+    """What stands at a path of :func:`differences`, :data:`MISSING` where nothing does."""
+    for part in path:
+        if isinstance(value, dict) and value.keys() == {"$tuple"}:
+            value = value["$tuple"]
+        if isinstance(value, list) and isinstance(part, int):
+            value = value[part]
+        else:
+            value = value.get(part, MISSING) if isinstance(value, dict) else MISSING
+    return value
 
 
 def _plain(value: object) -> object:

@@ -278,13 +278,11 @@ class Child:
         """End the child and what it started (its process group; on Windows itself only)."""
         import signal
 
-        try:
-            if os.name == "nt":
+        with suppress(OSError):  # it has ended already
+            if os.name == "nt":  # pragma: no cover - Windows
                 self._process.kill()
             else:
                 os.killpg(self._process.pid, signal.SIGKILL)
-        except (OSError, ProcessLookupError):
-            pass
         self._process.wait()
         for pipe in (self._process.stdin, None if self._asked else self._process.stdout):
             with suppress(OSError, ValueError):  # what was not written has no reader any more
@@ -315,11 +313,8 @@ def _answers(pipe: IO[bytes], word: bytes) -> Iterator[dict[str, Any]]:
 
 
 def _collect(answers: Iterator[dict[str, Any]], put: Callable[[dict[str, Any] | None], None]) -> None:
-    try:
-        for answer in answers:
-            put(answer)
-    except (OSError, ValueError):
-        pass
+    for answer in answers:
+        put(answer)
     put(None)
 
 

@@ -12,6 +12,7 @@ import ast
 import os
 import re
 from collections.abc import Mapping
+from itertools import zip_longest
 
 from rewriter.checkout import outside
 from rewriter.frozen import Frozen, replace
@@ -110,7 +111,6 @@ def thread(
 
 class _Refusal(Exception):  # noqa: N818 - a result, not an error
     def __init__(self, why: str, path: str, line: int) -> None:
-        super().__init__(why)
         self.why = why
         self.path = path
         self.line = line
@@ -136,9 +136,7 @@ class _Search:
     def check(self, before: int, evaluation: Evaluation) -> None:
         """Refuse where a round brought nothing new: the key gets lost in a way that no edit here mends."""
         if all(change in self.changes[:before] for change in self.changes[before:]):
-            loader = evaluation.loader
-            path, line = (loader.unit.path, loader.node.lineno) if loader else ("", 0)
-            raise _Refusal(f"{self.key} gets lost on the way to a hub call", path, line)
+            raise _Refusal(f"{self.key} gets lost on the way to a hub call", *evaluation.defined)
 
     # --- one round
 
@@ -174,29 +172,28 @@ class _Search:
             if _captured(hop.frame, self.key):
                 self._take(hop.frame, self.key)
                 return
+        if way[0].frame.node is None:
+            raise _Refusal("the call stands outside of any function", way[0].frame.unit.path, way[0].node.lineno)
         self._take(way[0].frame, self.key)
         self._follow(way, self.key, reach)
 
     def _follow(self, way: list[_Hop], name: str, reach: Reach) -> None:
         """Pass the key on from the first hop, which holds it as ``name``, as far as that needs no other evaluation."""
-        for hop, following in zip(way, [*way[1:], None], strict=True):
-            if self._guard(hop, name):
-                return
+        for hop, following in zip_longest(way, way[1:]):
+            self._guard(hop, name)
             self._refuse_other_meaning(hop.frame, name)
             if following is None:
-                self._pass_to_hub(hop, name, reach)
-                return
-            inner = following.frame
-            name = self._pass_on(hop, name, inner)
-            # It may hold the key in ``**kwargs``, see the outer name, or lead the parameter on that it has already.
-            if inner.node is None or inner.captured or inner.outer is not None or name in _parameters(inner.node):
-                return
+                self._write(hop, self.key, name, reach.given.get(self.key))
+            else:
+                name, new = self._pass_on(hop, name, following.frame)
+                if not new:
+                    return
 
     def _refuse_other_meaning(self, frame: Frame, name: str) -> None:
         """Refuse a registered loader whose own parameter, such as a folder of features, only has the key's name."""
         node = frame.node
         if frame.registered and node is not None and name in _parameters(node) and _serves_otherwise(node, name):
-            where = f"{frame.value.name if frame.value else node.name} uses the name {name} for something else"
+            where = f"{_called(frame)} uses the name {name} for something else"
             raise _Refusal(where, frame.unit.path, node.lineno)
 
     def _keep_out(self, evaluation: Evaluation) -> bool:
@@ -227,12 +224,11 @@ class _Search:
     def _take(self, frame: Frame, name: str) -> None:
         """Give the function of ``frame`` a parameter ``name`` that holds the key."""
         node, path = frame.node, frame.unit.path
-        if node is None:
-            raise _Refusal("the call stands outside of any function", path, 1)
+        assert node is not None
         if frame.link is None and not frame.registered:
             raise _Refusal(f"{node.name} runs without a call that could pass {self.key}", path, node.lineno)
         if name in self.sources.names_in(node):
-            where = f"{frame.value.name if frame.value else node.name} uses the name {name} for something else"
+            where = f"{_called(frame)} uses the name {name} for something else"
             raise _Refusal(where, path, node.lineno)
         default = self.default if frame.registered else self.neutral
         self.virtual.parameters.setdefault(place_of(path, node), {})[name] = default
@@ -256,7 +252,9 @@ class _Search:
     def _keep_passing(self, frame: Frame, node: FunctionNode, name: str) -> None:
         """Hub calls that saw the key in ``**kwargs`` until now, also on branches that these values do not take."""
         for call in ast.walk(node):
-            if not isinstance(call, ast.Call) or _last_name(call.func) not in ("from_pretrained", *DOWNLOADS):
+            if not isinstance(call, ast.Call):
+                continue
+            if not {getattr(call.func, "attr", None), getattr(call.func, "id", None)} & {"from_pretrained", *DOWNLOADS}:
                 continue
             spread = any(
                 each.arg is None and isinstance(each.value, ast.Name) and each.value.id == frame.captured
@@ -266,24 +264,21 @@ class _Search:
                 self.changes.append(SourceChange(frame.unit.path, "call", _span(call), self.key, name))
                 self.virtual.keywords.setdefault(place_of(frame.unit.path, call), {})[self.key] = name
 
-    def _pass_to_hub(self, hop: _Hop, name: str, reach: Reach) -> None:
-        self._write(hop, self.key, name, reach.given.get(self.key))
+    def _pass_on(self, hop: _Hop, name: str, inner: Frame) -> tuple[str, bool]:
+        """Pass the key from one function to the next, which gets a parameter for it unless it has one.
 
-    def _pass_on(self, hop: _Hop, name: str, inner: Frame) -> str:
-        """Pass the key from one function to the next, which gets a parameter for it unless it has one: its name."""
-        if inner.link is not None and inner.link.kind == "object":
-            raise _Refusal(
-                f"{inner.value.name if inner.value else 'a function'} gets its values by way of an object",
-                inner.unit.path,
-                inner.node.lineno if inner.node else 1,
-            )
+        Its name there, and whether it is new: else the next may lead it on already, or hold it in ``**kwargs``.
+        """
         node = inner.node
         assert node is not None
+        if inner.link is not None and inner.link.kind == "object":
+            raise _Refusal(f"{_called(inner)} gets its values by way of an object", inner.unit.path, node.lineno)
         parameter = self._parameter_for(hop, inner, node)
-        if parameter not in _parameters(node) and node.args.kwarg is None:
+        new = parameter not in _parameters(node) and node.args.kwarg is None
+        if new:
             self._take(inner, parameter)
         self._write(hop, parameter, name, None)
-        return parameter
+        return parameter, new
 
     def _parameter_for(self, hop: _Hop, inner: Frame, node: FunctionNode) -> str:
         """The parameter of the next function that may hold the key: its own name, or another where that is taken."""
@@ -295,8 +290,7 @@ class _Search:
                 return name
             if inner.registered:
                 break
-        called = inner.value.name if inner.value else node.name
-        raise _Refusal(f"{called} uses the name {self.key} for something else", inner.unit.path, node.lineno)
+        raise _Refusal(f"{_called(inner)} uses the name {self.key} for something else", inner.unit.path, node.lineno)
 
     def _is_free(self, node: ast.expr, name: str, inner: Frame) -> bool:
         """Whether a parameter that is there is not fed by this call, or with the neutral value, and not used up."""
@@ -324,7 +318,7 @@ class _Search:
             self.changes.append(SourceChange(path, target, _span(node), keyword, name))
         added[keyword] = name
 
-    def _guard(self, hop: _Hop, name: str) -> bool:
+    def _guard(self, hop: _Hop, name: str) -> None:
         """The special cases: load the repo instead of the path wherever the key is given."""
         frame = hop.frame
         for case in SPECIAL_CASES:
@@ -337,8 +331,6 @@ class _Search:
                     self.virtual.guards[place] = (name, assign)
                     change = SourceChange(frame.unit.path, "guard", _span(node), self.key, name)
                     self.changes.append(replace(change, assign=assign))
-                    return True
-        return False
 
 
 def _is_if(node: ast.stmt, case: SpecialCase) -> bool:
@@ -359,9 +351,14 @@ def _way(reach: Reach) -> list[_Hop]:
     return hops[::-1]
 
 
+def _called(frame: Frame) -> str:
+    assert frame.value is not None  # it is a function's
+    return frame.value.name
+
+
 def _captured(frame: Frame, key: str) -> bool:
     """Whether a function holds the key in its ``**kwargs`` and nowhere else."""
-    held = frame.env.get(frame.captured) if frame.captured else None
+    held = frame.env.get(frame.captured)
     return isinstance(held, Dict) and key in held.items and key_of(held.items[key]) == key
 
 
@@ -376,11 +373,10 @@ def _serves_otherwise(node: FunctionNode, name: str) -> bool:
     handed: set[ast.AST] = set()
     kept: set[ast.AST] = set()
     for each in ast.walk(node):
-        if isinstance(each, ast.keyword) and (each.arg or "").endswith(CACHE_DIR):
+        if isinstance(each, ast.keyword) and str(each.arg).endswith(CACHE_DIR):
             handed.update(ast.walk(each.value))
         elif isinstance(each, ast.Dict):
-            pairs = zip(each.keys, each.values, strict=True)
-            handed.update(v for k, v in pairs if isinstance(k, ast.Constant) and k.value == name)
+            handed.update(each.values[at] for at, key in enumerate(each.keys) if _is_text(key, name))
         elif isinstance(each, ast.Call) and source_of(each.func).split(".")[0] not in _WORKS_WITH_PATHS:
             handed.update(each.args)
         elif isinstance(each, ast.Assign) and isinstance(each.targets[0], (ast.Attribute, ast.Subscript)):
@@ -393,27 +389,22 @@ def _serves_otherwise(node: FunctionNode, name: str) -> bool:
 
 def _default_of(node: FunctionNode, name: str) -> ast.expr | None:
     """The default of a parameter."""
-    names = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
-    if name in names:
-        place = names.index(name) - (len(names) - len(node.args.defaults))
-        return node.args.defaults[place] if place >= 0 else None
-    only = [each.arg for each in node.args.kwonlyargs]
-    return node.args.kw_defaults[only.index(name)] if name in only else None
+    spec = node.args
+    named = zip(reversed([*spec.posonlyargs, *spec.args]), reversed(spec.defaults), strict=False)
+    found = [*named, *zip(spec.kwonlyargs, spec.kw_defaults, strict=True)]
+    return next((default for each, default in found if each.arg == name), None)
 
 
 def _keyword_of(node: ast.expr, name: str) -> ast.expr | None:
     """The value written for a keyword of a call or a key of a dict display."""
     if isinstance(node, ast.Call):
         return next((each.value for each in node.keywords if each.arg == name), None)
-    if isinstance(node, ast.Dict):
-        for key, value in zip(node.keys, node.values, strict=True):
-            if isinstance(key, ast.Constant) and key.value == name:
-                return value
-    return None
+    assert isinstance(node, ast.Dict)  # nothing else leads on
+    return next((node.values[at] for at, key in enumerate(node.keys) if _is_text(key, name)), None)
 
 
-def _last_name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+def _is_text(node: ast.expr | None, text: str) -> bool:
+    return isinstance(node, ast.Constant) and node.value == text
 
 
 def _span(node: ast.expr | ast.stmt) -> Span:

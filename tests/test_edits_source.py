@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 
+import libcst as cst
 import pytest
 
 from rewriter.edits.source import EditError, edit_source
+from rewriter.proof import compare_source
 from rewriter.types import SourceChange, SourceTarget, Span
 
 KINDS = {"parameter": (ast.FunctionDef, ast.AsyncFunctionDef), "call": (ast.Call,), "dict": (ast.Dict,)}
@@ -23,8 +25,16 @@ def change(data: bytes, target: SourceTarget, which: int = 0, key: str = "cache_
     return SourceChange("x.py", target, span_of(nodes[which]), key, name, **more)  # type: ignore[arg-type]
 
 
+def edited(data: str | bytes, *changes: SourceChange) -> str:
+    """The source after changes that the proof finds made."""
+    data = data if isinstance(data, bytes) else data.encode()
+    new = edit_source(data, changes)
+    assert compare_source(data, new, changes) is None
+    return new.decode()
+
+
 def with_parameter(text: str, **more: object) -> str:
-    return edit_source(text.encode(), [change(text.encode(), "parameter", **more)]).decode()  # type: ignore[arg-type]
+    return edited(text, change(text.encode(), "parameter", **more))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -75,6 +85,55 @@ def with_parameter(text: str, **more: object) -> str:
             "class C:\n    @deco(1)\n    def f(self, cache_dir=None):  # note\n        # more\n        '''Doc.'''\n",
         ),
         ("def f(a):\n    @deco\n    def g(): pass\n", "def f(a, cache_dir=None):\n    @deco\n    def g(): pass\n"),
+        (
+            "def f(a):\n    @deco\n    @other\n    def g(b=(\n        1)): pass\n",
+            "def f(a, cache_dir=None):\n    @deco\n    @other\n    def g(b=(\n        1)): pass\n",
+        ),
+        ("def f(  # why\n): pass\n", "def f(  # why\n    cache_dir=None,\n): pass\n"),
+        ("def f( ): pass\n", "def f( cache_dir=None): pass\n"),
+        ("def f(a, ): pass\n", "def f(a, cache_dir=None, ): pass\n"),
+        ("def f(*, a): pass\n", "def f(*, a, cache_dir=None): pass\n"),
+        ("def f(a,*,b=1,**kw): pass\n", "def f(a,*,b=1,cache_dir=None,**kw): pass\n"),
+        ("def f(a, b=1, /): pass\n", "def f(a, b=1, /, cache_dir=None): pass\n"),
+        ("def f(a, b=1, /, **kw): pass\n", "def f(a, b=1, /, cache_dir=None, **kw): pass\n"),
+        ("def f(a, /, b, *c, d=1, **e): pass\n", "def f(a, /, b, *c, d=1, cache_dir=None, **e): pass\n"),
+        ("def f(a ,b): pass\n", "def f(a ,b ,cache_dir=None): pass\n"),
+        ("def f(a=1, b = 2, c=3): pass\n", "def f(a=1, b = 2, c=3, cache_dir=None): pass\n"),
+        ("def f(a = 1, b=2, c): pass\n".replace(", c", ", *, c"), "def f(a = 1, b=2, *, c, cache_dir=None): pass\n"),
+        ("def f(a,\\\n  b): pass\n", "def f(a,\\\n  b, cache_dir=None): pass\n"),
+        ("def f(a)->int :\n\n  # c\n  return 1\n", "def f(a, cache_dir=None)->int :\n\n  # c\n  return 1\n"),
+        ("async  def  f ( a ) : pass\n", "async  def  f ( a, cache_dir=None ) : pass\n"),
+        ("def f(a): return a; x = 1\n", "def f(a, cache_dir=None): return a; x = 1\n"),
+        (
+            "def f(\n    a  # x\n    , b  # y\n): pass\n",
+            "def f(\n    a  # x\n    , b  # y\n    , cache_dir=None\n): pass\n",
+        ),
+        (
+            "def f(\n    a,\n    *,  # k\n    b=1,\n): pass\n",
+            "def f(\n    a,\n    *,  # k\n    b=1,\n    cache_dir=None,\n): pass\n",
+        ),
+        ("def f(\n    a,\n    /,\n): pass\n", "def f(\n    a,\n    /,\n    cache_dir=None,\n): pass\n"),
+        ("def f(\n    a,\n    /\n): pass\n", "def f(\n    a,\n    /,\n    cache_dir=None\n): pass\n"),
+        (
+            "def f(\n    a,\n    /,  # s\n    *,\n    b,  # b\n    **kw  # kw\n): pass\n",
+            "def f(\n    a,\n    /,  # s\n    *,\n    b,  # b\n    cache_dir=None,\n    **kw  # kw\n): pass\n",
+        ),
+        ("def f(\n    *args\n): pass\n", "def f(\n    *args,\n    cache_dir=None\n): pass\n"),
+        (
+            "def f(\n    *args,\n    **kw\n): pass\n",
+            "def f(\n    *args,\n    cache_dir=None,\n    **kw\n): pass\n",
+        ),
+        ("def f(\n    **kw\n): pass\n", "def f(\n    cache_dir=None,\n    **kw\n): pass\n"),
+        ("def f(a: int, **kw): pass\n", 'def f(a: int, cache_dir: "str | None" = None, **kw): pass\n'),
+        ("def f(cls, a: int, *b): pass\n", 'def f(cls, a: int, *b, cache_dir: "str | None" = None): pass\n'),
+        ("def f(*, a: int = 1): pass\n", 'def f(*, a: int = 1, cache_dir: "str | None" = None): pass\n'),
+        ("def f(a: int, /): pass\n", 'def f(a: int, /, cache_dir: "str | None" = None): pass\n'),
+        ("def f(a, /, b: int): pass\n", "def f(a, /, b: int, cache_dir=None): pass\n"),
+        ("def f(*args: int): pass\n", "def f(*args: int, cache_dir=None): pass\n"),
+        ("def f(self): pass\n", "def f(self, cache_dir=None): pass\n"),
+        ("def f(a, cache_dir): pass\n", "def f(a, cache_dir): pass\n"),
+        ("def f(cache_dir, /, *, b): pass\n", "def f(cache_dir, /, *, b): pass\n"),
+        ("def f(*, b, cache_dir=1): pass\n", "def f(*, b, cache_dir=1): pass\n"),
     ],
 )
 def test_a_parameter_goes_last_in_the_style_of_its_neighbours(before: str, after: str) -> None:
@@ -91,130 +150,303 @@ def test_a_flag_defaults_to_false_and_is_annotated_as_such() -> None:
     )
 
 
-def test_a_default_is_written_safely() -> None:
-    text = with_parameter("def f(a='x'): pass\n", default='/a "b" \n\\')
-    node = ast.parse(text).body[0]
-    assert isinstance(node, ast.FunctionDef)
-    assert ast.literal_eval(node.args.defaults[1]) == '/a "b" \n\\'
+def test_a_default_is_written_safely_in_the_quotes_of_the_others() -> None:
+    assert with_parameter("def f(a='x'): pass\n", default='/a "b" \n\\') == (
+        "def f(a='x', cache_dir='/a \"b\" \\n\\\\'): pass\n"
+    )
+    assert with_parameter("def f(a=1, *, b='x', c=\"y\"): pass\n", default="/d") == (
+        "def f(a=1, *, b='x', c=\"y\", cache_dir='/d'): pass\n"
+    )
+    assert with_parameter("def f(a=b): pass\n", default="/d") == 'def f(a=b, cache_dir="/d"): pass\n'
+    latin = "# coding: latin-1\ndef f(a='é'): pass\n".encode("latin-1")
+    new = edit_source(latin, [change(latin, "parameter", default="/é/模")])
+    assert new == "# coding: latin-1\ndef f(a='é', cache_dir='/é/\\u6a21'): pass\n".encode("latin-1")
 
 
-def test_two_parameters_stand_in_the_order_asked_for() -> None:
+def test_two_parameters_stand_in_the_order_asked_for_and_the_same_one_once() -> None:
     data = b"def f(\n    a,\n):\n    pass\n"
     changes = [change(data, "parameter"), change(data, "parameter", key="local_files_only", default=False)]
-    assert edit_source(data, changes) == (
-        b"def f(\n    a,\n    cache_dir=None,\n    local_files_only=False,\n):\n    pass\n"
+    assert edited(data, *changes, changes[0]) == (
+        "def f(\n    a,\n    cache_dir=None,\n    local_files_only=False,\n):\n    pass\n"
     )
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("f(a)\n", "f(a, cache_dir=cache_dir)\n"),
-        ("f()\n", "f(cache_dir=cache_dir)\n"),
-        ("x = f(a, b=1, **kw)\n", "x = f(a, b=1, cache_dir=cache_dir, **kw)\n"),
-        ("f(from_pretrained=a, b=1)\n", "f(from_pretrained=a, b=1, cache_dir=cache_dir)\n"),
-        ("f(\n    a,\n    b=1,\n)\n", "f(\n    a,\n    b=1,\n    cache_dir=cache_dir,\n)\n"),
-        ("f(\r\n\ta,\r\n\t**kw,\r\n)\r\n", "f(\r\n\ta,\r\n\tcache_dir=cache_dir,\r\n\t**kw,\r\n)\r\n"),
-        ("f(a, cache_dir=cache_dir)\n", "f(a, cache_dir=cache_dir)\n"),
-        ("f(\n    a, b=1\n)\n", "f(\n    a, b=1, cache_dir=cache_dir\n)\n"),
-    ],
-)
+def test_a_parameter_may_have_another_name_than_the_key() -> None:
+    assert with_parameter("def f(a: int): pass\n", name="hub_cache_dir") == (
+        'def f(a: int, hub_cache_dir: "str | None" = None): pass\n'
+    )
+
+
+CALLS = [
+    ("f(a)\n", "f(a, cache_dir=cache_dir)\n"),
+    ("f()\n", "f(cache_dir=cache_dir)\n"),
+    ("x = f(a, b=1, **kw)\n", "x = f(a, b=1, cache_dir=cache_dir, **kw)\n"),
+    ("f(from_pretrained=a, b=1)\n", "f(from_pretrained=a, b=1, cache_dir=cache_dir)\n"),
+    ("f(\n    a,\n    b=1,\n)\n", "f(\n    a,\n    b=1,\n    cache_dir=cache_dir,\n)\n"),
+    ("f(\r\n\ta,\r\n\t**kw,\r\n)\r\n", "f(\r\n\ta,\r\n\tcache_dir=cache_dir,\r\n\t**kw,\r\n)\r\n"),
+    ("f(a, cache_dir=cache_dir)\n", "f(a, cache_dir=cache_dir)\n"),
+    ("f(\n    a, b=1\n)\n", "f(\n    a, b=1, cache_dir=cache_dir\n)\n"),
+    ("f(a)(b)\n", "f(a)(b, cache_dir=cache_dir)\n"),
+    ("x = [f(\n  a)]\n", "x = [f(\n  a,\n  cache_dir=cache_dir)]\n"),
+    ("x = (f\n  (a))\n", "x = (f\n  (a, cache_dir=cache_dir))\n"),
+    ("f(g(a), b=h(), c={})\n", "f(g(a), b=h(), c={}, cache_dir=cache_dir)\n"),
+    ("f(*a, # c\n  b = 1)\n", "f(*a, # c\n  b = 1,\n  cache_dir = cache_dir)\n"),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), CALLS)
 def test_a_call_gets_a_keyword_in_its_style(before: str, after: str) -> None:
-    assert edit_source(before.encode(), [change(before.encode(), "call")]).decode() == after
+    assert edited(before, change(before.encode(), "call")) == after
+
+
+def test_a_keyword_may_be_led_by_another_name() -> None:
+    assert edited("f(a)\n", change(b"f(a)\n", "call", name="self.hub")) == "f(a, cache_dir=self.hub)\n"
 
 
 def test_of_calls_that_start_at_one_place_the_right_one_is_changed() -> None:
     data = b"x = a.load(p).eval()\n"
-    assert edit_source(data, [change(data, "call", 1)]) == b"x = a.load(p, cache_dir=cache_dir).eval()\n"
+    assert edited(data, change(data, "call", 1)) == "x = a.load(p, cache_dir=cache_dir).eval()\n"
+    assert edited(data, change(data, "call")) == "x = a.load(p).eval(cache_dir=cache_dir)\n"
 
 
 def test_a_call_within_a_call_is_changed_together_with_it() -> None:
     data = "é = outer('ß', inner(p)).to(inner(q))\n".encode()
     calls = sorted((n for n in ast.walk(ast.parse(data)) if isinstance(n, ast.Call)), key=lambda n: n.col_offset)
     changes = [SourceChange("x.py", "call", span_of(node), "k", "v") for node in calls]
-    assert edit_source(data, changes).decode() == "é = outer('ß', inner(p, k=v), k=v).to(inner(q, k=v), k=v)\n"
+    expected = "é = outer('ß', inner(p, k=v), k=v).to(inner(q, k=v), k=v)\n"
+    assert edited(data, *changes) == edited(data, *reversed(changes)) == expected
 
 
-def test_a_dict_display_gets_a_key() -> None:
-    data = b"x = {'type': 'T', 'from_pretrained': 'o/n'}\n"
-    assert edit_source(data, [change(data, "dict")]) == (
-        b"x = {'type': 'T', 'from_pretrained': 'o/n', 'cache_dir': cache_dir}\n"
-    )
-
-
-def test_a_value_is_replaced_by_the_name_or_by_the_default() -> None:
-    data = b"f(cache_dir=None)\n"
-    assert edit_source(data, [SourceChange("x.py", "value", Span(1, 12, 1, 16), "cache_dir", "d")]) == (
-        b"f(cache_dir=d)\n"
-    )
-    assert edit_source(data, [SourceChange("x.py", "value", Span(1, 12, 1, 16), "cache_dir", "", "/d")]) == (
-        b'f(cache_dir="/d")\n'
-    )
-
-
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_a_guard_is_put_before_an_if_that_becomes_its_elif(newline: str) -> None:
-    lines = ["def f(hub=None):", "  if local:", "    a, b = 1, 2", "  elif x:", "    a = b = 3", "  return a, b", ""]
-    data = newline.join(lines).encode()
-    node = next(each for each in ast.walk(ast.parse(data)) if isinstance(each, ast.If))
-    assign = (("a", "o/n"), ("b", "o/n"), ("c", "o/m"))
-    guard = SourceChange("x.py", "guard", span_of(node), "cache_dir", "hub", assign=assign)
-    lines[1:2] = ["  if hub is not None:", '    a = b = "o/n"', '    c = "o/m"', "  elif local:"]
-    assert edit_source(data, [guard]).decode() == newline.join(lines)
-
-
-GOOGLE = '''def f(a, b=1):
-    """Do it.
-
-    Args:
-        a (int): first,
-            goes on here.
-        b (int): second.
-
-    Returns:
-        nothing
-    """
-'''
-NUMPY = '''def f(a, b=1):
-    """Do it.
-
-    Parameters
-    ----------
-    a : int
-        first
-    b : int
-        second
-    """
-'''
-DASHES = '''def f(a, b=1):
-    """Do it
-    Parameters:
-        a (int)  -- first
-        b        -- second
-    """
-'''
+def test_two_keywords_of_one_call_stand_in_the_order_asked_for() -> None:
+    data = b"f(a, k=v)\n"
+    changes = [SourceChange("x.py", "call", Span(1, 0, 1, 9), key, "v") for key in ("b", "k", "a")]
+    assert edited(data, *changes) == "f(a, k=v, b=v, a=v)\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "lines"),
+    ("before", "after"),
     [
-        (GOOGLE, ["        cache_dir (str, optional): Hugging Face cache directory to load from."]),
-        (NUMPY, ["    cache_dir : str, optional", "        Hugging Face cache directory to load from."]),
-        (DASHES, ["        cache_dir        -- Hugging Face cache directory to load from."]),
+        (
+            "x = {'type': 'T', 'from_pretrained': 'o/n'}\n",
+            "x = {'type': 'T', 'from_pretrained': 'o/n', 'cache_dir': cache_dir}\n",
+        ),
+        ("x = {}\n", 'x = {"cache_dir": cache_dir}\n'),
+        ("x = {\n    'a': 1,\n    **b,\n}\n", "x = {\n    'a': 1,\n    **b,\n    'cache_dir': cache_dir,\n}\n"),
+        ("x = {'cache_dir': cache_dir}\n", "x = {'cache_dir': cache_dir}\n"),
+        ("x = {'a': {'b': f({})}}\n", "x = {'a': {'b': f({})}, 'cache_dir': cache_dir}\n"),
     ],
 )
-def test_a_docstring_that_lists_the_parameters_gets_a_line_behind_the_last(text: str, lines: list[str]) -> None:
+def test_a_dict_display_gets_a_key(before: str, after: str) -> None:
+    assert edited(before, change(before.encode(), "dict")) == after
+
+
+def test_a_dict_call_gets_a_keyword() -> None:
+    asked = SourceChange("x.py", "dict", Span(1, 4, 1, 20), "cache_dir", "cache_dir")
+    assert edited("x = dict(type='T',)\n".replace(",)", ", )"), asked) == (
+        "x = dict(type='T', cache_dir=cache_dir, )\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "name", "default", "new"),
+    [
+        ("None", "d", None, "d"),
+        ("None", "", "/d", '"/d"'),
+        ("'x'", "", "/d", "'/d'"),
+        ('"x"', "", "/d", '"/d"'),
+        ('"\'"', "", "/d", '"/d"'),
+        ("None", "", False, "False"),
+    ],
+)
+def test_a_value_is_replaced_by_the_name_or_by_the_default(old: str, name: str, default: object, new: str) -> None:
+    span = Span(1, 12, 1, 12 + len(old))
+    asked = SourceChange("x.py", "value", span, "cache_dir", name, default)
+    assert edited(f"f(cache_dir={old}, a=1)\n", asked) == f"f(cache_dir={new}, a=1)\n"
+    assert edited(f"f(cache_dir={old}, a=1)\n", asked, asked) == f"f(cache_dir={new}, a=1)\n"
+
+
+def test_a_replaced_value_is_written_in_the_encoding_of_the_file() -> None:
+    data = "# coding: latin-1\nf(k='é')\n".encode("latin-1")
+    asked = SourceChange("x.py", "value", Span(2, 4, 2, 8), "k", "", "é模")
+    assert edit_source(data, [asked]) == "# coding: latin-1\nf(k='é\\u6a21')\n".encode("latin-1")
+
+
+def test_a_default_that_is_replaced_in_a_header_that_grows() -> None:
+    data = b"def f(a, hub=None):\n    return g(hub=None, b=1)\n"
+    changes = [
+        SourceChange("x.py", "value", Span(1, 13, 1, 17), "hub", "", "/d"),
+        change(data, "parameter"),
+        SourceChange("x.py", "call", Span(2, 11, 2, 27), "k", "v"),
+        SourceChange("x.py", "value", Span(2, 17, 2, 21), "hub", "hub"),
+    ]
+    assert edited(data, *changes) == ('def f(a, hub="/d", cache_dir=None):\n    return g(hub=hub, b=1, k=v)\n')
+
+
+# --- guards --------------------------------------------------------------------------------------
+
+
+def guarded(data: bytes, assign: tuple[tuple[str, str], ...]) -> str:
+    """A source whose first ``if`` gets a guard."""
+    node = next(each for each in ast.walk(ast.parse(data)) if isinstance(each, ast.If))
+    return edited(data, SourceChange("x.py", "guard", span_of(node), "k", "hub", assign=assign))
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("indent", ["  ", "\t", "    "])
+def test_a_guard_is_put_before_an_if_that_becomes_its_elif(newline: str, indent: str) -> None:
+    lines = ["def f(hub=None):", ".if local:", "..a, b = 1, 2", ".elif x:", "..a = b = 3", ".return a, b", ""]
+    before = newline.join(lines).replace(".", indent)
+    lines[1:2] = [".if hub is not None:", '..a = b = "o/n"', '..c = "o/m"', ".elif local:"]
+    after = newline.join(lines).replace(".", indent)
+    assert guarded(before.encode(), (("a", "o/n"), ("b", "o/n"), ("c", "o/m"))) == after
+
+
+def test_a_guard_before_an_if_on_one_line() -> None:
+    assert guarded(b"if x: y = 1", (("y", "o/n"),)) == 'if hub is not None:\n    y = "o/n"\nelif x: y = 1'
+    assert guarded(b"a = 'x'\r\nif x: y = 1\r\n", (("y", "ß'\""),)) == (
+        "a = 'x'\r\nif hub is not None:\r\n    y = \"ß'\\\"\"\r\nelif x: y = 1\r\n"
+    )
+
+
+def test_a_guard_has_the_line_end_and_the_encoding_of_its_place() -> None:
+    assert guarded(b"a = 1\nif x:\r\n  y = 1\n", (("y", "o/n"),)) == (
+        'a = 1\nif hub is not None:\r\n  y = "o/n"\r\nelif x:\r\n  y = 1\n'
+    )
+    data = "# coding: latin-1\nif x:\n y = 'é'\n".encode("latin-1")
+    guard = SourceChange("x.py", "guard", Span(2, 0, 3, 9), "k", "hub", assign=(("y", "é模"),))
+    assert edit_source(data, [guard]) == (
+        "# coding: latin-1\nif hub is not None:\n y = \"é\\u6a21\"\nelif x:\n y = 'é'\n".encode("latin-1")
+    )
+
+
+def test_two_guards_of_one_if_are_refused() -> None:
+    data = b"\nif x:\n y = 1\n"
+    span = span_of(ast.parse(data).body[0])
+    guards = [SourceChange("x.py", "guard", span, "k", name, assign=(("y", name),)) for name in ("hub", "other")]
+    assert "elif x" in edited(data, guards[0], guards[0])
+    with pytest.raises(EditError) as caught:
+        edit_source(data, guards)
+    assert (caught.value.message, caught.value.line) == ("two guards are asked for at one place", 2)
+
+
+# --- docstrings ----------------------------------------------------------------------------------
+
+DIR = "Hugging Face cache directory to load from."
+FLAG = "Load from the cache only, never from the network."
+DOCSTRINGS = {
+    "google": (
+        "Do it.\n\n    Args:\n        a (int): first,\n            goes on.\n        b (int): second.\n\n    Returns:\n"
+        "        nothing\n    ",
+        "Do it.\n\n    Args:\n        a (int): first,\n            goes on.\n        b (int): second.\n"
+        f"        cache_dir (str, optional): {DIR}\n        local_files_only (bool, optional): {FLAG}\n\n    Returns:\n"
+        "        nothing\n    ",
+    ),
+    "google without types": (
+        "Do it.\n\n    Args:\n        a: first\n        b: second\n            goes on\n    ",
+        "Do it.\n\n    Args:\n        a: first\n        b: second\n            goes on\n"
+        f"        cache_dir: {DIR}\n        local_files_only: {FLAG}\n    ",
+    ),
+    "the quotes behind the last": (
+        "Do it.\n    a: first\n    b: second",
+        f"Do it.\n    a: first\n    b: second\n    cache_dir: {DIR}\n    local_files_only: {FLAG}",
+    ),
+    "numpy": (
+        "Do it.\n\n    Parameters\n    ----------\n    a : int\n        first\n    b : int\n        second\n    ",
+        "Do it.\n\n    Parameters\n    ----------\n    a : int\n        first\n    b : int\n        second\n"
+        f"    cache_dir : str, optional\n        {DIR}\n    local_files_only : bool, optional\n        {FLAG}\n    ",
+    ),
+    "numpy without meanings": (
+        "Do it.\n\n    Parameters\n    ----------\n    a : int\n    b : int",
+        "Do it.\n\n    Parameters\n    ----------\n    a : int\n    b : int\n"
+        f"    cache_dir : str, optional\n        {DIR}\n    local_files_only : bool, optional\n        {FLAG}",
+    ),
+    "numpy with its own step": (
+        "Do it.\n\n    a : int\n      first\n    b : int\n      second\n      more\n    c : int\n    ",
+        "Do it.\n\n    a : int\n      first\n    b : int\n      second\n      more\n"
+        f"    cache_dir : str, optional\n      {DIR}\n    local_files_only : bool, optional\n      {FLAG}\n"
+        "    c : int\n    ",
+    ),
+    "numpy with one parameter": (
+        "Do it.\n\n    ----------\n    b : int\n      second\n    ",
+        f"Do it.\n\n    ----------\n    b : int\n      second\n    cache_dir : str, optional\n      {DIR}\n"
+        f"    local_files_only : bool, optional\n      {FLAG}\n    ",
+    ),
+    "a long name": (
+        "Do it\n    a -- first\n    from_pretrained -- second\n    ",
+        f"Do it\n    a -- first\n    cache_dir -- {DIR}\n    local_files_only -- {FLAG}\n"
+        "    from_pretrained -- second\n    ",
+    ),
+    "a long name that is the last": (
+        "Do it\n    quite_a_long_name -- second\n    ",
+        f"Do it\n    quite_a_long_name -- second\n    cache_dir -- {DIR}\n    local_files_only -- {FLAG}\n    ",
+    ),
+    "two spaces": (
+        "Do it\n    a  -- first\n    b  -- second\n    ",
+        f"Do it\n    a  -- first\n    b  -- second\n    cache_dir -- {DIR}\n    local_files_only -- {FLAG}\n    ",
+    ),
+    "dashes": (
+        "Do it\n    a (int)         -- first\n    b               -- second\n    ",
+        f"Do it\n    a (int)         -- first\n    b               -- second\n    cache_dir       -- {DIR}\n"
+        f"    local_files_only -- {FLAG}\n    ",
+    ),
+    "dashes with types": (
+        "Do it\n    a(int)                             -- first\n"
+        "    b (int)                            -- second\n    ",
+        "Do it\n    a(int)                             -- first\n    b (int)                            -- second\n"
+        f"    cache_dir (str, optional)          -- {DIR}\n    local_files_only (bool, optional)  -- {FLAG}\n    ",
+    ),
+    "one dash": (
+        "Do it\n    b -- second\n    ",
+        f"Do it\n    b -- second\n    cache_dir -- {DIR}\n    local_files_only -- {FLAG}\n    ",
+    ),
+    "tabs": (
+        "Do it.\n\ta: first\n\tb: second\n\t\tgoes on\n\n\tx: other\n\t",
+        f"Do it.\n\ta: first\n\tb: second\n\t\tgoes on\n\tcache_dir: {DIR}\n\tlocal_files_only: {FLAG}\n\n"
+        "\tx: other\n\t",
+    ),
+    "listed already": (
+        "Do it.\n    a: first\n    cache_dir: of features\n    local_files_only: yes\n    ",
+        "Do it.\n    a: first\n    cache_dir: of features\n    local_files_only: yes\n    ",
+    ),
+    "nothing listed": (
+        "Do it.\n    c: third\n    :param a: first\n    ",
+        "Do it.\n    c: third\n    :param a: first\n    ",
+    ),
+    "one line": ("a: first", "a: first"),
+}
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("quotes", ['"""', "'''", 'r"""'])
+@pytest.mark.parametrize(("before", "after"), DOCSTRINGS.values(), ids=DOCSTRINGS)
+def test_a_docstring_that_lists_the_parameters_gets_a_line_behind_the_last(
+    before: str, after: str, quotes: str, newline: str
+) -> None:
+    def source(text: str) -> str:
+        return f"def f(a, b=1):\n    {quotes}{text}{quotes[-3:]}\n    pass\n".replace("\n", newline)
+
+    assert edited(source(before), *documented(source(before))) == source(after)
+
+
+def documented(text: str) -> list[SourceChange]:
+    """The changes for both keys in the docstring of the one function."""
     function = ast.parse(text).body[0]
     assert isinstance(function, ast.FunctionDef)
-    documentation = SourceChange(
-        "x.py", "docstring", span_of(function.body[0]), "cache_dir", "cache_dir", assign=(("a", ""), ("b", ""))
-    )
-    after = edit_source(text.encode(), [documentation]).decode().splitlines()
-    before = text.splitlines()
-    place = next(at for at, line in enumerate(after) if line == lines[0])
-    assert after[place : place + len(lines)] == lines
-    assert after[:place] + after[place + len(lines) :] == before
-    assert "second" in after[place - 1]
+    place = span_of(function.body[0])
+    listed = (("a", ""), ("b", ""), ("quite_a_long_name", ""))
+    return [SourceChange("x.py", "docstring", place, k, k, assign=listed) for k in ("cache_dir", "local_files_only")]
+
+
+@pytest.mark.parametrize(
+    "docstring",
+    ['"Do it.\\\n    a: first\\\n    "', '"""Do it.\n    a: first\n    """ """more\n    b: second\n    """', "b''"],
+)
+def test_other_docstrings_stay_as_they_are(docstring: str) -> None:
+    text = f"def f(a, b):\n    {docstring}\n"
+    assert edited(text, *documented(text)) == text
+
+
+# --- every other byte, and refusals ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -231,23 +463,74 @@ def test_a_docstring_that_lists_the_parameters_gets_a_line_behind_the_last(text:
 def test_every_other_byte_stays(data: bytes) -> None:
     functions = [node for node in ast.walk(ast.parse(data)) if isinstance(node, ast.FunctionDef)]
     asked = SourceChange("x.py", "parameter", span_of(functions[0]), "cache_dir", "cache_dir")
-    assert edit_source(data, [asked]).replace(b", cache_dir=None", b"") == data
+    new = edit_source(data, [asked])
+    assert new.replace(b", cache_dir=None", b"") == data
+    assert compare_source(data, new, [asked]) is None
     assert edit_source(data, []) == data
 
 
 @pytest.mark.parametrize(
-    ("data", "asked"),
+    ("data", "target", "span", "message"),
     [
-        (b"def f(:\n", SourceChange("x.py", "parameter", Span(1, 0, 1, 5), "k", "k")),
-        (b"x = 1\n", SourceChange("x.py", "parameter", Span(1, 0, 1, 5), "k", "k")),
-        (b"x = 1\n", SourceChange("x.py", "call", Span(1, 4, 1, 5), "k", "k")),
-        (b"x = 1\n", SourceChange("x.py", "call", Span(9, 4, 9, 5), "k", "k")),
-        (b"f(k=1)\n", SourceChange("x.py", "call", Span(1, 0, 1, 6), "k", "k")),
-        (b"f(x for x in y)\n", SourceChange("x.py", "call", Span(1, 0, 1, 15), "k", "k")),
-        (b"y = 1\n", SourceChange("x.py", "guard", Span(1, 0, 1, 5), "k", "k")),
+        (b"\ndef f(:\n", "parameter", (1, 0, 1, 5), "the file is not Python: invalid syntax"),
+        (b"\n\0", "parameter", (1, 0, 1, 5), "the file holds a NUL byte"),
+        (b"\nx = 1\n", "parameter", (2, 0, 2, 5), "what is to be changed does not stand here"),
+        (b"\ndef f(): pass\n", "parameter", (2, 0, 2, 5), "what is to be changed does not stand here"),
+        (b"\nx = 1\n", "call", (2, 4, 2, 5), "no call or dict that can be edited stands here"),
+        (b"\nx = 1\n", "call", (9, 4, 9, 5), "the file ends before the place of a change"),
+        (b"\nf(k=1)\n", "call", (2, 0, 2, 6), "k is given another value here"),
+        (b"\nx = {'k': 1}\n", "dict", (2, 4, 2, 12), "k is given another value here"),
+        (b"\nf(x for x in y)\n", "call", (2, 0, 2, 15), "a call with a bare generator takes no further argument"),
+        (b"\nf(a b)\n".replace(b" b", b"-b"), "call", (2, 2, 2, 4), "libcst cannot read what stands here"),
+        (b"\nf(" + b"-" * 600 + b"1)\n", "call", (2, 0, 2, 604), "libcst cannot read what stands here"),
+        (b"\ny = 1\n", "guard", (2, 0, 2, 5), "what is to be changed does not stand here"),
+        (b"if a: pass\nelif b: pass\n", "guard", (2, 0, 2, 12), "no `if` that can be edited stands here"),
     ],
 )
-def test_what_cannot_be_edited_is_refused_with_its_line(data: bytes, asked: SourceChange) -> None:
+def test_what_cannot_be_edited_is_refused_with_its_line(
+    data: bytes, target: SourceTarget, span: tuple[int, int, int, int], message: str
+) -> None:
     with pytest.raises(EditError) as caught:
-        edit_source(data, [asked])
-    assert caught.value.line == asked.span.line
+        edit_source(data, [SourceChange("x.py", target, Span(*span), "k", "k")])
+    assert (caught.value.message, caught.value.line) == (message, 2 if span[0] < 9 else 9)
+
+
+def test_one_place_cannot_get_two_values() -> None:
+    changes = [SourceChange("x.py", "value", Span(1, 2, 1, 3), "k", name, "v") for name in ("b", "")]
+    with pytest.raises(EditError) as caught:
+        edit_source(b"f(a)\n", changes)
+    assert (caught.value.message, caught.value.line) == ('two values are asked for at one place: "v", b', 1)
+
+
+def test_a_name_that_the_encoding_lacks_is_refused() -> None:
+    data = b"# coding: ascii\nf(a)\n"
+    with pytest.raises(EditError) as caught:
+        edit_source(data, [SourceChange("x.py", "call", Span(2, 0, 2, 4), "k", "模")])
+    assert caught.value.line == 1
+    assert caught.value.message.startswith("the file cannot be written as ascii: 'ascii' codec can't encode character")
+
+
+def test_a_file_that_its_encoding_would_write_otherwise_is_not_edited() -> None:
+    data = b"# coding: utf-7\nf('+AGE-')\n"  # decodes to 'a', which is written as a
+    with pytest.raises(EditError) as caught:
+        edit_source(data, [SourceChange("x.py", "call", Span(2, 0, 2, 6), "k", "k")])
+    assert (caught.value.message, caught.value.line) == (
+        "the file does not survive decoding and encoding as utf-7", 1
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "span", "message"),
+    [
+        ("parameter", (1, 0, 2, 8), "no function that can be edited stands here"),
+        ("call", (2, 4, 2, 8), "no call or dict that can be edited stands here"),
+    ],
+)
+def test_what_libcst_does_not_give_back_to_the_byte_is_not_edited(
+    target: SourceTarget, span: tuple[int, int, int, int], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse = cst.parse_module
+    monkeypatch.setattr(cst, "parse_module", lambda text: parse(text.replace("a", "b")))
+    with pytest.raises(EditError) as caught:
+        edit_source(b"def f(a):\n    g(a)\n", [SourceChange("x.py", target, Span(*span), "k", "k")])
+    assert caught.value.message == message

@@ -391,6 +391,48 @@ def test_an_mmengine_that_reads_by_other_means_proves_nothing(tmp_path: Path, mo
     assert "nothing is proven" in answer.error
 
 
+@posix
+def test_an_interpreter_that_cannot_be_started_is_named() -> None:
+    with pytest.raises(ResolveError, match=r"^/no/such/python cannot be started: No such file or directory$"):
+        resolve(Interpreter("/no/such/python", "--python"), [Job("/x.py", None)])
+
+
+ANSWERS = """#!{}
+import json, sys
+word = json.loads(sys.stdin.readline())["word"]
+job = json.loads(sys.stdin.readline())["jobs"][0]["index"]
+def send(text): print(word + text, flush=True)
+send('{{"index": 0, "value": "before it started"}}')
+send('{{"start": 0}}')
+send('{{"index": 1, "value": "of another"}}')
+send('not json')
+send('["not", "an", "object"]')
+print('{{"index": 0, "value": "without the word"}}')
+send('{{"index": 0, "value": "the right one"}}')
+send('{{"end": true}}')
+"""
+
+
+@posix
+def test_answers_that_nobody_asked_for_are_passed_over(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(ANSWERS.format(sys.executable))
+    python.chmod(0o755)
+    assert resolve(Interpreter(str(python), "--python"), [Job("/x.py", None)]) == [Resolved(True, "the right one")]
+
+
+@posix
+def test_a_config_that_closes_the_pipe_and_goes_on_costs_itself_only(tmp_path: Path) -> None:
+    closes = "import os, time\nos.closerange(3, 256)\ntime.sleep(60)\n"
+    start = time.monotonic()
+    answers = load(tmp_path, closes, "x = 1\n")
+    assert time.monotonic() - start < 15
+    assert answers == [
+        Resolved(False, error="the config ended the process that loads it (its answers were closed)"),
+        Resolved(True, {"x": 1}),
+    ]
+
+
 # --- comparing -----------------------------------------------------------------------------------
 
 

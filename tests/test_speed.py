@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import pickle
 import subprocess
@@ -86,6 +87,50 @@ def test_an_error_in_a_worker_is_raised_as_without_workers() -> None:
 
     with pytest.raises(ValueError, match="item 150"):
         parallel.spread(range(200), work, 3)
+
+
+def served(work: Callable[[int], object]) -> tuple[dict[int, list[object]], bytes]:
+    """What a worker brings home of chunks 2 and 0 of three, called in this process; and which numbers it left."""
+    taken, put = os.pipe()
+    os.write(put, b"\2\0\0\0\0\0\0\0")
+    os.close(put)
+    results, answer = os.pipe()
+    parallel.serve(taken, [[1, 2], [3, 4], [5]], work, answer)
+    left = os.read(taken, 100)
+    os.close(taken)
+    return parallel.gathered(results), left
+
+
+def test_a_worker_brings_home_what_it_took_or_nothing() -> None:
+    assert served(lambda item: item * 10) == ({2: [50], 0: [10, 20]}, b"")
+    assert served(lambda item: 1 // (item - 5)) == ({}, b"\0\0\0\0")  # raises at once: the rest is left to others
+    assert served(lambda _: lambda: None) == ({}, b"")  # cannot be pickled
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_every_item_is_counted_once_whoever_did_it(processes: int) -> None:
+    counted: list[int] = []
+    parallel.spread(range(200), str, processes, lambda: counted.append(os.getpid()))
+    assert counted == [os.getpid()] * 200
+
+
+def test_where_no_further_process_is_allowed_those_that_there_are_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork, allowed = os.fork, iter([True, False])
+
+    def limited() -> int:
+        if next(allowed):
+            return fork()
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", limited)
+    assert parallel.spread(range(200), str, 4) == [str(item) for item in range(200)]
+    with pytest.raises(StopIteration):
+        next(allowed)
+
+
+def test_where_forking_is_not_safe_one_process_does_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert parallel.processors() == 1
 
 
 def test_no_process_is_left_behind() -> None:

@@ -15,7 +15,6 @@ import libcst as cst
 
 from rewriter.decoding import decode
 from rewriter.edits.keywords import (
-    AFTER,
     EditError,
     Node,
     add_keyword,
@@ -99,9 +98,7 @@ def same(one: object, other: object) -> bool:
     if type(one) is not type(other):
         return False
     if isinstance(one, dict) and isinstance(other, dict):
-        return len(one) == len(other) and all(
-            same(a, b) and same(one[a], other[b]) for a, b in zip(one, other, strict=True)
-        )
+        return len(one) == len(other) and all(map(same, one, other)) and all(same(one[k], other[k]) for k in one)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))
     return one == other
@@ -159,16 +156,17 @@ def _edit_dict(expression: bytes, changes: Sequence[ConfigChange], encoding: str
 
 def _edit_anew(expression: bytes, changes: Sequence[ConfigChange], encoding: str) -> bytes:
     # The brackets let a bare `dict` and its `(` stand on two lines, as they may inside somebody else's brackets.
-    text = "(" + expression.decode("utf-8") + ")"
+    text = "(" + expression.decode() + ")"
+    edit = _DictEdit(changes, encoding)
     try:
         module = cst.parse_module(text)
+        edited = module.visit(edit).code
+        kept = module.code == text
     except (cst.ParserSyntaxError, RecursionError) as error:
         raise EditError("libcst cannot read this dict") from error
-    edit = _DictEdit(changes, encoding)
-    edited = module.visit(edit)
-    if not edit.found or module.code != text:
+    if not edit.found or not kept:
         raise EditError("no dict that can be edited stands here")
-    return edited.code[1:-1].encode("utf-8")
+    return edited[1:-1].encode()
 
 
 def _apply(node: Node, change: ConfigChange, encoding: str) -> Node:
@@ -180,9 +178,9 @@ def _apply(node: Node, change: ConfigChange, encoding: str) -> Node:
         return node
     if old is None:
         _refuse_repetition(node, change)
-        quote = quote_near(node, AFTER)
+        quote = quote_near(node)
         return add_keyword(node, key, cst.parse_expression(write_literal(change.value, quote, encoding)))
-    quote = old.quote[0] if isinstance(old, cst.SimpleString) else quote_near(node, AFTER)
+    quote = old.quote[0] if isinstance(old, cst.SimpleString) else quote_near(node)
     return replace_keyword(node, key, cst.parse_expression(write_literal(change.value, quote, encoding)))
 
 
@@ -200,7 +198,7 @@ def _refuse_repetition(node: cst.Call | cst.Dict, change: ConfigChange) -> None:
     component, key = change.component, change.key
     if isinstance(node, cst.Dict) or "spread" not in component.ways or any(o.key == key for o in component.overrides):
         return
-    if key in dict(component.values) and all(k.key != key for k in component.written):
+    if key in dict(component.values):
         raise EditError(f"{key!r} arrives here by `**` already; a second one would be a TypeError")
 
 

@@ -73,13 +73,11 @@ def add_keyword(node: Node, key: str, value: cst.BaseExpression, after: Sequence
 
 
 def replace_keyword(node: Node, key: str, value: cst.BaseExpression) -> Node:
-    """Give the keyword that wins under ``key`` another value, in its place. Raises EditError where there is none."""
+    """Give the keyword that wins under ``key``, which is there, another value in its place."""
     row = _read(node)
-    found = [i for i, item in enumerate(row.items) if _key_of(item.node) == key]
-    if not found:
-        raise EditError(f"there is no {key!r} to replace")
     items = list(row.items)
-    items[found[-1]] = replace(items[found[-1]], node=items[found[-1]].node.with_changes(value=value))
+    place = max(i for i, item in enumerate(items) if _key_of(item.node) == key)
+    items[place] = replace(items[place], node=items[place].node.with_changes(value=value))
     return _write(node, replace(row, items=tuple(items)))
 
 
@@ -99,10 +97,10 @@ def keyword_value(node: cst.Call | cst.Dict, key: str) -> cst.BaseExpression | N
     return None
 
 
-def quote_near(node: cst.Call | cst.Dict, after: Sequence[str] = AFTER) -> str:
-    """The quote character of the strings of ``node``: of ``after`` first, then any value, then any key, else ``"``."""
-    order = {key: i for i, key in enumerate(after)}
-    elements = sorted(_elements(node), key=lambda e: order.get(_key_of(e) or "", len(after)))
+def quote_near(node: cst.Call | cst.Dict) -> str:
+    """The quote character of the strings of ``node``: of its path, its type, any value, any key, else ``"``."""
+    order: dict[str | None, int] = {key: i for i, key in enumerate(AFTER)}
+    elements = sorted(_elements(node), key=lambda e: order.get(_key_of(e), len(AFTER)))
     for element in elements:
         if isinstance(element.value, cst.SimpleString):
             return element.value.quote[0]
@@ -219,11 +217,11 @@ def _delete(row: _Row, index: int) -> _Row:
         merged = previous  # the next item moves up to this one's place
     elif _comma_first(previous):
         if bare_end:
-            merged = replace(previous, before=_NOTHING, after=_join(previous.before, item.after))
+            merged = replace(previous, after=_join(previous.before, item.after))
         else:
             merged = replace(previous, before=_join(previous.before, item.before), after=item.after)
     else:
-        after = _join(previous.after, item.after)
+        after = _join(previous.after, _join(item.before, item.after))
         if bare_end and _has_newline(previous.before):
             after = _join(previous.before, after)
         merged = replace(previous, after=after)
@@ -232,16 +230,16 @@ def _delete(row: _Row, index: int) -> _Row:
 
 def _delete_first(row: _Row) -> _Row:
     item, rest, opening = row.items[0], row.items[1:], row.opening
+    gap = _join(item.before, item.after)
     if not rest:
-        gap = _join(opening, item.after)
-        if isinstance(opening, cst.SimpleWhitespace) and isinstance(item.after, cst.SimpleWhitespace):
-            gap = cst.SimpleWhitespace(opening.value + item.after.value)
-        return _Row(gap, (), trailing=False)
-    if _has_newline(opening):
-        if _has_newline(item.after):
-            opening = _join(opening, item.after)
-    elif isinstance(item.after, cst.ParenthesizedWhitespace) and item.after.empty_lines:
-        opening = item.after.with_changes(first_line=_bare_line(item.after))  # own-line comments stay
+        if isinstance(opening, cst.SimpleWhitespace) and isinstance(gap, cst.SimpleWhitespace):
+            return replace(row, opening=cst.SimpleWhitespace(opening.value + gap.value), items=())
+        return replace(row, opening=_join(opening, gap), items=())
+    if isinstance(gap, cst.ParenthesizedWhitespace):
+        if _has_newline(opening):
+            opening = _join(opening, gap)
+        elif gap.empty_lines:
+            opening = gap.with_changes(first_line=_bare_line(gap))  # own-line comments stay
     return replace(row, opening=opening, items=rest)
 
 
@@ -270,7 +268,7 @@ def _plain(gap: Gap) -> Gap:
 
 def _bare_line(gap: cst.ParenthesizedWhitespace) -> cst.TrailingWhitespace:
     """The end of a line, without comment or spaces, in the line ends of ``gap``."""
-    return cst.TrailingWhitespace(whitespace=_NOTHING, newline=gap.first_line.newline)
+    return cst.TrailingWhitespace(newline=gap.first_line.newline)
 
 
 def _line_style(row: _Row, place: int) -> _Item | None:
@@ -299,7 +297,7 @@ def _split(style: Gap, gap: Gap) -> tuple[Gap, Gap]:
     """Cut ``gap`` for a new line in it, indented as ``style`` says: what stands before the new item, and after."""
     lines = cast(cst.ParenthesizedWhitespace, style)
     if isinstance(gap, cst.ParenthesizedWhitespace):
-        ahead = gap.with_changes(empty_lines=(), indent=lines.indent, last_line=lines.last_line)
+        ahead = gap.with_changes(empty_lines=(), last_line=lines.last_line)
         return ahead, gap.with_changes(first_line=_bare_line(gap))
     return lines.with_changes(first_line=_bare_line(lines), empty_lines=()), gap
 
@@ -310,7 +308,7 @@ def _join(ahead: Gap, behind: Gap) -> Gap:
         return behind
     if isinstance(behind, cst.ParenthesizedWhitespace):
         lines = (*ahead.empty_lines, *behind.empty_lines)
-        return ahead.with_changes(empty_lines=lines, indent=behind.indent, last_line=behind.last_line)
+        return ahead.with_changes(empty_lines=lines, last_line=behind.last_line)
     return ahead if ahead.first_line.comment or ahead.empty_lines else behind
 
 
@@ -321,8 +319,7 @@ def _key_of(element: Element) -> str | None:
     if isinstance(element, cst.Arg):
         if element.keyword is None:
             return None
-        name = element.keyword.value
-        return name if name.isascii() else unicodedata.normalize("NFKC", name)  # as Python itself reads names
+        return unicodedata.normalize("NFKC", element.keyword.value)  # as Python itself reads names
     if isinstance(element, cst.DictElement) and isinstance(element.key, cst.SimpleString | cst.ConcatenatedString):
         value = element.key.evaluated_value
         return value if isinstance(value, str) else None

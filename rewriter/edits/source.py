@@ -58,7 +58,7 @@ def edit_source(data: bytes, changes: Sequence[SourceChange]) -> bytes:
     for splice in _splices(text, starts, tree, changes, source.encoding):
         end = splice.end + sum(size for place, size in grown if splice.start <= place < splice.end)
         try:
-            new = splice.new(text[splice.start : end].decode("utf-8")).encode("utf-8")
+            new = splice.new(text[splice.start : end].decode()).encode()
         except EditError as error:
             raise EditError(error.message, error.line or splice.line) from error
         except (cst.ParserSyntaxError, RecursionError) as error:
@@ -98,8 +98,10 @@ def _splices(
         elif kind == "docstring":
             found.append(_Splice(start, end, span.line, _bind(_add_documentation, asked, encoding)))
         else:
-            line = text[starts[span.line - 1] : start].decode("utf-8")
-            guard = _Guard(asked, line, _indent_within(tree, span), _line_end(text, start), encoding)
+            if len(asked) > 1:
+                raise EditError("two guards are asked for at one place", span.line)
+            indent = text[starts[span.line - 1] : start].decode()
+            guard = _Guard(asked[0], indent, _step_within(text, starts, tree, span), _line_end(text, start), encoding)
             found.append(_Splice(start, start + 2, span.line, guard.put))
     return sorted(found, key=lambda each: (each.start, -each.end), reverse=True)
 
@@ -191,7 +193,7 @@ class _ParameterEdit(cst.CSTTransformer):
 def _add_parameters(text: str, changes: list[SourceChange], encoding: str) -> str:
     module = cst.parse_module(text + "pass")
     edited = module.visit(_ParameterEdit(changes, encoding)).code
-    if module.code != text + "pass" or not edited.endswith("pass"):
+    if module.code != text + "pass":
         raise EditError("no function that can be edited stands here")
     return edited[: -len("pass")]
 
@@ -286,8 +288,9 @@ def _quote_in(params: Sequence[cst.Param]) -> str:
 
 # --- docstrings --------------------------------------------------------------------------------
 
+_OPENING = re.compile(r"""[a-zA-Z]*("{3}|'{3})""")
 _ENTRY = re.compile(
-    r"^(?P<indent>[ \t]*)(?P<name>\w+)(?P<type>[ ]*\([^)\n]*\))?(?P<sign>[ ]*(?::|--)[ ]*)(?P<rest>.*)$"
+    r"(?P<indent>[ \t]*)(?P<name>\w+)(?P<type>[ ]*\([^)\n]*\))?(?P<before>[ ]*)(?P<sign>:|--)(?P<after>[ ]*)"
 )
 
 
@@ -299,27 +302,38 @@ def _add_documentation(text: str, changes: list[SourceChange], encoding: str) ->
 
 def _documented(text: str, change: SourceChange) -> str:
     """A docstring with one more line, after the entry of the last parameter that it lists (``assign``: the others)."""
-    lines = text.splitlines(keepends=True)
+    opening = _OPENING.match(text)
+    if opening is None or text.count(opening[1]) != 2:
+        return text  # a string of one line, or several side by side
+    lines = text[:-3].splitlines(keepends=True)
     names = {name for name, _ in change.assign}
-    entries = [(at, found) for at, line in enumerate(lines) if (found := _ENTRY.match(line.rstrip("\r\n")))]
+    entries = [(at, found) for at, line in enumerate(lines) if (found := _ENTRY.match(line))]
     listed = [(at, found) for at, found in entries if found["name"] in names]
     if not listed or any(found["name"] == change.name for _, found in entries):
         return text
     at, found = listed[-1]
-    kind, meaning = _DOCS.get(change.key, _DOC_FLAG)
-    numpy = not found["type"] and found["sign"].startswith(" ") and found["sign"].strip() == ":"
     end = at + 1
     while end < len(lines) and _is_deeper(lines[end], found["indent"]):
         end += 1
-    line_end = lines[at][len(lines[at].rstrip("\r\n")) :]
-    head = found["indent"] + change.name
-    if numpy:
-        step = lines[at + 1][: len(lines[at + 1]) - len(lines[at + 1].lstrip())] if end > at + 1 else "    "
-        new = [f"{head}{found['sign']}{kind}, optional{line_end}", f"{step}{meaning}{line_end}"]
-    else:
-        typed = f" ({kind}, optional)" if found["type"] else ""
-        new = [f"{head}{typed}{found['sign']}{meaning}{line_end}"]
-    return "".join([*lines[:end], *new, *lines[end:]])
+    below = lines[at + 1] if end > at + 1 else found["indent"] + "    ."
+    new = _entry(found, change, below[: len(below) - len(below.lstrip())])
+    line_end = lines[0][len(lines[0].rstrip("\r\n")) :]
+    # Behind the last line of all stand the quotes.
+    put_in = "".join(each + line_end for each in new) if end < len(lines) else "".join(line_end + each for each in new)
+    return "".join([*lines[:end], put_in, *lines[end:], opening[1]])
+
+
+def _entry(like: re.Match[str], change: SourceChange, deeper: str) -> list[str]:
+    """The lines of a new entry in the style of another. ``deeper``: how lines below an entry are indented."""
+    kind, meaning = _DOCS.get(change.key, _DOC_FLAG)
+    indent, name, sign = like["indent"], change.name, like["sign"].strip()
+    if not like["type"] and sign == ":" and like["before"]:  # as NumPy has it: `name : type`, and the meaning below
+        return [f"{indent}{name}{like['before']}: {kind}, optional", f"{deeper}{meaning}"]
+    word = f"{name} ({kind}, optional)" if like["type"] else name
+    before = like["before"]
+    if len(before) > 1:  # signs that are lined up
+        before = " " * max(1, len(like["name"]) + len(like["type"] or "") + len(before) - len(word))
+    return [f"{indent}{word}{before}{sign}{like['after']}{meaning}"]
 
 
 def _is_deeper(line: str, indent: str) -> bool:
@@ -333,33 +347,32 @@ def _is_deeper(line: str, indent: str) -> bool:
 class _Guard(Frozen):
     """Turns ``if x:`` into ``if name is not None: ... elif x:``, by what is put before it."""
 
-    changes: list[SourceChange]
+    change: SourceChange
     indent: str
     step: str
     line_end: str
     encoding: str
 
     def put(self, text: str) -> str:
-        if text != "if" or self.indent.strip():
+        if text != "if":
             raise EditError("no `if` that can be edited stands here")
-        ahead = ""
-        for change in self.changes:
-            strings: dict[str, list[str]] = {}
-            for variable, string in change.assign:
-                strings.setdefault(string, []).append(variable)
-            ahead += f"if {change.name} is not None:{self.line_end}"
-            for string, variables in strings.items():
-                chain = " = ".join([*variables, write_literal(string, '"', self.encoding)])
-                ahead += f"{self.indent}{self.step}{chain}{self.line_end}"
-            ahead += f"{self.indent}el"
-        return ahead + text
+        strings: dict[str, list[str]] = {}
+        for variable, string in self.change.assign:
+            strings.setdefault(string, []).append(variable)
+        ahead = f"if {self.change.name} is not None:{self.line_end}"
+        for string, variables in strings.items():
+            chain = " = ".join([*variables, write_literal(string, '"', self.encoding)])
+            ahead += f"{self.indent}{self.step}{chain}{self.line_end}"
+        return f"{ahead}{self.indent}el{text}"
 
 
-def _indent_within(tree: ast.Module, span: Span) -> str:
-    """How much deeper the body of the ``if`` at ``span`` is indented."""
-    node = _node_at(tree, span, ast.If)
-    first = node.body[0]
-    return " " * (first.col_offset - span.column) if first.lineno > span.line else "    "
+def _step_within(text: bytes, starts: list[int], tree: ast.Module, span: Span) -> str:
+    """What the body of the ``if`` at ``span`` is indented by, more than itself."""
+    first: ast.stmt = _node_at(tree, span, ast.If).body[0]
+    if first.lineno == span.line:
+        return "    "
+    start = starts[first.lineno - 1]
+    return text[start + span.column : start + first.col_offset].decode()
 
 
 def _line_end(text: bytes, place: int) -> str:

@@ -340,14 +340,16 @@ class Calls(Functions):
             link = self._link(value.node, value.frame, "dict")
         else:
             link = self._link(node, frame, "config" if value.given else "call")
-        before, self._via = self._via, value.path if value.given else self._via
+        before = self._via, self._led
+        if value.given:
+            self._via, self._led = value.path, keywords
         try:
             if isinstance(type_name, Const) and isinstance(type_name.value, str):
                 return self._build(type_name.value, arguments, link)
             if isinstance(type_name, (Class, Function)):
                 return self._enter_build(type_name, arguments, link)
         finally:
-            self._via = before
+            self._via, self._led = before
         self._note(self._where("the type of what it builds cannot be told", node, frame))
         return Unknown()
 

@@ -196,6 +196,7 @@ class Expressions(Calls):
     def _comprehension(self, node: Any, frame: Frame) -> Val:
         inner = Frame(frame.unit, frame.node, frame, frame.cls)
         inner.captured, inner.link, inner.value = frame.captured, frame.link, frame.value
+        inner.registered = frame.registered
         made: _Made = []
         known = self._generate(node, node.generators, inner, made)
         if not isinstance(node, ast.DictComp):

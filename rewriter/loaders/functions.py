@@ -121,7 +121,8 @@ class Functions(Names):
         return self.virtual.parameters.get(place_of(function.unit.path, function.node), {})
 
     def _reject(self, key: str, value: Val, name: str, unit: Unit, node: ast.stmt) -> None:
-        rejection = Rejection(key, name, unit.path, node.lineno, self._chain(), self._via)
+        via = () if value is self._led.get(key) else self._via  # not the nested dict's, but what its loader adds
+        rejection = Rejection(key, name, unit.path, node.lineno, self._chain(), via)
         caller = self._stack[-1][0] if self._stack else None
         self.refused.append(Refused(rejection, value, caller, self._calling))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from rewriter.loaders import library
@@ -61,6 +61,7 @@ class Names(ABC):
         self._stack: list[tuple[Frame, int]] = []  # frame, line of the call that leads on
         self.state = State()
         self._via: tuple[str, ...] = ()
+        self._led: Mapping[str, Val] = {}  # what the loader of a nested dict builds it with, beside its own keywords
         self._built = False
         self._given: dict[str, Val] = {}
         self._left_out: dict[str, Given] = {}  # defaults of the registered function

@@ -1,0 +1,222 @@
+"""From files to edits: configs that inherit from each other, loaders that are shared, and edits that come out wrong."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from conftest import FIXTURES
+
+from rewriter import plan
+from rewriter.checkout import Target
+from rewriter.plan import FileResult, Loaders, Plan, ProofError
+from rewriter.request import Request
+from rewriter.types import Finding
+
+Run = Callable[..., Result]
+
+VAE = 'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")\n'
+SET = 'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b", cache_dir="/c")\n'
+T5 = 'text_encoder = dict(type="t5", from_pretrained="DeepFloyd/t5-v1_1-xxl")\n'
+ASKED = Request(cache_dir="/c")
+
+
+def configs(root: Path, **texts: str) -> list[Target]:
+    """``configs/NAME.py`` for every text, in their order, in a checkout with v1.2's loaders."""
+    folder = root / "configs"
+    folder.mkdir(parents=True)
+    shutil.copytree(FIXTURES / "v1.2" / "opensora", root / "opensora")
+    targets = []
+    for name, text in texts.items():
+        (folder / f"{name}.py").write_text(text)
+        targets.append(Target(str(folder / f"{name}.py"), str(root), True))
+    return targets
+
+
+def outcomes(result: FileResult) -> list[tuple[str, str]]:
+    return [(".".join(decision.component.keys), decision.outcome) for decision in result.decisions]
+
+
+def written(made: Plan) -> dict[str, str]:
+    """The new text of every config that is edited, by its name."""
+    return {Path(edit.path).stem: edit.new.decode() for edit in made.config_edits}
+
+
+# --- configs that inherit -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["base", "heir"])
+@pytest.mark.parametrize("fork_from", [48, 1])
+def test_a_component_that_is_only_inherited_is_set_where_it_is_written(
+    first: str, fork_from: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "FORK_FROM", fork_from)
+    texts = {"base": VAE, "heir": "_base_ = './base.py'\n" + T5, "other": "_base_ = 'base.py'\n"}
+    order = ("base", "heir", "other") if first == "base" else ("heir", "other", "base")
+    made = plan.rewrite(configs(tmp_path, **{name: texts[name] for name in order}), ASKED, Loaders())
+    assert written(made) == {"base": SET, "heir": texts["heir"].replace(")\n", ', cache_dir="/c")\n')}
+    assert made.all_findings == ()
+    assert {Path(result.path).stem: outcomes(result) for result in made.results} == {
+        "base": [("vae", "set")],
+        "heir": [("vae", "inherited"), ("text_encoder", "set")],
+        "other": [("vae", "inherited")],
+    }
+
+
+def test_an_heir_that_changes_a_component_of_its_base_sees_what_the_base_will_say(tmp_path: Path) -> None:
+    heir = "_base_ = 'base.py'\nvae = dict(subfolder='x')\n"
+    made = plan.rewrite(configs(tmp_path, heir=heir, base=VAE), ASKED, Loaders())
+    assert written(made) == {"base": SET}
+    assert outcomes(made.results[0]) == [("vae", "already")]
+
+
+def test_configs_that_inherit_from_each_other_in_a_circle_are_read_once_each(tmp_path: Path) -> None:
+    targets = configs(tmp_path, a="_base_ = 'b.py'\n" + VAE, b="_base_ = 'a.py'\n" + T5)
+    made = plan.rewrite(targets, ASKED, Loaders())
+    assert written(made)["a"] == "_base_ = 'b.py'\n" + SET
+
+
+def test_what_may_come_from_a_base_that_cannot_be_named_is_told(tmp_path: Path) -> None:
+    made = plan.check(configs(tmp_path, a="import os\n_base_ = os.environ['BASE']\n" + T5), Request(), Loaders())
+    path = str(tmp_path / "configs/a.py")
+    assert [f for f in made.all_findings if f.code == "OSR007"] == [
+        Finding(
+            "OSR007", path, 1, 0, "",
+            "`vae` may come from a base file that cannot be read: line 2: `_base_` says os.environ['BASE'], "
+            "which cannot be told without running it",
+            "write `_base_` as a plain path to an existing file",
+        )
+    ]  # fmt: skip
+
+
+def test_a_base_that_cannot_be_read_is_a_finding_of_its_own_and_not_of_its_heirs(tmp_path: Path) -> None:
+    targets = configs(tmp_path, base="vae = dict(\n", heir="_base_ = './base.py'\n" + T5)
+    made = plan.rewrite(targets, ASKED, Loaders())
+    assert [(finding.code, Path(finding.path).stem) for finding in made.all_findings] == [
+        ("OSR900", "base"),
+        ("OSR007", "heir"),
+    ]
+    assert set(written(made)) == {"heir"}
+
+
+# --- many files ---------------------------------------------------------------------------------
+
+
+def test_what_is_remembered_of_like_components_is_bounded_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = {f"c{number}": VAE.replace("a/b", f"a/b{number % 3}") + T5 for number in range(6)}
+    targets = configs(tmp_path, **texts)
+    expected = plan.rewrite(targets, ASKED, Loaders())
+    monkeypatch.setattr(plan, "MOST_ALIKE", 1)
+    assert plan.rewrite(targets, ASKED, Loaders()) == expected
+    assert len(written(expected)) == 6
+
+
+def test_many_lone_configs_are_decided_by_the_built_in_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "FORK_FROM", 2)
+    targets = []
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.py").write_text(VAE)
+        targets.append(Target(str(tmp_path / f"{name}.py"), None, True))
+    made = plan.rewrite(targets, ASKED, Loaders())
+    assert written(made) == dict.fromkeys("abc", SET)
+    assert len(made.notes) == 1
+    assert "built-in table" in made.notes[0]
+
+
+def test_a_place_without_sources_is_as_none(tmp_path: Path) -> None:
+    loaders = Loaders(str(tmp_path))
+    assert loaders.sources(None) is None
+    assert loaders.trace(None, "VideoAutoencoderKL", {}).builtin
+
+
+def test_a_loader_whose_source_is_not_at_hand_cannot_be_edited(tmp_path: Path) -> None:
+    lone = tmp_path / "a.py"
+    lone.write_text(VAE.replace("VideoAutoencoderKL", "OpenSoraVAE_V1_2") + T5.replace("Deep", "./pretrained_models/"))
+    made = plan.rewrite([Target(str(lone), None, True)], ASKED, Loaders())
+    assert [(f.code, f.component, f.remedy) for f in made.all_findings] == [
+        ("OSR004", "vae", "edit the loader by hand: its source is not at hand; name it with --opensora-source DIR"),
+        ("OSR006", "text_encoder", "opensora-rewriter rewrite {path} --cache-dir /c --set text_encoder.from_pretrained="
+                                   "DeepFloyd/t5-v1_1-xxl"),
+    ]  # fmt: skip
+
+
+# --- loaders ------------------------------------------------------------------------------------
+
+
+def test_a_type_that_is_set_in_the_same_run_decides_which_loader_is_edited(tmp_path: Path) -> None:
+    targets = configs(tmp_path, a=VAE)
+    sets = (("text_encoder", "type", "clip"), ("vae", "type", "OpenSoraVAE_V1_2"))
+    request = Request(cache_dir="/c", sets=sets)
+    made = plan.rewrite(targets, request, Loaders())
+    assert written(made) == {"a": SET.replace("VideoAutoencoderKL", "OpenSoraVAE_V1_2")}
+    assert [edit.path for edit in made.sources] == [str(tmp_path / "opensora/models/vae/vae.py")]
+    assert [thread.type for thread in made.threads] == ["OpenSoraVAE_V1_2"]
+
+
+# --- what cannot be edited ------------------------------------------------------------------------
+
+DEEP = "-" * 600 + "1"
+
+
+def test_a_dict_that_libcst_cannot_read_is_refused_with_its_line_and_the_rest_goes_on(tmp_path: Path) -> None:
+    deep = "# first\n" + VAE.replace(")\n", f", micro_batch_size={DEEP})\n") + T5
+    made = plan.rewrite(configs(tmp_path, good=VAE, deep=deep), ASKED, Loaders())
+    assert written(made) == {"good": SET}
+    assert outcomes(made.results[1]) == [("vae", "cannot"), ("text_encoder", "cannot")]
+    path = str(tmp_path / "configs/deep.py")
+    assert made.all_findings == (
+        Finding("OSR900", path, 2, 0, "", "it cannot be edited: libcst cannot read this dict",
+                "write this place in a plainer way, or edit it by hand"),
+    )  # fmt: skip
+
+
+def test_a_loader_that_libcst_cannot_read_is_left_alone_with_a_warning_and_others_are_edited(tmp_path: Path) -> None:
+    clip = 'text_encoder = dict(type="clip", from_pretrained="openai/clip")\n'
+    targets = configs(tmp_path, a=clip + VAE.replace("VideoAutoencoderKL", "OpenSoraVAE_V1_2"))
+    source = tmp_path / "opensora/models/text_encoder/clip.py"
+    text = source.read_text()
+    line = next(at for at, each in enumerate(text.splitlines(), 1) if "model_max_length=77" in each)
+    source.write_text(text.replace("model_max_length=77", f"model_max_length: {DEEP} = 77", 1))
+    made = plan.rewrite(targets, ASKED, Loaders())
+    assert [edit.path for edit in made.sources] == [str(tmp_path / "opensora/models/vae/vae.py")]
+    assert outcomes(made.results[0]) == [("text_encoder", "cannot"), ("vae", "set")]
+    assert [(f.code, f.path, f.line, f.message, f.severity) for f in made.findings] == [
+        ("OSR900", str(source), line, "it cannot be edited: libcst cannot read what stands here", "warning")
+    ]
+    assert [f.code for f in made.results[0].all_findings] == ["OSR004"]
+
+
+# --- edits that come out wrong --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("config", "16x256x256.py: text_encoder.cache_dir is not there"),
+        ("source", "clip.py: line 27: the parameter did not get 'cache_dir'"),
+    ],
+)
+def test_an_edit_that_came_out_wrong_ends_the_run_and_nothing_is_written(
+    module: str, words: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"rewriter.edits.{module}.edit_{module}", lambda data, _changes: data)
+    root = Path(shutil.copytree(FIXTURES / "v1.2", tmp_path / "checkout"))
+    before = {path: path.read_bytes() for path in root.rglob("*.py")}
+    done = run("rewrite", "configs", "--cache-dir", "/c", "--no-resolve", cwd=root)
+    assert done.exit_code == 2
+    assert words in " ".join(done.output.split()), done.output
+    assert {path: path.read_bytes() for path in root.rglob("*.py")} == before
+
+
+def test_the_error_names_the_file_and_asks_for_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rewriter.edits.config.edit_config", lambda data, _changes: data + b"x = 1\n")
+    (target,) = configs(tmp_path, a=VAE)
+    with pytest.raises(ProofError) as caught:
+        plan.rewrite([target], ASKED, Loaders())
+    assert str(caught.value) == f"{target.path}: vae.cache_dir is not there"
+    assert (caught.value.path, caught.value.remedy) == (target.path, "please report this together with the file")

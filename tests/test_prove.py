@@ -1,0 +1,176 @@
+"""What mmengine's answer proves: which differences are as asked, and which end the run with nothing written."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+Run = Callable[..., Result]
+
+TYPE = 'type="VideoAutoencoderKL", from_pretrained="a/b"'
+VAE = f"vae = dict({TYPE})\n"
+SET = f'vae = dict({TYPE}, cache_dir="/c")\n'
+
+
+def rewritten(run: Run, folder: Path, *words: str, **texts: str) -> tuple[Result, dict[str, str]]:
+    """Rewrite configs of these texts with mmengine's proof: what was said, and every text after it."""
+    folder.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (folder / f"{name}.py").write_text(text)
+    words = words or ("--cache-dir", "/c")
+    done = run("rewrite", *(f"{name}.py" for name in texts), *words, "--resolve", "always", cwd=folder)
+    return done, {name: (folder / f"{name}.py").read_text() for name in texts}
+
+
+# --- what is as asked ---------------------------------------------------------------------------
+
+AS_ASKED = {
+    "plain": VAE,
+    "in_a_dict": VAE + "model = dict(type='STDiT3-XL/2', vae=vae)\n",
+    "under_another_key": VAE + "model = dict(type='STDiT3-XL/2', first_stage=vae)\n",
+    "in_a_list": VAE + "parts = [1, (2, vae), dict(a=[vae])]\n",
+    "by_another_name": VAE + "first_stage = vae\n",
+    "copied": VAE + "first_stage = dict(vae, subfolder='x')\n",
+    "spread": VAE + "first_stage = dict(subfolder='x', **vae)\n",
+    "nested": f"model = dict(type='STDiT3-XL/2', vae=dict({TYPE}))\n",
+    "clock": "import time\nnow = time.time_ns()\n" + VAE,
+    "clock_inside": f"import time\nvae = dict({TYPE}, micro_batch_size=time.time_ns())\n",
+    "replaced_on_a_branch": VAE + "if 1 > 0:\n    vae = None\n",
+    "changed_on_a_branch": VAE + "if 1 > 0:\n    vae['from_pretrained'] = 'c/d'\n",
+    "on_a_branch": f"if 1 > 2:\n    {VAE}else:\n    vae = None\n",
+    "replaced_unseen": VAE + "globals()['vae'] = dict(type='VideoAutoencoderKL', from_pretrained='c/d')\n",
+    "computed_and_the_same": f"import os\nvae = dict({TYPE}, cache_dir=os.path.join('/', 'c'))\n",
+    "spelled_otherwise": f"vae = dict({TYPE}, subfolder=f'{{1}}')\n",
+}
+
+
+def test_the_asked_key_may_arrive_wherever_the_dict_does(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("mmengine")
+    done, after = rewritten(run, tmp_path, **AS_ASKED)
+    assert done.exit_code == 0, done.output
+    for name, text in AS_ASKED.items():
+        if name == "computed_and_the_same":
+            assert after[name] == text.replace("os.path.join('/', 'c')", '"/c"')
+        else:
+            assert after[name].replace(', cache_dir="/c"', "") == text
+            assert ', cache_dir="/c"' in after[name], name
+
+
+def test_an_heir_may_differ_by_what_was_asked_of_its_base(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("mmengine")
+    texts = {"base": VAE, "heir": "_base_ = './base.py'\nx = 1\n", "changed": "_base_ = 'base.py'\nvae = dict(a=1)\n"}
+    done, after = rewritten(run, tmp_path, "--cache-dir", "/c", "--force", **texts)
+    assert done.exit_code in (0, 1), done.output
+    assert after["base"] == SET
+    assert after["heir"] == texts["heir"]
+
+
+def test_a_key_may_go_wherever_the_dict_is(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("mmengine")
+    texts = {
+        "plain": SET,
+        "copied": SET + "first_stage = dict(vae, subfolder='x')\n",
+        "gone_already": SET + "globals()['vae'].pop('cache_dir', None)\n",
+        "untyped_with_two_names": "other = dict(cache_dir='/c')\nvae = other\n",
+    }
+    done, after = rewritten(run, tmp_path, "--unset", "vae.cache_dir", **texts)
+    assert done.exit_code == 0, done.output
+    assert after == {
+        "plain": VAE,
+        "copied": texts["copied"].replace(', cache_dir="/c"', ""),
+        "gone_already": texts["gone_already"].replace(', cache_dir="/c"', ""),
+        "untyped_with_two_names": "other = dict()\nvae = other\n",
+    }
+
+
+# --- what is not ----------------------------------------------------------------------------------
+
+CONTRADICTIONS = {
+    "a count": (VAE + "n = len(vae)\n", "`n` resolves to 3, it was 2"),
+    "another key": (
+        VAE + "vae_kwargs = dict(hub=vae.get('cache_dir'))\n",
+        "`vae_kwargs.hub` resolves to '/c', it was None",
+    ),
+    "another loader": (
+        VAE + "first_stage = dict(vae, type='Other')\n",
+        "`first_stage.cache_dir` resolves to '/c', it was nothing",
+    ),
+    "no loader": (
+        VAE + "paths = dict(cache_dir=vae.get('cache_dir'))\n",
+        "`paths.cache_dir` resolves to '/c', it was None",
+    ),
+    "another value": (
+        VAE + "globals()['vae'].update(cache_dir=len(vae))\n",
+        "`vae.cache_dir` resolves to 3, it was 2",
+    ),
+    "gone": (VAE + "globals()['x'] = 1 if 'cache_dir' in vae else None\nif x:\n    del x\n", "`x` resolves to nothing"),
+    "never arrived": (VAE + "globals()['vae'].pop('cache_dir', None)\n", "`vae.cache_dir` did not arrive"),
+    "an error": (
+        VAE + "assert len(vae) == 2, 'too many'\n",
+        "mmengine loads the old file but not the new one: AssertionError: too many",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_any_other_difference_ends_the_run_with_nothing_written(
+    text: str, words: str, run: Run, tmp_path: Path
+) -> None:
+    pytest.importorskip("mmengine")
+    done, after = rewritten(run, tmp_path, good=VAE, bad=text)
+    assert done.exit_code == 2, done.output
+    assert words in done.output
+    assert f"OSR902 {tmp_path / 'bad.py'}: " in done.output
+    assert "nothing was written; please report this with the file" in done.output
+    assert after == {"good": VAE, "bad": text}
+
+
+def test_a_config_that_does_not_load_twice_is_judged_by_its_first_answers(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("mmengine")
+    count = "import os\nos.mkdir(f'{len(os.listdir())}.d')\nassert len(os.listdir()) < 4, 'full'\n"
+    done, after = rewritten(run, tmp_path, bad=VAE + "n = len(vae)\n" + count)
+    assert done.exit_code == 2, done.output
+    assert "`n` resolves to 3, it was 2" in done.output
+    assert after == {"bad": VAE + "n = len(vae)\n" + count}
+
+
+# --- no mmengine ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    monkeypatch.delenv("CONDA_PREFIX", raising=False)
+    monkeypatch.setattr(sys, "executable", "")
+
+
+@pytest.mark.usefixtures("_no_interpreter")
+def test_without_mmengine_there_is_a_note_or_an_error_as_asked(run: Run, tmp_path: Path) -> None:
+    done, after = rewritten(run, tmp_path, a=VAE)
+    assert done.exit_code == 2
+    assert "no interpreter with mmengine is found" in done.output
+    assert "pip install 'opensora-rewriter[resolve]', or name one with --python" in done.output
+    assert after == {"a": VAE}
+    done = run("rewrite", "a.py", "--cache-dir", "/c", cwd=tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "mmengine was not asked (none found)" in done.output
+    assert (tmp_path / "a.py").read_text() == SET
+
+
+def test_an_interpreter_without_mmengine_is_an_error_only_where_there_is_something_to_prove(
+    run: Run, tmp_path: Path
+) -> None:
+    bare = tmp_path / "python"
+    bare.write_text("#!/bin/sh\nexit 3\n")
+    bare.chmod(0o755)
+    done, after = rewritten(run, tmp_path, "--cache-dir", "/c", "--python", str(bare), a=VAE)
+    assert done.exit_code == 2
+    assert "mmengine is not installed there" in done.output
+    assert "pip install 'opensora-rewriter[resolve]', or name another --python" in done.output
+    assert after == {"a": VAE}
+    done, _ = rewritten(run, tmp_path, "--cache-dir", "/c", "--python", str(bare), a=SET)
+    assert done.exit_code == 0, done.output
