@@ -76,11 +76,16 @@ def decode(data: bytes) -> Decoded | Problem:
 
 def parse(source: Decoded) -> ast.Module | Problem:
     """``ast.parse`` that neither raises nor prints warnings."""
+    # A str is parsed whatever its cookie says; bytes are read by it, and are the cheaper of the two.
+    return parse_text(source.utf8 if source.encoding == "utf-8" else source.utf8.decode("utf-8"))
+
+
+def parse_text(text: bytes | str) -> ast.Module | Problem:
+    """The same for what has been decoded."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes: none of our business
-            # A str is parsed whatever its cookie says; bytes are read by it, and are the cheaper of the two.
-            return ast.parse(source.utf8 if source.encoding == "utf-8" else source.utf8.decode("utf-8"))
+            return ast.parse(text)
     except (SyntaxError, ValueError) as error:  # ValueError: a NUL, in older Pythons
         line, offset = getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or 1
         found = f"the file is not Python: {getattr(error, 'msg', error)}"

@@ -26,7 +26,7 @@ class Rule:
 
 def _rule(code: str, name: str, title: str, severity: Severity, explanation: str, before: str = "",
           after: str = "") -> Rule:  # fmt: skip
-    return Rule(code, name, title, severity, " ".join(explanation.split()), before.strip("\n"), after.strip("\n"))
+    return Rule(code, name, title, severity, " ".join(explanation.split()), before.strip(), after.strip())
 
 
 _RULES = (

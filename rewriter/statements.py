@@ -9,9 +9,9 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
-from rewriter.decoding import Decoded, parse
+from rewriter.decoding import Decoded, parse, parse_text
 from rewriter.types import Problem
 
 MOST_BYTES = 200_000
@@ -64,7 +64,7 @@ def pieces(source: Decoded) -> list[Placed] | Problem:
     if found is not None:
         return found
     tree = parse(source)
-    return tree if isinstance(tree, Problem) else [(Piece([node], 1), 0) for node in tree.body]
+    return tree if isinstance(tree, Problem) else [(Piece([node], node.lineno), 0) for node in tree.body]
 
 
 def outline(found: Sequence[Placed]) -> tuple[Placed, ...] | None:
@@ -89,7 +89,7 @@ class _Kept:
 
     def find(self, texts: list[bytes]) -> list[Piece | None]:
         found = list(map(self.young.get, texts))
-        if None in found and self.old:
+        if None in found:
             for place, text in enumerate(texts):
                 if found[place] is None and (piece := self.old.get(text)) is not None:
                     found[place] = piece
@@ -113,26 +113,22 @@ def _known_pieces(data: bytes) -> list[Placed] | None:
     """The pieces, those that are known from memory; None: they cannot be read one by one."""
     texts = _cut(data)
     lines = list(accumulate([text.count(b"\n") + 1 for text in texts], initial=1))
-    texts = [text.rstrip(b"\n") for text in texts]
+    texts = [text.rstrip() for text in texts]
     known = _kept.find(texts)
     if None in known and not _learn(texts, lines, known):
         return None
-    return [(piece, line - piece.line) for line, piece in zip(lines, known, strict=False) if piece is not None]
+    return [(piece, lines[place] - piece.line) for place, piece in enumerate(known) if piece is not None]
 
 
 def _cut(data: bytes) -> list[bytes]:
     """The text of each top-level statement, with the comments behind it and without its last line feed."""
     texts = _BETWEEN.split(data)
-    if not any(text[:1] == b"@" or _JOINED.match(text) for text in texts):
-        return texts
-    joined: list[bytes] = []
-    decorated = False
-    for text in texts:
-        if joined and (decorated or _JOINED.match(text)):
+    joined = texts[:1]
+    for before, text in pairwise(texts):
+        if before[:1] == b"@" or _JOINED.match(text):
             joined[-1] += b"\n" + text
         else:
             joined.append(text)
-        decorated = text[:1] == b"@"
     return joined
 
 
@@ -142,7 +138,7 @@ def _learn(texts: list[bytes], lines: list[int], known: list[Piece | None]) -> b
     for place, text in enumerate(texts):
         own = text if known[place] is None else b""
         shown += [own, b"\n" * (lines[place + 1] - lines[place] - own.count(b"\n"))]
-    tree = parse(Decoded(b"".join(shown), "utf-8", False))
+    tree = parse_text(b"".join(shown))
     if isinstance(tree, Problem):
         return False
     nodes = tree.body

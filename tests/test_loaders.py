@@ -161,7 +161,7 @@ def f(from_pretrained):
 @pytest.mark.parametrize(
     ("data", "word"),
     [
-        (b'@MODELS.register_module("bad")\ndef f(:\n', "parse"),
+        (b'@MODELS.register_module("bad")\ndef f(:\n', "not Python"),
         (b'x = "\0"\n@MODELS.register_module("bad")\ndef f(): pass\n', "NUL"),
         (b'# register_module \xff\n@MODELS.register_module("bad")\ndef f(): pass\n', "utf-8"),
         (b"# coding: none-such\n# register_module\n", "none-such"),

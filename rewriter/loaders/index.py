@@ -17,8 +17,7 @@ _PLAIN = (
     r"""\(\s*(?:(?:name\s*=\s*)?(?P<quote>["'])(?P<name>[^"'\\]+)(?P=quote)\s*)?"""
     r"""(?:,?\s*force\s*=\s*\w+\s*)?,?\s*\)\s*(?:\#.*)?$"""
 )
-_USE = r"^(?P<lead>.*?)(?<![\w.])(?P<registry>[\w.]*)\.register_module\b(?P<rest>.*)$"
-_USUAL = f"@{REGISTRY}.register_module("
+_USUAL = f"@{REGISTRY}"
 _NEXT = re.compile(r"\n(?:async\s+def|def|class)\s+(\w+)")
 
 
@@ -51,39 +50,30 @@ def registered(text: str) -> tuple[list[tuple[str, str]], bool]:
     """
     found: list[tuple[str, str]] = []
     aliases = _aliases(text)
-    place = -1
-    while (place := text.find(".register_module", place + 1)) >= 0:
-        start, end = text.rfind("\n", 0, place) + 1, text.find("\n", place)
-        end = len(text) if end < 0 else end
-        line = text[start:end]
-        name = _usual_name(line)
-        if name is not None and (target := _NEXT.search(text, end)) is not None:
+    for use in re.finditer(r"\.register_module\b", text):
+        before = text[: use.start()].rpartition("\n")[2]
+        after = text[use.end() :].partition("\n")[0]
+        target = _NEXT.search(text, use.end())
+        name = _usual_name(after) if before == _USUAL else None
+        if name is not None and target is not None:
             found.append((name or target[1], target[1]))
             continue
-        use = re.match(_USE, line)
-        if use is None or "#" in use["lead"]:
+        registry = re.findall(r"[\w.]*$", before)[0]
+        if before.lstrip()[:1] == "#" or (registry and registry.rpartition(".")[2] not in aliases):
             continue
-        if use["registry"] and use["registry"].rpartition(".")[2] not in aliases:
-            continue
-        plain = re.match(_PLAIN, use["rest"])
-        target = _NEXT.search(text, end)
-        if use["lead"] != "@" or not use["registry"] or plain is None or target is None:
+        plain = re.match(_PLAIN, after)
+        if before != f"@{registry}" or not registry or plain is None or target is None:
             return [], True
         found.append((plain["name"] or target[1], target[1]))
     return found, False
 
 
-def _usual_name(line: str) -> str | None:
-    """The name in ``@MODELS.register_module("name")``, or ``""`` where there is none; None: it is written otherwise."""
-    given = line[len(_USUAL) : -1]
-    if not line.startswith(_USUAL) or line[-1] != ")":
-        return None
-    if not given:
-        return ""
-    quote = given[0]
-    name = given[1:-1]
-    usual = quote in "\"'" and given[-1] == quote and name and not any(mark in name for mark in "\"'\\")
-    return name if usual else None
+def _usual_name(given: str) -> str | None:
+    """The name in ``("name")``, or ``""`` where there is none; None: it is written otherwise."""
+    name = given[2:-2]
+    if name and given in (f'("{name}")', f"('{name}')") and not any(mark in name for mark in "\"'\\"):
+        return name
+    return "" if given == "()" else None
 
 
 def _aliases(text: str) -> set[str]:
@@ -91,8 +81,8 @@ def _aliases(text: str) -> set[str]:
     names = {REGISTRY}
     if f"{REGISTRY} as " in text:
         names.update(re.findall(rf"{REGISTRY} as (\w+)", text))
-    if f"= {REGISTRY}" in text or f".{REGISTRY}" in text:
-        names.update(re.findall(rf"^(\w+)\s*=\s*(?:[\w.]+\.)?{REGISTRY}\s*$", text, re.MULTILINE))
+    if any(f"{sign}{REGISTRY}" in text for sign in ("= ", "=", ".")):
+        names.update(re.findall(rf"^(\w+)\s*=\s*(?:[\w.]+\.)?{REGISTRY}\s*(?:#.*)?$", text, re.MULTILINE))
     return names
 
 
@@ -103,8 +93,7 @@ def registered_in(tree: list[ast.stmt], text: str) -> list[tuple[str, str]]:
     for node in ast.walk(ast.Module(body=tree, type_ignores=[])):
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             for decorator in node.decorator_list:
-                if (names := _names(decorator, aliases)) is not None:
-                    found += [(name, node.name) for name in names or [node.name]]
+                found += [(name, node.name) for name in _names(decorator, aliases, node.name)]
         elif isinstance(node, ast.Call):
             found += _called(node, aliases)
     return found
@@ -112,27 +101,33 @@ def registered_in(tree: list[ast.stmt], text: str) -> list[tuple[str, str]]:
 
 def _called(node: ast.Call, aliases: set[str]) -> list[tuple[str, str]]:
     """``MODELS.register_module(name="x", module=Cls)`` and ``MODELS.register_module("x")(Cls)``."""
-    names = _names(node, aliases)
-    target = next((each.value for each in node.keywords if each.arg == "module"), None)
-    if names is None and isinstance(node.func, ast.Call):
-        names = _names(node.func, aliases)
-        target = node.args[0] if node.args else None
-    if names is None or not isinstance(target, ast.Name):
+    if isinstance(node.func, ast.Call):
+        call, target = node.func, node.args[0] if node.args else None
+    else:
+        call, target = node, _argument(node, "module", 2)
+    if not isinstance(target, ast.Name):
         return []
-    return [(name, target.id) for name in names or [target.id]]
+    return [(name, target.id) for name in _names(call, aliases, target.id)]
 
 
-def _names(node: ast.expr, aliases: set[str]) -> list[str] | None:
-    """The names that ``<MODELS>.register_module(...)`` is given; empty: none given; None: no such call."""
-    if isinstance(node, ast.Attribute) and node.attr == "register_module":
-        return [] if ast.unparse(node.value).rpartition(".")[2] in aliases else None
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
-        return None
-    if _names(node.func, aliases) is None:
-        return None
-    given = next((each.value for each in node.keywords if each.arg == "name"), node.args[0] if node.args else None)
+def _names(node: ast.expr, aliases: set[str], own: str) -> list[str]:
+    """What ``MODELS.register_module(...)`` registers a definition of the name ``own`` as; empty: no such call."""
+    if not (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "register_module"
+    ):
+        return []
+    if ast.unparse(node.func.value).rpartition(".")[2] not in aliases:
+        return []
+    given = _argument(node, "name", 0)
+    if given is None or (isinstance(given, ast.Constant) and given.value is None):
+        return [own]
     given_all = given.elts if isinstance(given, (ast.List, ast.Tuple)) else [given]
     return [each.value for each in given_all if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+
+
+def _argument(call: ast.Call, name: str, place: int) -> ast.expr | None:
+    given = [*(each.value for each in call.keywords if each.arg == name), *call.args[place:]]
+    return given[0] if given else None
 
 
 def read_bytes(path: str, overlay: Mapping[str, bytes]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+from contextlib import suppress
 from typing import Any
 
 from rewriter.loaders.values import (
@@ -21,7 +22,6 @@ from rewriter.loaders.values import (
     elements,
     truth,
 )
-from rewriter.locality import locality
 
 BUILTINS = frozenset(
     {"dict", "list", "tuple", "set", "str", "int", "float", "bool", "len", "isinstance", "getattr", "hasattr", "print",
@@ -96,7 +96,7 @@ def _plain(values: list[Val]) -> list[object] | None:
         if isinstance(value, Const):
             found.append(value.value)
         elif isinstance(value, Sequence) and not value.open and (inner := _plain(value.items)) is not None:
-            found.append(inner)
+            found.append(tuple(inner))
         else:
             return None
     return found
@@ -115,18 +115,16 @@ def method(receiver: Val, name: str, positional: list[Val]) -> Val:
     if isinstance(receiver, Const) and isinstance(receiver.value, str) and name in _STRING_METHODS:
         plain = _plain(positional)
         if plain is not None:
-            try:
+            with suppress(TypeError, ValueError, IndexError, KeyError, AttributeError):
                 return to_val(getattr(receiver.value, name)(*plain), given([receiver, *positional]))
-            except (TypeError, ValueError, IndexError, KeyError, AttributeError):
-                return Unknown()
     return Unknown()
 
 
 def function(name: str, positional: list[Val], root: str) -> Val:
     """A function from outside the checkout, called with these values."""
     if name.startswith("posixpath."):
-        name = "os.path." + name.partition(".")[2]
-    if name in _ON_DISK and positional:
+        name = "os.path." + name.removeprefix("posixpath.")
+    if name in _ON_DISK and len(positional) == 1:
         return _on_disk(name, positional[0], root)
     if name in _SAME_PATH and len(positional) == 1 and positional[0].key is not None:
         return positional[0]
@@ -136,12 +134,19 @@ def function(name: str, positional: list[Val], root: str) -> Val:
         return _is_instance(positional[0], positional[1])
     if name in _OF_ONE and len(positional) == 1:
         return _of_one(name, positional[0])
-    folded = _PATH_FUNCTIONS.get(name)
-    plain = _plain(positional)
-    if folded is not None and positional and plain is not None and all(isinstance(each, str) for each in plain):
-        return to_val(folded(*plain), given(positional))  # type: ignore[operator]
+    if name in _PATH_FUNCTIONS and positional:
+        return _folded(name, positional)
     if name == "pathlib.Path" and len(positional) == 1 and isinstance(positional[0], Const):
         return positional[0]
+    return Unknown()
+
+
+def _folded(name: str, positional: list[Val]) -> Val:
+    """A function of known strings."""
+    plain = _plain(positional)
+    if plain is not None and all(isinstance(each, str) for each in plain):
+        with suppress(TypeError):  # too many of them
+            return to_val(_PATH_FUNCTIONS[name](*plain), given(positional))  # type: ignore[operator]
     return Unknown()
 
 
@@ -163,20 +168,18 @@ def _of_one(name: str, value: Val) -> Val:
 
 def path_join(parts: list[Val]) -> Val:
     """``Path(a) / b``, a path being held as its string."""
-    return function("os.path.join", parts, "")
+    return _folded("os.path.join", parts)
 
 
 def _on_disk(name: str, value: Val, root: str) -> Val:
     """``os.path.exists`` and its kin, relative paths taken from the checkout root."""
     if isinstance(value, Choice):
         answers = [_on_disk(name, option, root) for option in value.options]
-        known = {answer.value for answer in answers if isinstance(answer, Const)}
-        return answers[0] if len(known) == 1 and all(isinstance(each, Const) for each in answers) else Unknown()
+        known = {answer.value if isinstance(answer, Const) else None for answer in answers}
+        return Const(known.pop()) if known in ({True}, {False}) else Unknown()
     if not isinstance(value, Const) or not isinstance(value.value, str):
         return Unknown()
-    if locality(value.value, root) != "local":
-        return Const(False)
-    return Const(_ON_DISK[name](os.path.join(root, os.path.expanduser(value.value))))
+    return Const(value.value != "" and _ON_DISK[name](os.path.join(root, os.path.expanduser(value.value))))
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -225,7 +228,7 @@ def add(left: Val, right: Val) -> Val:
 def concatenate(parts: list[Val]) -> Val:
     """Known strings (and numbers inside an f-string) put together."""
     plain = _plain(parts)
-    if plain is None or any(isinstance(each, list) for each in plain):
+    if plain is None or any(isinstance(each, tuple) for each in plain):
         return Unknown()
     return to_val("".join(str(each) for each in plain), given(parts))
 
@@ -252,13 +255,11 @@ def cut(value: Val, bounds: list[Val]) -> Val:
     if plain is None or not all(each is None or isinstance(each, int) for each in plain):
         return Unknown()
     part = slice(*plain)
-    try:
+    with suppress(ValueError):  # a step of 0
         if isinstance(value, Sequence) and not value.open:
             return Sequence(value.items[part], value.fixed)
         if isinstance(value, Const) and isinstance(value.value, str):
             return Const(value.value[part], value.given)
-    except ValueError:  # a step of 0
-        pass
     return Unknown()
 
 

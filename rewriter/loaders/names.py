@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rewriter.loaders import library
 from rewriter.loaders.frames import Arguments, Frame, Link, Reach, Refused, Virtual, source_of
 from rewriter.loaders.state import State
-from rewriter.loaders.unit import Unit, bound
+from rewriter.loaders.unit import PLAIN, Unit, definitions
 from rewriter.loaders.values import (
     Cells,
     Choice,
@@ -27,6 +27,7 @@ from rewriter.loaders.values import (
     Super,
     Unknown,
     Val,
+    join,
     key_of,
 )
 from rewriter.types import Failure, Step
@@ -99,13 +100,13 @@ class Names(ABC):
 
     def _resolve(self, unit: Unit, name: str) -> Val:
         nodes = unit.find(name)
-        if nodes:
-            node = nodes[-1]
-            if isinstance(node, ast.ClassDef):
-                return Class(unit, node, None)
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                return Function(unit, node, None)
-            return self._constant(unit, nodes)
+        if nodes and isinstance(nodes[-1], PLAIN):
+            return self._defined(unit, nodes)
+        inner = [each for node in nodes for each in definitions(node, name)]
+        if inner:  # one of them: a condition stands before each
+            found = [self._defined(unit, [each]) for each in inner]
+            imports = [self._import(*unit.imports()[name])] if name in unit.imports() else []
+            return functools.reduce(join, [*imports, *found])
         if name in unit.imports():
             return self._import(*unit.imports()[name])
         for star in reversed(unit.stars()):
@@ -115,6 +116,15 @@ class Names(ABC):
                 if not isinstance(value, Unknown) or name in target.names():
                     return value
         return External(f"builtins.{name}") if name in library.BUILTINS else Unknown()
+
+    def _defined(self, unit: Unit, nodes: list[ast.stmt]) -> Val:
+        """What a name is after the statements that bind it, none of which holds others."""
+        node = nodes[-1]
+        if isinstance(node, ast.ClassDef):
+            return Class(unit, node, None)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return Function(unit, node, None)
+        return self._constant(unit, nodes)
 
     def _constant(self, unit: Unit, nodes: list[ast.stmt]) -> Val:
         """A variable of a module that is assigned once, by a plain assignment."""
@@ -181,16 +191,6 @@ class Names(ABC):
         """Dotted names of the bases from outside the checkout that a class leads to."""
         return [base.name for each in self._lineage(cls) for base in self._bases(each) if isinstance(base, External)]
 
-    def _member(self, cls: Class, name: str) -> ast.stmt | None:
-        if cls.members is None:
-            cls.members = {each: node for node in cls.node.body for each in bound(node)}
-        if name not in cls.members and name not in cls.looked:
-            cls.looked.add(name)
-            found = cls.unit.method(cls.node, name) if f"def {name}" in cls.unit.text_of(cls.node.name) else None
-            if found is not None:
-                cls.members[name] = found
-        return cls.members.get(name)
-
     def _find_method(self, cls: Class, name: str, after: Class | None = None) -> Val | None:
         """A member of a class or its bases in the checkout; ``after``: only of those behind that class."""
         lineage = self._lineage(cls)
@@ -199,7 +199,7 @@ class Names(ABC):
         for owner in lineage:
             if owner.node in self._attributes and name in self._attributes[owner.node]:
                 return self._attributes[owner.node][name]
-            node = self._member(owner, name)
+            node = owner.unit.member(owner.node, name)
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 return Function(owner.unit, node, owner.frame, owner)
             if isinstance(node, ast.ClassDef):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from rewriter.checkout import Unreadable
@@ -17,11 +17,13 @@ from rewriter.types import Trace, Value
 
 # A definition without any of these, and without a name that leads to one, loads nothing from the Hub.
 _LEADS_ON = re.compile(
-    r"\.\s*from_pretrained\b|[\"']from_pretrained[\"']\s*\)|\b(?:hf_hub_download|snapshot_download|build_module)\b|\.build\("
+    r"\.\s*from_pretrained\b|\bgetattr\b[\s\S]*?from_pretrained|\b(?:hf_hub_download|snapshot_download|build_module)\b"
+    r"|\.build\("
     r"|\n[ \t]+global[ \t]"  # what it does to others may
 )
 
 _Definition = tuple[Unit, str]
+_Seen = set[tuple[str, str | None]]
 _Result = TypeVar("_Result")
 LEADING = frozenset({"hf_hub_download", "snapshot_download", "build_module"})
 
@@ -38,13 +40,16 @@ class Sources:
     def __init__(self, root: str, package: str = "opensora", overlay: Mapping[str, bytes] | None = None) -> None:
         self.root = root
         self.package = package
-        self._inner_import = re.compile(rf"\n[ \t]+(?:from\s+(?:\.|{package}\b)|import\s+{package}\b)")
+        self._inner_import = re.compile(
+            rf"(?:\n[ \t]+|[:;][ \t]*)(?:from\s+(?:\.|{package}\b)|import\s[^\n]*\b{package}\b)"
+        )
         self.overlay: Mapping[str, bytes] = overlay or {}
         self.problems: list[tuple[str, int, str]] = []
         self._data: dict[str, bytes] | None = None
         self._index: dict[str, Registration] | None = None
         self._units: dict[str, Unit] = {}
         self._modules: dict[str, Unit | None] = {}
+        self._children: dict[str, dict[str, None]] | None = None  # the modules of each package
         self._leads: dict[tuple[str, str], bool] = {}
         self._next: dict[tuple[str, str], list[_Definition] | None] = {}
         self.resolved: dict[tuple[str, str], Val] = {}
@@ -97,13 +102,13 @@ class Sources:
         return result
 
     def _slot(self, purpose: str, type_name: str, values: Mapping[str, Value]) -> tuple[str, ...]:
-        """The purpose, the type, and the keywords whose being there matters."""
+        """The purpose, the type, and the keywords whose being there matters; their order is that of rejections."""
         optional = self._parameters.get(type_name, {})
         names = [
             name for name, value in values.items()
             if not optional.get(name) or name in TRACKED or not _is_scalar(value)
         ]  # fmt: skip
-        return purpose, type_name, *sorted(names)
+        return purpose, type_name, *names
 
     def evaluate(self, type_name: str, values: Mapping[str, Value], virtual: Virtual | None = None) -> Evaluation:
         """The evaluation behind :meth:`trace`, with the links that :mod:`rewriter.thread` needs.
@@ -220,42 +225,62 @@ class Sources:
             return None
         if "import" in text and self._inner_import.search(text):
             return None
-        imports = unit.imports()
         if any(self.inside(star) for star in unit.stars()):
             return None
         found: list[_Definition] = []
+        seen: _Seen = set()
         for word in unit.names():
-            if word not in text or not _names(text, word):
-                continue
-            if word not in imports:
-                found += [(unit, word)] if word != name else []
-            elif imports[word][1] in LEADING:
-                return None
-            else:
-                found += self._imported(text, *imports[word])
+            if word != name and word in text and _names(text, word):
+                for each in self._meant(text, unit, word, seen):
+                    if each is None:
+                        return None
+                    found.append(each)
         return found
 
-    def _imported(self, text: str, module: str, original: str | None) -> list[_Definition]:
-        """The definitions that an imported name stands for in ``text``."""
-        if not self.inside(module):
-            return []
-        inner = self.module(module if original is None else f"{module}.{original}")
-        if inner is not None:  # a module: its names are used with a dot
-            return [each for word in inner.names() if f".{word}" in text for each in self._origin(inner, word)]
-        target = self.module(module)
-        return self._origin(target, original) if target is not None and original is not None else []
+    def _meant(self, text: str, unit: Unit, name: str, seen: _Seen) -> Iterator[_Definition | None]:
+        """The definitions that a name of ``unit`` stands for in ``text``; None: one of the Hub's functions."""
+        origin = unit.imports().get(name)
+        if origin is not None:
+            yield from self._imported(text, *origin, seen)
+        if origin is None or unit.text_of(name):
+            yield unit, name
 
-    def _origin(self, unit: Unit, name: str) -> list[_Definition]:
-        """Where a name that ``unit`` may itself import is defined; nothing where that is outside of the package."""
-        seen = set()
-        while name in unit.imports() and (unit.path, name) not in seen:
-            seen.add((unit.path, name))
-            module, original = unit.imports()[name]
-            target = self.module(module) if self.inside(module) else None
-            if target is None or original is None:
-                return []
-            unit, name = target, original
-        return [(unit, name)]
+    def _imported(self, text: str, module: str, original: str | None, seen: _Seen) -> Iterator[_Definition | None]:
+        if original in LEADING:
+            yield None
+        if not self.inside(module) or (module, original) in seen:
+            return
+        seen.add((module, original))
+        yield from self._attributes(text, module if original is None else f"{module}.{original}", seen)
+        target = self.module(module)
+        if target is not None and original is not None:
+            yield from self._meant(text, target, original, seen)
+
+    def _attributes(self, text: str, module: str, seen: _Seen) -> Iterator[_Definition | None]:
+        """What stands in ``text`` and may be a name of a module, or of one below it."""
+        if (module, ".") in seen:
+            return
+        seen.add((module, "."))
+        unit = self.module(module)
+        if unit is not None:
+            for word in unit.names():
+                if word in text and _names(text, word):
+                    yield from self._meant(text, unit, word, seen)
+            for star in unit.stars():
+                yield from self._attributes(text, star, seen)
+        for child in self._below(module):
+            if child in text:
+                yield from self._attributes(text, f"{module}.{child}", seen)
+
+    def _below(self, module: str) -> list[str]:
+        """The names of the modules in a package."""
+        if self._children is None:
+            self._children = {}
+            for path in self.files():
+                *above, last = os.path.relpath(path, self.root)[: -len(".py")].split(os.sep)
+                for depth, child in enumerate([*above[1:], last], 1):
+                    self._children.setdefault(".".join(above[:depth]), {})[child] = None
+        return list(self._children.get(module, ()))
 
     def _registrations(self, path: str, data: bytes) -> list[tuple[str, str]]:
         try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
-from rewriter.decoding import decode
+from rewriter.decoding import decode, parse_text
 from rewriter.types import Problem
 
 Report = Callable[[str, int, str], None]
@@ -14,16 +15,29 @@ Report = Callable[[str, int, str], None]
 # A newline in front and not "^": the search then jumps from newline to newline.
 _START = re.compile(r"\n[^ \t\f\v\n#)\]}]")
 _DEFINITION = re.compile(r"(?:async\s+def|def|class)\s+(\w+)")
-_ASSIGNMENT = re.compile(r"(\w+)\s*(?::[^=\n]*)?=(?!=)")
+_ASSIGNMENT = re.compile(r"(?!try\b)(\w+)\s*(?::[^=;\n]*)?=(?!=)")
+_IMPORT = re.compile(r"(?:from|import)\b")
+_IMPORTED = re.compile(r"(?:from (\.*)((?:[^\W\d][\w.]*)?) )?import (.+)")
+_NAME = re.compile(r"([^\W\d][\w.]*)(?: as ([^\W\d]\w*))?")
 _CONTINUES = re.compile(r"(?:else|elif|except|finally)\b")
-_COMPOUND = re.compile(r"(?:if|try|with|for|while|async)\b")
+_GOES_ON = frozenset("(,\\")  # so ends no line that a statement ends on
 
-_METHOD = re.compile(r"def[ \t]+(\w+)")
+# A comment or a string.
+_TOKEN = (
+    r"""\#.*|\"{3}(?s:\\.|[^\\])*?\"{3}|'{3}(?s:\\.|[^\\])*?'{3}"""
+    r"""|"(?:\\.|\\\n|[^\\"\n])*"|'(?:\\.|\\\n|[^\\'\n])*'"""
+)
+
+_METHOD = re.compile(r"def (\w+)")
 _LINE = re.compile(r"\n(?P<indent>[ \t]*)(?P<first>\S)")
-_CLASS = re.compile(r"class[ \t]+(\w+)")
-_CUT = frozenset({"__init__", "__post_init__"})
-_KEPT = frozenset({*_CUT, "__new__", "from_pretrained"})
+_CLASS = re.compile(r"(?:^|\n)class[ \t]+(\w+)")
+_KEPT = frozenset({"__init__", "__post_init__", "__new__", "from_pretrained"})
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_SCOPES = (*FUNCTIONS, ast.ClassDef)
+_ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign)
+PLAIN = (*_SCOPES, *_ASSIGNMENTS)
+"""Statements that bind a name and hold no others that do."""
 
 Import = tuple[str, str | None]
 """Where an imported name comes from: the absolute module, and the name in it (None: the module itself)."""
@@ -54,14 +68,13 @@ def text_of(data: bytes) -> str:
 class _Block:
     """One top-level statement (with decorators, ``else`` branches and so on), parsed when it is asked for."""
 
-    __slots__ = ("end", "head", "nodes", "start", "trimmed")
+    __slots__ = ("end", "head", "nodes", "start")
 
     def __init__(self, start: int, end: int, head: str) -> None:
         self.start = start
         self.end = end
         self.head = head
         self.nodes: list[ast.stmt] | None = None
-        self.trimmed = False
 
 
 class Unit:
@@ -69,21 +82,22 @@ class Unit:
 
     def __init__(
         self, path: str, module: str, is_package: bool, data: bytes, report: Report,
-        leads_on: Callable[[Unit, str], bool] = lambda _unit, _name: True,
+        leads_on: Callable[[Unit, str], bool],
     ) -> None:  # fmt: skip
         self.path = path
         self._leads_on = leads_on  # False: only the signatures of a class are of interest, until `full` is asked
-        self._cut: dict[ast.stmt, _Block] = {}  # methods without their bodies
-        self._full: dict[FunctionNode, FunctionNode] = {}  # the same with them
+        self._short: dict[ast.stmt, _Block] = {}  # classes without some methods, and methods without their bodies
+        self._members: dict[ast.ClassDef, dict[str, ast.stmt | None]] = {}
+        self._looked: set[tuple[ast.ClassDef, str]] = set()  # members that were looked for among what was left out
+        self._full: dict[FunctionNode, FunctionNode] = {}  # methods with their bodies
         self.module = module
         self.package = module if is_package else module.rpartition(".")[0]
         self.report = report
-        self.broken = False
         try:
             self.text = text_of(data)
         except UnreadableError as problem:
             self.text = ""
-            self._break(problem.line, problem.message)
+            report(path, problem.line, problem.message)
         self._whole = False
         self._blocks: list[_Block] | None = None
         self._names: dict[str, list[_Block]] = {}
@@ -108,20 +122,12 @@ class Unit:
         if found is None:
             self._split()
             whole = self._whole
-            found = [node for block in self._binding(name) for node in self._parse(block) if name in bound(node)]
+            blocks = self._names.get(name, ())
+            found = [node for block in blocks for node in self._parse(block) if name in bound(node)]
             if self._whole != whole:
                 return self.find(name)
             self._found[name] = found
         return found
-
-    def _binding(self, name: str) -> list[_Block]:
-        """The pieces that may bind a name."""
-        blocks = list(self._names.get(name, ()))
-        others = [block for block in self._rest if not block.head.startswith(("import", "from"))]
-        if others:
-            word = re.compile(rf"\b{re.escape(name)}\b")
-            blocks += [block for block in others if word.search(self.text, block.start, block.end)]
-        return blocks
 
     def text_of(self, name: str) -> str:
         """The source of the statements that bind ``name`` (empty: none)."""
@@ -129,16 +135,15 @@ class Unit:
         return "\n".join(self.text[block.start : block.end] for block in self._names.get(name, ()))
 
     def imports(self) -> dict[str, Import]:
-        """Imported names, ``{local name: (module, name in it or None)}``; also those under a top-level ``try``."""
+        """Imported names, ``{local name: (module, name in it or None)}``; also those inside a ``try`` or ``with``."""
         if self._imports is None:
             self._split()
-            whole = self._whole
             self._imports = {}
-            for block in self._rest:
-                self._note_block(block)
-            if self._whole != whole:
-                self._imports = None
-                return self.imports()
+            for local, target in [each for block in self._rest for each in self._imported_by(block)]:
+                if local == "*":
+                    self._stars.append(target[0])
+                else:
+                    self._imports[local] = target
         return self._imports
 
     def stars(self) -> list[str]:
@@ -146,39 +151,35 @@ class Unit:
         self.imports()
         return self._stars
 
-    def method(self, node: ast.ClassDef, name: str) -> ast.stmt | None:
-        """A method that :meth:`find` left out of a class, as one that building it seldom runs."""
-        for block in self._names.get(node.name, ()):
-            if block.trimmed and block.nodes and node in block.nodes:
-                text = self.text[block.start : block.end]
-                for each in (_without_methods(text, frozenset({name})), text):
-                    found = self._in_class(block.start, each, name) if each is not None else None
-                    if found is not None:
-                        return found
-        return None
+    def member(self, node: ast.ClassDef, name: str) -> ast.stmt | None:
+        """The statement that binds ``name`` in a class of the file, also a method that :meth:`find` left out of it."""
+        known = self._members.get(node)
+        if known is None:
+            known = self._members[node] = {**members(node.body)}
+        block = self._short.get(node)
+        if block is not None and (node, name) not in self._looked:
+            self._looked.add((node, name))
+            written = self.text.find(f"def {name}", block.start, block.end) >= 0
+            if written and not isinstance(known.get(name), FUNCTIONS):
+                known[name] = self._in_class(block, name)
+        return known.get(name)
 
     def full(self, node: FunctionNode) -> FunctionNode:
         """The same method with its body, which :meth:`find` leaves out of a class that leads to no hub call."""
-        block = self._cut.get(node)
-        if block is None:
-            return node
-        if node in self._full:
-            return self._full[node]
-        text = self.text[block.start : block.end]
-        for each in (_without_methods(text, frozenset({node.name})), text):
-            found = self._in_class(block.start, each, node.name) if each is not None else None
-            if isinstance(found, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                self._full[node] = found
-                return found
-        return node
+        block = self._short.get(node)
+        if block is not None and node not in self._full:
+            found = self._in_class(block, node.name)
+            self._full[node] = found if isinstance(found, FUNCTIONS) else node
+        return self._full.get(node, node)
 
-    def _in_class(self, start: int, text: str, name: str) -> ast.stmt | None:
-        try:
-            nodes = self._parse_at(start, text)
-        except UnreadableError:
-            return None
-        body = [each for node in nodes if isinstance(node, ast.ClassDef) for each in node.body]
-        return next((each for each in body if name in bound(each)), None)
+    def _in_class(self, block: _Block, name: str) -> ast.stmt | None:
+        """A member of the class in ``block``."""
+        text = self.text[block.start : block.end]
+        for each in (_without_methods(text, frozenset({name})), text):
+            with suppress(UnreadableError):
+                return members(_body(self._parse_at(block.start, each))).get(name)
+        self._read_whole()  # it says what is broken
+        return None
 
     def tree(self) -> list[ast.stmt]:
         """Every top-level statement (parses the whole file)."""
@@ -187,109 +188,97 @@ class Unit:
 
     # --- how it is read
 
-    def _break(self, line: int, message: str) -> None:
-        if not self.broken:
-            self.broken = True
-            self.report(self.path, line, message)
-
-    def _note_block(self, block: _Block) -> None:
-        """Note the imports of one piece; the common forms need no parser."""
+    def _imported_by(self, block: _Block) -> list[tuple[str, Import]]:
+        """The imports of one piece; the common forms need no parser."""
         text = self.text[block.start : block.end]
-        if block.nodes is None and (plain := _plain_imports(text, self.package)) is not None:
-            for local, target in plain:
-                self._note(local, target)
-        elif "import" in text:
-            for node in self._parse(block):
-                self._note_imports(node)
-
-    def _note_imports(self, node: ast.stmt) -> None:
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            for local, target in imported(node, self.package):
-                self._note(local, target)
-        elif isinstance(node, (ast.If, ast.Try)):
-            for inner in _inner(node):
-                self._note_imports(inner)
-
-    def _note(self, local: str, target: Import) -> None:
-        if local == "*":
-            self._stars.append(target[0])
-        elif self._imports is not None:
-            self._imports[local] = target
+        plain = _plain_imports(text, self.package) if block.nodes is None else None
+        if plain is not None or "import" not in text:
+            return plain or []
+        return [each for node in self._parse(block) for each in _imports_in(node, self.package)]
 
     def _split(self) -> None:
         """Cut the text at lines that start a top-level statement, by their first characters alone.
 
-        A cut inside a string or a bracket gives a piece that does not parse; the whole file is parsed then.
+        A cut inside a bracket gives a piece that does not parse; the whole file is parsed then.
         """
         if self._blocks is not None:
             return
         self._blocks = []
-        decorated = False
         text = self.text
+        if "\f" in text:  # it may stand before a statement
+            self._read_whole()
+            return
         starts = [match.end() - 1 for match in _START.finditer(text)]
         if text[:1].strip() and text[0] not in "#)]}":
             starts.insert(0, 0)
+        decorated = False
+        quotes = [quote for quote in ('"""', "'''") if quote in text]
+        before = behind = 0
         for start in starts:
+            for quote in quotes if start >= behind else ():
+                if text.count(quote, before, start) % 2:
+                    behind = _end_of_string(text, start)
+            if start < behind:
+                continue
+            if start > 1 and text[start - 2] in _GOES_ON:
+                self._read_whole()
+                return
+            before = start
             end = text.find("\n", start)
             head = text[start : end if end >= 0 else len(text)]
             last = self._blocks[-1] if self._blocks else None
             if last is not None:
-                if decorated or _CONTINUES.match(head):
-                    decorated = head.startswith("@")
-                    if not _CONTINUES.match(head):
-                        last.head = head
+                if decorated:
+                    if _DEFINITION.match(head):
+                        last.head, decorated = head, False
+                    continue
+                if _CONTINUES.match(head):
                     continue
                 last.end = start
             decorated = head.startswith("@")
             self._blocks.append(_Block(start, len(text), head))
         for block in self._blocks:
-            head = block.head
-            found = _DEFINITION.match(head) or (None if _COMPOUND.match(head) else _ASSIGNMENT.match(head))
-            if found:
-                self._names.setdefault(found[1], []).append(block)
-            elif head[0] not in "\"'":
-                self._rest.append(block)
+            self._note_names(block)
+            if self._whole:
+                return
+
+    def _note_names(self, block: _Block) -> None:
+        """Note what a piece binds: its first line tells that of a definition, a plain assignment and an import."""
+        head = block.head
+        found = _DEFINITION.match(head)
+        if found is None and (found := _ASSIGNMENT.match(head)) is not None:
+            rest = head[found.end() :]
+            if "=" in rest or ";" in rest:  # it may bind more
+                found = None
+        if found is not None and found[1].isascii():
+            self._names.setdefault(found[1], []).append(block)
+        elif head[0] not in "\"'":
+            self._rest.append(block)
+            if _IMPORT.match(head) is None or ";" in head:
+                for name in {name for node in self._parse(block) for name in bound(node)}:
+                    self._names.setdefault(name, []).append(block)
 
     def _parse(self, block: _Block) -> list[ast.stmt]:
         if block.nodes is not None:
             return block.nodes
-        if self._inside_string(block.start):
-            self._read_whole()
-            return block.nodes or []
         text = self.text[block.start : block.end]
         if (name := _CLASS.match(block.head)) is not None:
-            short, cut = text, False
-            if not self._leads_on(self, name[1]):
-                short, cut = _without_bodies(text)
-            trimmed = _without_methods(short)
-            if cut or trimmed is not None:
-                try:
-                    block.nodes = self._parse_at(block.start, short if trimmed is None else trimmed)
-                    block.trimmed = trimmed is not None
-                    if cut:
-                        self._note_cut(block)
+            short = _without_methods(text if self._leads_on(self, name[1]) else _without_bodies(text))
+            if short != text:
+                with suppress(UnreadableError):  # a line of it looked like something else
+                    block.nodes = self._parse_at(block.start, short)
+                    empty = [each for each in _body(block.nodes) if isinstance(_first(each), ast.Pass)]
+                    self._short.update(dict.fromkeys([*block.nodes, *empty], block))
                     return block.nodes
-                except UnreadableError:
-                    pass  # a line of it looked like something else
         try:
             block.nodes = self._parse_at(block.start, text)
         except UnreadableError:
             self._read_whole()
         return block.nodes or []
 
-    def _note_cut(self, block: _Block) -> None:
-        for cls in block.nodes or ():
-            for node in cls.body if isinstance(cls, ast.ClassDef) else ():
-                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name in _CUT:
-                    self._cut[node] = block
-
     def _parse_at(self, start: int, text: str) -> list[ast.stmt]:
         """Parse a piece so that its nodes have the line numbers of the file."""
         return parse("\n" * self.text.count("\n", 0, start) + text)
-
-    def _inside_string(self, place: int) -> bool:
-        text = self.text
-        return bool(text.count('"""', 0, place) % 2 or text.count("'''", 0, place) % 2)
 
     def _read_whole(self) -> None:
         """Parse the whole file; its statements replace the pieces."""
@@ -299,9 +288,8 @@ class Unit:
         try:
             nodes = parse(self.text)
         except UnreadableError as problem:
-            self._break(problem.line, problem.message)
+            self.report(self.path, problem.line, problem.message)
             nodes = []
-        self._split()
         self._blocks, self._names, self._rest, self._all_names = [], {}, [], None
         offsets = _line_offsets(self.text)
         for node in nodes:
@@ -309,77 +297,90 @@ class Unit:
             block = _Block(offsets[first - 1], offsets[min(node.end_lineno or first, len(offsets) - 1)], "")
             block.nodes = [node]
             self._blocks.append(block)
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)):
-                for name in bound(node):
-                    self._names.setdefault(name, []).append(block)
-            else:
+            for name in bound(node):
+                self._names.setdefault(name, []).append(block)
+            if not isinstance(node, _SCOPES):
                 self._rest.append(block)
 
 
-def _without_methods(text: str, kept: frozenset[str] = _KEPT) -> str | None:
-    """The text of a class with ``pass`` in place of its methods, but for those of ``kept``; None: no use."""
-    starts = _methods(text)
-    if not starts:
-        return None
-    indent = min((lead for _, lead, _, _ in starts), key=len)
+def _body(nodes: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements in a class, of which ``nodes`` consists."""
+    return [each for node in nodes if isinstance(node, ast.ClassDef) for each in node.body]
+
+
+def _first(node: ast.stmt) -> ast.stmt | None:
+    return node.body[0] if isinstance(node, FUNCTIONS) else None
+
+
+def _end_of_string(text: str, start: int) -> int:
+    """Where the string ends that goes on at ``start``; ``start``: there is none."""
+    for match in re.compile(_TOKEN).finditer(text):
+        if match.end() > start:
+            return match.end() if match.start() < start else start
+    return start
+
+
+def _without_methods(text: str, kept: frozenset[str] = _KEPT) -> str:
+    """The text of a class with ``pass`` in place of its methods, but for those of ``kept``."""
+    indent, starts = _methods(text)
     pieces: list[str] = []
     done = 0
-    for start, lead, name, behind in starts:
-        if lead != indent or name in kept or start < done:
+    for start, name, behind in starts:
+        if name in kept:
             continue
         end = _end_of_method(text, behind, indent)
         method = text[start:end]
         if method.count('"""') % 2 or method.count("'''") % 2:
-            return None
+            return text
         pieces += [text[done:start], f"{indent}pass", "\n" * method.count("\n")]
         done = end
-    return "".join([*pieces, text[done:]]) if pieces else None
+    return "".join([*pieces, text[done:]])
 
 
-def _without_bodies(text: str) -> tuple[str, bool]:
-    """The text of a class with ``pass`` for the body of each method of ``_CUT``, and whether there was one."""
+def _without_bodies(text: str) -> str:
+    """The text of a class with ``pass`` for the bodies of its methods."""
+    indent, starts = _methods(text)
     pieces: list[str] = []
     done = 0
-    for start, indent, name, behind in _methods(text):
-        if name not in _CUT or start < done:
-            continue
+    for _, _, behind in starts:
         end = _end_of_method(text, behind, indent)
         body = _end_of_signature(text, behind, end)
-        if body is not None and (lines := text.count("\n", body, end)) > 1:
-            pieces += [text[done:body], f"{indent} pass", "\n" * lines]
+        if body is not None:
+            pieces += [text[done:body], f"{indent} pass", "\n" * text.count("\n", body, end)]
             done = end
-    return "".join([*pieces, text[done:]]), bool(pieces)
+    return "".join([*pieces, text[done:]])
 
 
 def _end_of_signature(text: str, place: int, end: int) -> int | None:
     """Where the line after a signature starts whose name ends at ``place``; None: its letters do not tell."""
     depth = 0
-    while place < end:
-        stop = text.find("\n", place, end)
-        if stop < 0:
-            return None
-        line = text[place:stop].partition("#")[0].rstrip()
-        depth += sum(map(line.count, "([{")) - sum(map(line.count, ")]}"))
-        place = stop + 1
+    for line in text[place:end].split("\n"):
+        place += len(line) + 1
+        code = line.partition("#")[0].rstrip()
+        depth += sum(map(code.count, "([{")) - sum(map(code.count, ")]}"))
         if depth == 0:
-            return place if line.endswith(":") else None
+            return place if code.endswith(":") else None
     return None
 
 
-def _methods(text: str) -> list[tuple[int, str, str, int]]:
-    """Where each ``def`` of a class starts, decorators included, its indent, its name, and where the name ends."""
-    found: list[tuple[int, str, str, int]] = []
+def _methods(text: str) -> tuple[str, list[tuple[int, str, int]]]:
+    """The indent of a class, and of each ``def`` in it: where it starts, decorators included, its name, and its end."""
+    name = _CLASS.search(text)
+    start = name.end() if name is not None else len(text)
+    body = text.find(":\n", start) + 1
+    if body == 0 or "#" in text[start:body]:  # a colon of a comment, or of something in the class
+        return "", []
+    indent = next((line["indent"] for line in _LINE.finditer(text, body) if line["first"] != "#"), "")
+    found: list[tuple[int, str, int]] = []
     for match in _METHOD.finditer(text):
         start = text.rfind("\n", 0, match.start()) + 1
-        lead = text[start : match.start()]
-        indent = lead[: len(lead) - len(lead.lstrip())]
-        if not indent or lead.strip() not in ("", "async"):
+        if text[start : match.start()] not in (indent, f"{indent}async "):
             continue
         above = text.rfind("\n", 0, start - 1) + 1
         while text.startswith(f"{indent}@", above):
             start, above = above, text.rfind("\n", 0, above - 1) + 1
-        found.append((start, indent, match[1], match.end()))
-    return found
+        found.append((start, match[1], match.end()))
+    return indent, found
 
 
 def _end_of_method(text: str, place: int, indent: str) -> int:
@@ -391,17 +392,11 @@ def _end_of_method(text: str, place: int, indent: str) -> int:
 
 
 def parse(text: str) -> list[ast.stmt]:
-    """:func:`ast.parse`, with every way in which it gives up turned into :class:`UnreadableError`."""
-    import warnings
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes in upstream's strings
-            return ast.parse(text).body
-    except SyntaxError as error:
-        raise UnreadableError(error.lineno or 1, f"it does not parse: {error.msg}") from error
-    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
-        raise UnreadableError(1, f"it does not parse: {error}") from error
+    """The statements of a text. Raises UnreadableError."""
+    tree = parse_text(text)
+    if isinstance(tree, Problem):
+        raise UnreadableError(tree.line, tree.message)
+    return tree.body
 
 
 class Signature:
@@ -432,9 +427,12 @@ class Signature:
         return self._hands_on
 
 
+_NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler, ast.MatchAs, ast.MatchStar)
+
+
 def names_in(node: ast.AST) -> frozenset[str]:
-    """Every name that stands in ``node``: variables, parameters, imports."""
-    found: set[str] = set()
+    """Every name that stands in ``node``: variables, parameters, definitions, imports."""
+    found: set[str | None] = set()
     for each in ast.walk(node):
         if isinstance(each, ast.Name):
             found.add(each.id)
@@ -443,22 +441,47 @@ def names_in(node: ast.AST) -> frozenset[str]:
         elif isinstance(each, (ast.Global, ast.Nonlocal)):
             found.update(each.names)
         elif isinstance(each, ast.alias):
-            found.add(each.asname or each.name)
-    return frozenset(found)
+            found.add(each.asname or each.name.partition(".")[0])
+        elif isinstance(each, _NAMED):
+            found.add(each.name)
+        elif isinstance(each, ast.MatchMapping):
+            found.add(each.rest)
+    return frozenset(name for name in found if name is not None)
 
 
 def bound(node: ast.stmt) -> set[str]:
-    """The names that a statement binds by a definition or an assignment (not by an import)."""
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+    """The names that a statement binds by a definition or an assignment, or whose items it sets (not by an import)."""
+    if isinstance(node, _SCOPES):
         return {node.name}
-    if isinstance(node, ast.Assign):
-        return {each.id for target in node.targets for each in ast.walk(target) if isinstance(each, ast.Name)}
-    if isinstance(node, (ast.AnnAssign, ast.AugAssign)):
-        return {node.target.id} if isinstance(node.target, ast.Name) else set()
-    found: set[str] = set()
-    for inner in _inner(node):
-        found |= bound(inner)
-    return found
+    if isinstance(node, _ASSIGNMENTS):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return {name for each in targets for name in _assigned(each)}
+    return {name for inner in _inner(node) for name in bound(inner)}
+
+
+def definitions(node: ast.stmt, name: str) -> list[ast.stmt]:
+    """The statements that bind a name, ``node`` or those inside it."""
+    if isinstance(node, PLAIN):
+        return [node] if name in bound(node) else []
+    return [each for inner in _inner(node) for each in definitions(inner, name)]
+
+
+def _assigned(target: ast.expr) -> list[str]:
+    if isinstance(target, ast.Name):
+        return [target.id]
+    if isinstance(target, (ast.Tuple, ast.List)):
+        return [name for each in target.elts for name in _assigned(each)]
+    return _assigned(target.value) if isinstance(target, (ast.Starred, ast.Subscript)) else []
+
+
+def members(body: Iterable[ast.stmt]) -> dict[str, ast.stmt]:
+    """The members of a class by name: the last of each, but for the setter of a property."""
+    return {name: node for node in body if not _sets(node) for name in bound(node)}
+
+
+def _sets(node: ast.stmt) -> bool:
+    decorators = getattr(node, "decorator_list", ())
+    return any(isinstance(each, ast.Attribute) and each.attr in ("setter", "deleter") for each in decorators)
 
 
 def imported(node: ast.Import | ast.ImportFrom, package: str) -> list[tuple[str, Import]]:
@@ -470,35 +493,37 @@ def imported(node: ast.Import | ast.ImportFrom, package: str) -> list[tuple[str,
     return [(each.asname or each.name, (module, each.name)) for each in node.names]
 
 
+def _imports_in(node: ast.stmt, package: str) -> list[tuple[str, Import]]:
+    """The same for any statement: the imports that run with it."""
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return imported(node, package)
+    if isinstance(node, _SCOPES):
+        return []
+    return [each for inner in _inner(node) for each in _imports_in(inner, package)]
+
+
 def _plain_imports(text: str, package: str) -> list[tuple[str, Import]] | None:
     """What :func:`imported` gives for a text that holds one import and comments; None: read it with the parser."""
-    if ";" in text or "\\" in text:
+    words = " ".join([line.partition("#")[0] for line in text.split("\n")]).split()
+    match = _IMPORTED.fullmatch(" ".join(words)) if text.isascii() else None
+    if match is None:
         return None
-    lines = text.split("\n")
-    words = " ".join([line.partition("#")[0] for line in lines] if "#" in text else lines).split()
-    if len(words) > 3 and words[0] == "from" and words[2] == "import":
-        module = words[1].lstrip(".")
-        origin, rest = _absolute(module, len(words[1]) - len(module), package), " ".join(words[3:])
-        if rest[0] == "(" and rest[-1] == ")":
-            rest = rest[1:-1].strip().removesuffix(",")
-        dotted = [module] if module else []
-    elif len(words) > 1 and words[0] == "import":
-        origin, rest, dotted = None, " ".join(words[1:]), []
-    else:
-        return None
+    dots, module, names = match.groups()
+    origin = None if dots is None else _absolute(module, len(dots), package)
+    if names == "*":
+        return None if origin is None else [("*", (origin, "*"))]
     found: list[tuple[str, Import]] = []
-    for each in rest.split(","):
-        name, _, local = each.strip().partition(" as ")
-        if origin is None:
-            dotted.append(name)
-            local = local or name.partition(".")[0]
-            found.append((local, (name if " as " in each else local, None)))
-        elif name.isidentifier():
-            local = local or name
-            found.append((local, (origin, name)))
-        if not local.isidentifier():
+    for each in names.strip("(), ").split(","):
+        one = _NAME.fullmatch(each.strip())
+        if one is None:
             return None
-    return found if all(part.isidentifier() for name in dotted for part in name.split(".")) else None
+        name, local = one.groups()
+        top = name.partition(".")[0]
+        if origin is not None:
+            found.append((local or name, (origin, name)))
+        else:
+            found.append((local, (name, None)) if local else (top, (top, None)))
+    return found
 
 
 def _absolute(module: str, level: int, package: str) -> str:
@@ -514,8 +539,9 @@ def _inner(node: ast.stmt) -> list[ast.stmt]:
     inner: list[ast.stmt] = []
     for field in ("body", "orelse", "finalbody"):
         inner += getattr(node, field, ())
-    for handler in getattr(node, "handlers", ()):
-        inner += handler.body
+    for field in ("handlers", "cases"):
+        for branch in getattr(node, field, ()):
+            inner += branch.body
     return inner
 
 

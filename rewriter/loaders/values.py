@@ -155,7 +155,7 @@ class Module(Val):
 class Class(Val):
     """A class of the checkout."""
 
-    __slots__ = ("bases", "frame", "looked", "members", "node", "unit")
+    __slots__ = ("bases", "frame", "node", "unit")
 
     def __init__(self, unit: Unit, node: ast.ClassDef, frame: Frame | None) -> None:
         self.key = None
@@ -163,8 +163,6 @@ class Class(Val):
         self.node = node
         self.frame = frame
         self.bases: list[Val] | None = None
-        self.members: dict[str, ast.stmt] | None = None
-        self.looked: set[str] = set()  # names that were looked for among the methods left out
 
 
 class Function(Val):
