@@ -27,6 +27,9 @@ _KEYWORD = 4
 """Tokens of a keyword with its comma."""
 _SHAPE = ("keys", "form")
 
+_MOST_ALIKE = 256
+_alike: set[object] = set()  # dicts before and after that have been found alike: many configs hold the same ones
+
 Place = tuple[int, int, int, int]
 """Line, column, end line, end column, as ``ast`` has them."""
 Pairs = Sequence[tuple[Component, Component]]
@@ -172,12 +175,29 @@ def _dicts_differ(old: _Text, new: _Text, pairs: Pairs, changes: Sequence[Config
     blanks_now = {_place_of(other.span): keys for _, other, keys in edited}
     difference = _outside_differs(old, new, dicts)
     for twin in dicts:
-        difference = difference or _difference(
-            _blank(old.expression(twin.old), blanks), _blank(new.expression(twin.new), blanks_now)
-        )
+        alike = old.at(twin.old), new.at(twin.new), _within(twin.old, blanks), _within(twin.new, blanks_now)
+        if difference is None and alike not in _alike:
+            difference = _difference(
+                _blank(old.expression(twin.old), blanks), _blank(new.expression(twin.new), blanks_now)
+            )
+            if difference is None:
+                if len(_alike) == _MOST_ALIKE:
+                    _alike.clear()
+                _alike.add(alike)
     for twin in dicts:
         difference = difference or _rest_differs(old, new, twin, edited)
     return difference
+
+
+def _within(outer: Place, asked: Blanks) -> frozenset[tuple[Place, frozenset[str]]]:
+    """The blanks in a place, as they lie from where it begins."""
+    line, column = outer[:2]
+
+    def shifted(place: Place) -> Place:
+        rows = place[0] - line, place[2] - line
+        return rows[0], place[1] - (0 if rows[0] else column), rows[1], place[3] - (0 if rows[1] else column)
+
+    return frozenset((shifted(place), frozenset(keys)) for place, keys in asked.items() if _holds(outer, place))
 
 
 def _blank(tree: ast.AST, asked: Blanks) -> ast.AST:
@@ -471,6 +491,7 @@ class _Token(NamedTuple):
     firm: bool
 
 
+@lru_cache(maxsize=256)
 def _written_differs(was: bytes, now: bytes, *, adds: int, removes: int) -> str | None:
     """Compare tokens, comments and spaces. ``adds``: how many tokens may be new; ``removes``: how many may be gone.
 

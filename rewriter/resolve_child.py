@@ -42,7 +42,10 @@ class Channel:
         return json.loads(line.decode("ascii")) if line else None
 
     def send(self, answer: dict[str, Any]) -> None:
-        line = self._word + json.dumps(answer).encode("ascii") + b"\n"
+        text = json.dumps(answer)
+        if len(text) > ANSWER_LIMIT:
+            text = json.dumps({"error": "the config resolves to more than 64 MB", "line": None, "index": answer["index"]})
+        line = self._word + text.encode("ascii") + b"\n"
         while line:
             line = line[os.write(self._descriptor, line) :]
 
@@ -230,8 +233,6 @@ def main() -> None:
             answer = load(Config, overlay, job, files)
         except Exception as error:  # noqa: BLE001 - a folder that is gone, a patched os.environ
             answer = {"error": type(error).__name__ + ": " + str(error), "line": None}
-        if len(json.dumps(answer)) > ANSWER_LIMIT:
-            answer = {"error": "the config resolves to more than 64 MB", "line": None}
         answer["index"] = job["index"]
         channel.send(answer)
     channel.send({"end": True})

@@ -40,13 +40,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> None:
     """What one test made the process remember (statements, readings, edits) is not there for the next."""
-    from rewriter import configs, statements
+    from rewriter import configs, proof, statements
     from rewriter.edits import config as edits
 
     configs._outlines.clear()
     configs._readings.clear()
     statements._kept.__init__()  # type: ignore[misc]
     edits._EDITED.clear()
+    proof._alike.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -57,6 +58,7 @@ def command(
     Nothing is written unless the whole result is proved: the new files are read again, and mmengine (where it is
     found) resolves old and new to dicts that differ in the asked keys only.
     """
+    gc.set_threshold(400_000, 50, 50)  # libcst alone makes a hundred thousand objects that stay
     from rewriter.frozen import replace
 
     request = replace(

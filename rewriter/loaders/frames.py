@@ -107,7 +107,10 @@ class Arguments:
 
     def kept(self) -> Arguments:
         """The same with each list as it is now, for a call that is put off."""
-        if not any(type(value) is Sequence for value in self.values()):
+        for value in self.values():
+            if type(value) is Sequence:
+                break
+        else:
             return self
         named = {name: _kept(value) for name, value in self.keywords.items()}
         return Arguments([_kept(value) for value in self.positional], named, self.is_open)

@@ -222,12 +222,17 @@ class Functions(Names):
 
         What is put off alone (``root``, and what it is given) can wait together.
         """
-        roots = {*_roots(arguments.values()), *([root] if root is not None else ())}
+        roots = {root} if root is not None else set()
+        known: list[Val] = []
+        for each in arguments.values():
+            if isinstance(each, Lazy) and each.result is None:
+                roots.add(each.root)
+            elif type(each) not in PLAIN:
+                known.append(each)
         if len(roots) > 1 or (roots and self._in_doubt()):
             return True
         if isinstance(callee, Function) and isinstance(callee.bound, Instance):
             return True
-        known = (each for each in arguments.values() if not isinstance(each, Lazy) or each.result is not None)
         return any(map(self._changeable, known))
 
     def _hands_on(self, callee: Class | Function, arguments: Arguments) -> bool:
@@ -236,9 +241,13 @@ class Functions(Names):
         if not isinstance(function, Function):
             return False
         spec = self.sources.signature(function.node)
-        if spec.kwarg is None or all(name in spec.keywords for name in arguments.keywords):
+        if spec.kwarg is None or not (rest := arguments.keywords.keys() - spec.keywords):
             return False
-        return spec.hands_on(function.unit.full(function.node))
+        hands_on, elsewhere = spec.hands_on(function.unit.full(function.node))
+        if elsewhere or not isinstance(callee, Class) or arguments.positional:
+            return hands_on
+        behind = self._find_method(callee, "__init__", function.owner)
+        return isinstance(behind, Function) and not rest <= self.sources.signature(behind.node).keywords
 
     def _changeable(self, value: Val) -> bool:
         """Whether there is anything about a value that could be another one later."""

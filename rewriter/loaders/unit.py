@@ -402,7 +402,7 @@ def parse(text: str) -> list[ast.stmt]:
 class Signature:
     """The parameters of a function, as binding asks for them."""
 
-    __slots__ = ("_hands_on", "defaults", "keywords", "kwarg", "named", "positional", "required", "vararg")
+    __slots__ = ("_uses", "defaults", "keywords", "kwarg", "named", "positional", "required", "vararg")
 
     def __init__(self, node: FunctionNode) -> None:
         spec = node.args
@@ -417,14 +417,23 @@ class Signature:
         self.keywords = frozenset([*(each.arg for each in spec.args), *only])
         self.vararg = spec.vararg.arg if spec.vararg else None
         self.kwarg = spec.kwarg.arg if spec.kwarg else None
-        self._hands_on: bool | None = None
+        self._uses: tuple[bool, bool] | None = None
 
-    def hands_on(self, node: FunctionNode) -> bool:
-        """Whether the function does anything with its ``**kwargs``; ``node``: it, with its body."""
-        if self._hands_on is None:
-            inner = (each for statement in node.body for each in ast.walk(statement))
-            self._hands_on = any(isinstance(each, ast.Name) and each.id == self.kwarg for each in inner)
-        return self._hands_on
+    def hands_on(self, node: FunctionNode) -> tuple[bool, bool]:
+        """Whether the function does anything with its ``**kwargs``, and anything but give them to ``super().__init__``.
+
+        ``node``: the function with its body.
+        """
+        if self._uses is None:
+            inner = [each for statement in node.body for each in ast.walk(statement)]
+            uses = sum(isinstance(each, ast.Name) and each.id == self.kwarg for each in inner)
+            up = sum(isinstance(each, ast.Call) and self._goes_up(each) for each in inner)
+            self._uses = uses > 0, uses > up
+        return self._uses
+
+    def _goes_up(self, call: ast.Call) -> bool:
+        plain = (f"super().__init__(**{self.kwarg})", f"super().__init__(*{self.vararg}, **{self.kwarg})")
+        return bool(call.keywords) and call.keywords[0].arg is None and ast.unparse(call) in plain
 
 
 _NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler, ast.MatchAs, ast.MatchStar)

@@ -142,7 +142,7 @@ def _filler(size: int, number: int) -> str:
 
 
 def make_tables(options: argparse.Namespace, folder: Path) -> list[Table]:
-    small = options.tree or make_tree(folder / "small", CONFIGS)
+    small = options.tree.absolute() if options.tree else make_tree(folder / "small", CONFIGS)
     count = len(list((small / "configs").rglob("*.py")))
     ours = shutil.which("opensora-rewriter", path=str(Path(sys.executable).parent)) or "opensora-rewriter"
     tools = others.available(folder / "rules", sys.executable, options.peers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -149,4 +150,5 @@ def write(path: Path, text: str) -> None:
 
 
 def _which(name: str, folder: str) -> str | None:
-    return (shutil.which(name, path=folder) if folder else None) or shutil.which(name)
+    found = (shutil.which(name, path=folder) if folder else None) or shutil.which(name)
+    return os.path.abspath(found) if found else None
