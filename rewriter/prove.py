@@ -14,9 +14,6 @@ from rewriter.plan import FileResult, Plan
 from rewriter.resolve import MISSING, Child, Job, Resolved, ResolveError, differences, find_interpreter, resolve
 from rewriter.types import REMOVE, Component, ConfigChange, Finding
 
-A_CHILD = 100
-"""Files for which another child process pays: each takes 0.25 s to import mmengine, and a file 3 ms to load twice."""
-
 
 class ResolveFailedError(Exception):
     """mmengine cannot be asked, or its answer contradicts what was written."""
@@ -32,28 +29,26 @@ class Prover:
     ``mode``: "auto" (a note where no interpreter has mmengine), "always" (an error there) or "never".
     """
 
-    def __init__(self, mode: str, python: str | None, files: int = 1) -> None:
+    def __init__(self, mode: str, python: str | None) -> None:
         self._mode = mode
         self._python = python
-        self._children = min(processors(), -(-files // A_CHILD))
         self._interpreter: Interpreter | None = None
         self._error: ResolveError | None = None
-        self._ready: list[Child] = []
+        self._ready: Child | None = None
 
     def __enter__(self) -> Prover:
         if self._mode != "never":
             try:
                 self._interpreter = find_interpreter(self._python)
                 if self._interpreter is not None:
-                    for _ in range(self._children):
-                        self._ready.append(Child(self._interpreter))
+                    self._ready = Child(self._interpreter)
             except ResolveError as error:
                 self._error = error  # told where there is something to prove
         return self
 
     def __exit__(self, *_error: object) -> None:
-        for child in self._ready:
-            child.kill()
+        if self._ready is not None:
+            self._ready.kill()
 
     def prove(self, plan: Plan) -> Plan:
         """The plan, with files that mmengine cannot load refused (OSR901).
@@ -76,7 +71,7 @@ class Prover:
         overlay = {edit.path: edit.new for edit in plan.config_edits}
         jobs = [job for result in touched for job in _jobs(result)]
         try:
-            answers = resolve(self._interpreter, jobs, overlay=overlay, ready=self._ready)
+            answers = resolve(self._interpreter, jobs, overlay=overlay, ready=self._ready, processes=processors())
         except ResolveError as error:
             remedy = "name an interpreter that has mmengine with --python, or --no-resolve"
             raise ResolveFailedError(str(error), remedy) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 CONFIG_SECONDS = 20.0
 """What one config may take; a config reads in milliseconds."""
 
+A_PROCESS = 24
+"""Jobs for which a further process pays: it is there in some milliseconds, and a job takes one or two."""
+
 _CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "resolve_child.py")
 # Not by path: Python would put this package's folder first on sys.path, where its types.py hides the library's. Nor may
 # a json.py in the folder where the user stands be imported; the checkout's root is appended for each config instead.
@@ -24,6 +27,9 @@ _START = (
     "exec(compile(open(sys.argv[1], encoding='utf-8').read(), sys.argv[1], 'exec'), "
     "{'__name__': '__main__', '__file__': sys.argv[1]})"
 )
+
+
+_Answer = tuple[int, dict[str, Any]]
 
 
 class ResolveError(Exception):
@@ -76,104 +82,73 @@ def resolve(
     *,
     overlay: Mapping[str, bytes] | None = None,
     timeout: float | None = None,
-    ready: Iterable[Child] = (),
+    ready: Child | None = None,
+    processes: int = 1,
 ) -> list[Resolved]:
     """Load every job's config with ``Config.fromfile(lazy_import=False, import_custom_modules=False)``, in order.
 
     ``overlay``: the run's new bytes by absolute path; a job with ``data`` sees them in the place of its bases.
-    ``timeout``: seconds for all of them, default 60 and one more for each config. ``ready``: child processes that were
-    started before; each serves a part of the jobs, side by side (none given: one child serves all). A config that ends
-    its child, or takes more than ``CONFIG_SECONDS``, costs itself only, and another child takes the rest.
+    ``timeout``: seconds for all of them, default 60 and one more for each config. ``ready``: a child process that was
+    started before. ``processes``: how many may share the jobs: the child forks when it has mmengine. A config that ends
+    its process, or takes more than ``CONFIG_SECONDS``, costs itself only, and another child takes the rest.
 
     Raises:
         ResolveError: the child does not start, or mmengine does not import.
     """
-    import threading
     import time
 
     seconds = 60.0 + len(jobs) if timeout is None else timeout
-    run = _Run(interpreter, jobs, overlay or {}, time.monotonic() + seconds, seconds)
-    children: list[Child | None] = list(ready) or [None]
-    size = -(-len(jobs) // len(children))
-    size += size % 2  # the old and the new bytes of a file are loaded by the same process
-    parts = [range(start, min(start + size, len(jobs))) for start in range(0, len(jobs), size or 1)]
-    others = [
-        threading.Thread(target=run.serve, args=(part, child), daemon=True)
-        for part, child in zip(parts[1:], children[1:], strict=False)
-    ]
-    for thread in others:
-        thread.start()
-    if parts:
-        run.serve(parts[0], children[0])
-    for thread in others:
-        thread.join()
-    if run.error is not None:
-        raise run.error
-    return [run.results[index] for index in range(len(jobs))]
-
-
-class _Run:
-    """The jobs of one call of :func:`resolve`, and their results."""
-
-    def __init__(
-        self,
-        interpreter: Interpreter,
-        jobs: Sequence[Job],
-        overlay: Mapping[str, bytes],
-        deadline: float,
-        seconds: float,
-    ) -> None:
-        self.interpreter = interpreter
-        self.jobs = jobs
-        self.staged = {path: data.decode("latin-1") for path, data in overlay.items()}
-        self.deadline = deadline
-        self.seconds = seconds
-        self.results: dict[int, Resolved] = {}
-        self.error: ResolveError | None = None
-
-    def serve(self, part: Sequence[int], child: Child | None) -> None:
-        """Load a part of the jobs, by ``child`` first; an error is kept for the caller."""
-        import time
-
+    deadline = time.monotonic() + seconds
+    staged = {path: data.decode("latin-1") for path, data in (overlay or {}).items()}
+    requests = [_request_of(index, job, staged) for index, job in enumerate(jobs)]
+    results: dict[int, Resolved] = {}
+    while pending := [request for index, request in enumerate(requests) if index not in results]:
+        if deadline <= time.monotonic():
+            late = f"not loaded: the time limit of {seconds:g} s for all configs was reached"
+            return [results.get(index, Resolved(False, error=late)) for index in range(len(jobs))]
+        child, ready = ready or Child(interpreter), None
         try:
-            while pending := [index for index in part if index not in self.results]:
-                if self.deadline <= time.monotonic():
-                    late = f"not loaded: the time limit of {self.seconds:g} s for all configs was reached"
-                    self.results.update((index, Resolved(False, error=late)) for index in pending)
-                    break
-                self._one_child(child or Child(self.interpreter), pending)
-                child = None
-        except ResolveError as error:
-            self.error = error
-
-    def _one_child(self, child: Child, pending: list[int]) -> None:
-        """Add the results of one child process; at least one, or an error is raised."""
-        import time
-
-        running: int | None = None
-        started = time.monotonic()
-        try:
-            requests = [_request_of(index, self.jobs[index], self.staged) for index in pending]
-            child.ask(requests, self.staged, self.deadline)
-            while True:
-                limit = self.deadline if running is None else min(self.deadline, started + CONFIG_SECONDS)
-                answer = child.answer(limit)
-                if isinstance(answer, str):
-                    if running is None:
-                        raise ResolveError(f"{self.interpreter.executable} could not load mmengine: {answer}")
-                    self.results[running] = Resolved(False, error=f"the config {answer}")
-                    return
-                if "fatal" in answer:
-                    fatal = _plain(str(answer["fatal"]))
-                    raise ResolveError(f"{self.interpreter.executable} could not load mmengine: {fatal}")
-                if "end" in answer:
-                    return
-                if "start" in answer:
-                    running, started = answer["start"], time.monotonic()
-                elif answer.get("index") == running and running is not None:
-                    self.results[running] = _resolved(answer)
+            child.ask(_parts(pending, processes), staged, deadline)
+            _collect(child, deadline, results)
         finally:
             child.kill()
+    return [results[index] for index in range(len(jobs))]
+
+
+def _parts(requests: list[dict[str, object]], processes: int) -> list[list[dict[str, object]]]:
+    """A part for each process: neighbours, of which two are the old and the new bytes of a file mostly."""
+    size = max(A_PROCESS, -(-len(requests) // processes))
+    size += size % 2
+    return [requests[start : start + size] for start in range(0, len(requests), size)]
+
+
+def _collect(child: Child, deadline: float, results: dict[int, Resolved]) -> None:
+    """Add the results of one child; at least one, or an error is raised."""
+    import time
+
+    running: dict[int | None, tuple[int, float]] = {}  # process -> job, and since when
+    while True:
+        limit = min([deadline, *(started + CONFIG_SECONDS for _, started in running.values())])
+        process, answer = child.answer(limit)
+        if isinstance(answer, str):
+            if not running:
+                raise ResolveError(f"{child.executable} could not load mmengine: {answer}")
+            # Its first process, if that has ended; the slowest, if the time is over.
+            process = min(running, key=lambda each: (each != process, running[each][1]))
+            results[running[process][0]] = Resolved(False, error=f"the config {answer}")
+            return
+        if "fatal" in answer:
+            raise ResolveError(f"{child.executable} could not load mmengine: {_plain(str(answer['fatal']))}")
+        if "end" in answer:
+            return
+        if "start" in answer:
+            running[process] = answer["start"], time.monotonic()
+        elif "lost" in answer and answer["lost"] in running:
+            index, _ = running.pop(answer["lost"])
+            status = _status(-answer["signal"] or answer["code"])
+            results[index] = Resolved(False, error=f"the config ended the process that loads it ({status})")
+        elif process in running and answer.get("index") == running[process][0]:
+            results[running.pop(process)[0]] = _resolved(answer)
 
 
 def _request_of(index: int, job: Job, staged: Mapping[str, str]) -> dict[str, object]:
@@ -208,6 +183,7 @@ class Child:
         import secrets
         import subprocess
 
+        self.executable = interpreter.executable
         self._word = secrets.token_hex(16)
         self._asked = False
         try:
@@ -221,7 +197,7 @@ class Child:
             )
         except OSError as error:
             raise ResolveError(f"{interpreter.executable} cannot be started: {error.strerror}") from None
-        self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
         _feed(self._stdin, json.dumps({"word": self._word}).encode("ascii") + b"\n")
 
     @property
@@ -229,23 +205,26 @@ class Child:
         assert self._process.stdin is not None
         return self._process.stdin
 
-    def ask(self, jobs: list[dict[str, object]], staged: Mapping[str, str], deadline: float) -> None:
-        """Hand over the jobs; their answers can be fetched from now on."""
+    def ask(self, parts: list[list[dict[str, object]]], staged: Mapping[str, str], deadline: float) -> None:
+        """Hand over the jobs, a part for each process; their answers can be fetched from now on."""
         import json
         import threading
         import time
 
         self._asked = True
-        request = {"seconds": max(1.0, deadline - time.monotonic()), "overlay": staged, "jobs": jobs}
+        request = {"seconds": max(1.0, deadline - time.monotonic()), "overlay": staged, "jobs": parts}
         text = json.dumps(request).encode("ascii") + b"\n"
         assert self._process.stdout is not None
         # Threads: a pipe that nobody reads must not hold us, and Windows cannot wait for a pipe with a time limit.
         threading.Thread(target=_feed, args=(self._stdin, text), daemon=True).start()
         lines = _answers(self._process.stdout, self._word.encode())
-        threading.Thread(target=_collect, args=(lines, self._answers.put), daemon=True).start()
+        threading.Thread(target=_pass_on, args=(lines, self._answers.put), daemon=True).start()
 
-    def answer(self, limit: float) -> dict[str, Any] | str:
-        """The next answer; or why none will come: the process ended, or ``limit`` (``time.monotonic``) was reached."""
+    def answer(self, limit: float) -> _Answer | tuple[int | None, str]:
+        """The next answer, with the number of the process that it is from; or why none will come.
+
+        Its first process ended (0), or ``limit`` (``time.monotonic``) was reached (None).
+        """
         import queue
         import time
 
@@ -257,22 +236,21 @@ class Child:
                 if ended:  # a grandchild still holds the pipe
                     answer = None
                 elif time.monotonic() >= limit:
-                    return "took too long and was stopped"
+                    return None, "took too long and was stopped"
                 else:
                     ended = self._process.poll() is not None
                     continue
             if answer is not None:
                 return answer
-            return f"ended the process that loads it ({self._status()})"
+            return 0, f"ended the process that loads it ({self._status()})"
 
     def _status(self) -> str:
         import subprocess
 
         try:
-            code = self._process.wait(timeout=1.0)
+            return _status(self._process.wait(timeout=1.0))
         except subprocess.TimeoutExpired:
             return "its answers were closed"
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def kill(self) -> None:
         """End the child and what it started (its process group; on Windows itself only)."""
@@ -298,24 +276,33 @@ def _feed(pipe: IO[bytes], text: bytes) -> None:
         pass  # the child ended early, or has been ended: the answers, or their absence, tell
 
 
-def _answers(pipe: IO[bytes], word: bytes) -> Iterator[dict[str, Any]]:
-    """The lines that begin with the secret word; nothing else on this pipe is ours."""
+def _answers(pipe: IO[bytes], word: bytes) -> Iterator[_Answer]:
+    """What the lines that begin with the secret word say, put together; nothing else on this pipe is ours."""
     import json
 
+    begun: dict[bytes, bytes] = {}
     for line in pipe:
         if line.startswith(word):
+            process, more, piece = line[len(word) :][:4], line[len(word) + 4 :][:1], line[len(word) + 5 : -1]
+            begun[process] = begun.get(process, b"") + piece
+            if more == b"+":
+                continue
             try:
-                answer = json.loads(line[len(word) :])
+                number, answer = int(process), json.loads(begun.pop(process))
             except ValueError:
                 continue
             if isinstance(answer, dict):
-                yield answer
+                yield number, answer
 
 
-def _collect(answers: Iterator[dict[str, Any]], put: Callable[[dict[str, Any] | None], None]) -> None:
+def _pass_on(answers: Iterator[_Answer], put: Callable[[_Answer | None], None]) -> None:
     for answer in answers:
         put(answer)
     put(None)
+
+
+def _status(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 # --- comparing -----------------------------------------------------------------------------------

@@ -1,8 +1,12 @@
 """The script that loads configs with mmengine in the user's interpreter; :mod:`rewriter.resolve` starts it.
 
 It runs on Python 3.8 and later with the standard library and mmengine. It reads two lines of JSON from standard input,
-a greeting upon which it gets mmengine ready and the request, and writes its answers, one JSON object a line behind a
-secret word, to what was standard output; whatever a config prints goes to the null device.
+a greeting upon which it gets mmengine ready and the request, and writes its answers to what was standard output;
+whatever a config prints goes to the null device.
+
+Several processes may share the request: this one forks when mmengine is there. An answer is a JSON object, cut into
+lines that a pipe takes whole whoever writes to it at the same time: a secret word, four digits that say which process
+it is from, "+" where more of it follows or "." where it ends, and a piece of it.
 """
 
 from __future__ import annotations
@@ -12,10 +16,14 @@ import json
 import os
 import random
 import re
+import select
 import signal
 import sys
 import tempfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEPTH = 100
 ANSWER_LIMIT = 64 * 1024 * 1024
@@ -32,6 +40,7 @@ class Channel:
         self._descriptor = os.dup(1)
         self.greeting = self.receive() or {}
         self._word = str(self.greeting.get("word")).encode()
+        self.process = 0
         null = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
             os.dup2(null, standard)
@@ -42,12 +51,17 @@ class Channel:
         return json.loads(line.decode("ascii")) if line else None
 
     def send(self, answer: dict[str, Any]) -> None:
-        text = json.dumps(answer)
+        text = json.dumps(answer).encode("ascii")
         if len(text) > ANSWER_LIMIT:
-            text = json.dumps({"error": "the config resolves to more than 64 MB", "line": None, "index": answer["index"]})
-        line = self._word + text.encode("ascii") + b"\n"
-        while line:
-            line = line[os.write(self._descriptor, line) :]
+            answer = {"error": "the config resolves to more than 64 MB", "line": None, "index": answer["index"]}
+            text = json.dumps(answer).encode("ascii")
+        head = self._word + b"%04d" % self.process
+        size = getattr(select, "PIPE_BUF", 512) - len(head) - 2
+        for start in range(0, len(text), size):
+            more = b"+" if start + size < len(text) else b"."
+            line = head + more + text[start : start + size] + b"\n"
+            while line:
+                line = line[os.write(self._descriptor, line) :]
 
 
 class Overlay:
@@ -220,22 +234,48 @@ def main() -> None:
     request = channel.receive()
     if request is None:
         return
-    if hasattr(signal, "alarm"):  # pragma: no branch - Windows has none
-        signal.alarm(int(request["seconds"]) + 5)  # also where the parent was killed and nobody is left to end us
     shared = {path: data.encode("latin-1") for path, data in request["overlay"].items()}
-    for job in request["jobs"]:
-        channel.send({"start": job["index"]})
-        files: dict[str, bytes] = {}
-        if job["staged"]:
-            files = shared if job["data"] is None else {**shared, job["path"]: job["data"].encode("latin-1")}
-        try:
-            place.enter(job["root"], os.path.dirname(job["path"]))
-            answer = load(Config, overlay, job, files)
-        except Exception as error:  # noqa: BLE001 - a folder that is gone, a patched os.environ
-            answer = {"error": type(error).__name__ + ": " + str(error), "line": None}
-        answer["index"] = job["index"]
-        channel.send(answer)
+
+    def serve(jobs: list[dict[str, Any]]) -> None:
+        if hasattr(signal, "alarm"):  # pragma: no branch - Windows has none
+            signal.alarm(int(request["seconds"]) + 5)  # also where the parent was killed and nobody is left to end us
+        for job in jobs:
+            channel.send({"start": job["index"]})
+            files: dict[str, bytes] = {}
+            if job["staged"]:
+                files = shared if job["data"] is None else {**shared, job["path"]: job["data"].encode("latin-1")}
+            try:
+                place.enter(job["root"], os.path.dirname(job["path"]))
+                answer = load(Config, overlay, job, files)
+            except Exception as error:  # noqa: BLE001 - a folder that is gone, a patched os.environ
+                answer = {"error": type(error).__name__ + ": " + str(error), "line": None}
+            answer["index"] = job["index"]
+            channel.send(answer)
+
+    own, *others = request["jobs"]
+    workers = [fork(channel, number, serve, jobs) for number, jobs in enumerate(others, 1)]
+    serve(own)
+    for number, worker in enumerate(workers, 1):
+        _, status = os.waitpid(worker, 0)
+        if status != 0:
+            channel.send({"lost": number, "signal": status & 127, "code": status >> 8})
     channel.send({"end": True})
+
+
+def fork(
+    channel: Channel, number: int, serve: Callable[[list[dict[str, Any]]], None], jobs: list[dict[str, Any]]
+) -> int:
+    """Another process that serves a part of the jobs: its process id."""
+    worker = os.fork()
+    if worker == 0:  # pragma: no cover - it ends with os._exit, and nothing that it measured is kept
+        code = 1
+        try:
+            channel.process = number
+            serve(jobs)
+            code = 0
+        finally:
+            os._exit(code)
+    return worker
 
 
 if __name__ == "__main__":

@@ -400,15 +400,20 @@ def test_an_interpreter_that_cannot_be_started_is_named() -> None:
 ANSWERS = """#!{}
 import json, sys
 word = json.loads(sys.stdin.readline())["word"]
-job = json.loads(sys.stdin.readline())["jobs"][0]["index"]
-def send(text): print(word + text, flush=True)
+job = json.loads(sys.stdin.readline())["jobs"][0][0]["index"]
+def send(text, process="0000", more="."): print(word + process + more + text, flush=True)
 send('{{"index": 0, "value": "before it started"}}')
 send('{{"start": 0}}')
 send('{{"index": 1, "value": "of another"}}')
 send('not json')
 send('["not", "an", "object"]')
 print('{{"index": 0, "value": "without the word"}}')
-send('{{"index": 0, "value": "the right one"}}')
+send('{{"index": 0, "value": "of another process"}}', process="0001")
+send('{{"index": 0, "value": "of no process"}}', process="ZERO")
+send('{{"lost": 7, "signal": 0, "code": 1}}')
+send('{{"index": 0, "value": ', more="+")
+send('"the ', more="+")
+send('right one"}}')
 send('{{"end": true}}')
 """
 
@@ -456,41 +461,75 @@ def test_differences_name_the_path_and_both_values(old: object, new: object, exp
 # --- processes that are ready before they are asked ----------------------------------------------
 
 
-def test_processes_that_are_ready_share_the_jobs(tmp_path: Path) -> None:
+@posix
+@pytest.mark.parametrize("ready", [True, False])
+def test_processes_share_the_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ready: bool) -> None:
+    monkeypatch.setattr(module, "A_PROCESS", 2)
     jobs = []
     for number in range(7):
-        ends = "import os; os._exit(3)\n" if number in (0, 3) else ""
-        jobs += [Job(put(tmp_path, f"x{number}.py", f"{ends}x = {number}\n"), str(tmp_path)) for _ in range(2)]
-    children = [Child(OURS) for _ in range(3)]
-    answers = resolve(OURS, jobs, ready=children)
-    assert [answer.value for answer in answers] == [
-        None if number in (0, 3) else {"x": number} for number in range(7) for _ in range(2)
-    ]
-    assert all("exit code 3" in answers[index].error for index in (0, 1, 6, 7))
-    assert all(child._process.poll() is not None for child in children)
+        ends = {0: "import os; os._exit(3)\n", 3: "import os, signal; os.kill(os.getpid(), signal.SIGTERM)\n"}
+        text = f"{ends.get(number, '')}import os\nx = {number}\ny = {'z' * 9000!r}\nprocess = os.getpid()\ndel os\n"
+        jobs += [Job(put(tmp_path, f"x{number}.py", text), str(tmp_path)) for _ in range(2)]
+    child = Child(OURS) if ready else None
+    answers = resolve(OURS, jobs, ready=child, processes=3)
+    for number in range(7):
+        for answer in answers[2 * number : 2 * number + 2]:
+            if number in (0, 3):
+                status = "signal 15" if number else "exit code 3"
+                assert answer == Resolved(False, error=f"the config ended the process that loads it ({status})")
+            else:
+                assert isinstance(answer.value, dict)
+                assert (answer.value["x"], answer.value["y"]) == (number, "z" * 9000)
+    used = {answer.value["process"] for answer in answers if isinstance(answer.value, dict)}
+    assert len(used) > 3  # of the first child, and of those that took what the ended ones left
+    assert child is None or child._process.poll() is not None
+
+
+@posix
+def test_a_process_that_never_ends_is_stopped_and_the_others_are_not_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "A_PROCESS", 2)
+    monkeypatch.setattr(module, "CONFIG_SECONDS", 2.0)
+    texts = ["x = 0\n", "x = 1\n", "while True: pass\n", "x = 3\n", "import time; time.sleep(1.2)\nx = 4\ndel time\n"]
+    jobs = [Job(put(tmp_path, f"x{n}.py", text), str(tmp_path)) for n, text in enumerate(texts)]
+    answers = resolve(OURS, jobs, processes=3)
+    assert [answer.value for answer in answers] == [{"x": 0}, {"x": 1}, None, {"x": 3}, {"x": 4}]
+    assert answers[2].error == "the config took too long and was stopped"
+
+
+@posix
+def test_the_first_process_may_end_while_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "A_PROCESS", 2)
+    slow = "import time; time.sleep(0.5)\ndel time\n"
+    texts = ["import os; os._exit(7)\n", "x = 1\n", f"{slow}x = 2\n", f"{slow}x = 3\n"]
+    jobs = [Job(put(tmp_path, f"x{n}.py", text), str(tmp_path)) for n, text in enumerate(texts)]
+    answers = resolve(OURS, jobs, processes=2)
+    assert [answer.value for answer in answers] == [None, {"x": 1}, {"x": 2}, {"x": 3}]
+    assert answers[0].error == "the config ended the process that loads it (exit code 7)"
 
 
 def test_more_processes_than_jobs_are_no_harm(tmp_path: Path) -> None:
     path = put(tmp_path, "x.py", "x = 1\n")
-    children = [Child(OURS) for _ in range(3)]
+    child = Child(OURS)
     try:
-        assert resolve(OURS, [Job(path, None)], ready=children) == [Resolved(True, {"x": 1})]
-        assert resolve(OURS, [], ready=children[1:2]) == []
+        assert resolve(OURS, [], ready=child, processes=8) == []
+        assert resolve(OURS, [Job(path, None)], ready=child, processes=8) == [Resolved(True, {"x": 1})]
     finally:
-        for child in children:
-            child.kill()
+        child.kill()
 
 
 def test_a_prover_that_has_nothing_to_ask_leaves_no_process_behind() -> None:
-    with Prover("always", sys.executable, 100) as prover:
-        children = list(prover._ready)
-        assert children
-        assert all(child._process.poll() is None for child in children)
-    assert all(child._process.poll() is not None for child in children)
+    with Prover("always", sys.executable) as prover:
+        first = prover._ready
+        assert first is not None
+        assert first._process.poll() is None
+    assert first._process.poll() is not None
     with suppress(KeyboardInterrupt), Prover("auto", None) as prover:
-        children = list(prover._ready)
+        second = prover._ready
+        assert second is not None
         raise KeyboardInterrupt
-    assert all(child._process.poll() is not None for child in children)
+    assert second._process.poll() is not None
 
 
 @posix

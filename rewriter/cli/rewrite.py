@@ -106,7 +106,7 @@ class _Run:
 
         loaders = self.chosen.loaders()
         try:
-            with prove.Prover(self.resolve, self.python, len(targets)) as prover:
+            with prove.Prover(self.resolve, self.python) as prover:
                 with counter("reading and editing", len(targets), quiet=self.chosen.quiet) as tick:
                     made = plan.rewrite(
                         targets, self.request, loaders, overlay=overlay, progress=tick, processes=processors()
