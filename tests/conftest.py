@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from click.testing import Result
 
 pytest.register_assert_rewrite("executing")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the processes of some tests are to be interrupted
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 NEEDED_TO_LOAD = ("torch", "transformers", "diffusers", "safetensors", "sentencepiece", "mmengine")
