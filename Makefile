@@ -9,7 +9,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN = $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-core test-all test-oldest fuzz coverage mutation bench lint format types clean
+.PHONY: help demo test test-core test-all test-oldest fuzz faults coverage mutation bench lint format types clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ test-oldest: ## the core tests with the oldest versions that pyproject.toml allo
 fuzz: $(VENV)/.core ## generated sources, FUZZ of them a test with fresh seeds (default 20000: hours)
 	OPENSORA_REWRITER_FUZZ=$(FUZZ) $(RUN) pytest -n auto -rP --hypothesis-show-statistics \
 		tests/test_fuzz.py tests/test_edits_config.py -k 'generated or planted or broken_text'
+
+faults: $(VENV)/.core ## the fault matrix: full disks, kills at every step, two runs at once, odd files, hostile configs
+	$(RUN) pytest -v --no-header tests/test_faults.py tests/test_writer.py tests/test_hostile.py
 
 coverage: $(VENV)/.load ## lines and branches of rewriter/ that no test reaches
 	$(RUN) pytest -n auto --cov --cov-report=term-missing:skip-covered
