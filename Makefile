@@ -54,8 +54,7 @@ test-oldest: ## the core tests with the oldest versions that pyproject.toml allo
 	PIP_CONSTRAINT=$(CURDIR)/tests/constraints-oldest.txt $(MAKE) --no-print-directory VENV=.venv-oldest test-core
 
 fuzz: $(VENV)/.core ## generated sources, FUZZ of them a test with fresh seeds (default 20000: hours)
-	OPENSORA_REWRITER_FUZZ=$(FUZZ) $(RUN) pytest -n auto -rP --hypothesis-show-statistics \
-		tests/test_fuzz.py tests/test_edits_config.py -k 'generated or planted or broken_text'
+	OPENSORA_REWRITER_FUZZ=$(FUZZ) $(RUN) pytest -n auto -rP --hypothesis-show-statistics -m 'hypothesis or generated' tests
 
 faults: $(VENV)/.core ## the fault matrix: full disks, kills at every step, two runs at once, odd files, hostile configs
 	$(RUN) pytest -v --no-header tests/test_faults.py tests/test_writer.py tests/test_hostile.py

@@ -189,6 +189,7 @@ def written(cache_dir: str) -> str:
     return r"""("([^"\\\n]|\\.)*"|'([^'\\\n]|\\.)*')"""
 
 
+@pytest.mark.generated
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_the_command_keeps_its_promises_on_generated_configs(batch: int, run: Run, tmp_path: Path) -> None:
     root = Path(shutil.copytree(FIXTURES / ("v1.2", "v1.3")[batch % 2], tmp_path / "checkout"))
@@ -237,6 +238,7 @@ def test_the_command_keeps_its_promises_on_generated_configs(batch: int, run: Ru
     print(f"{FILES} generated configs from seed {first}, {len(edited)} of them edited")
 
 
+@pytest.mark.generated
 def test_mmengine_agrees_on_generated_configs(run: Run, tmp_path: Path) -> None:
     pytest.importorskip("mmengine")
     root = Path(shutil.copytree(FIXTURES / "v1.2", tmp_path / "checkout"))
