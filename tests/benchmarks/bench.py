@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -33,6 +34,7 @@ READ = (
 )
 PARSE = READ + "import ast\nfor path in paths:\n    ast.parse(open(path, 'rb').read())\n"
 PARSE_CODE = READ + "import libcst\nfor path in paths:\n    libcst.parse_module(open(path, 'rb').read()).code\n"
+_NUMBER = re.compile(r"(?<![\w.\"'])\d+(?![\w.\"'])")
 CROSSING = (24, 48, 96, 200)
 SHARED = """
 from rewriter import plan
@@ -115,14 +117,19 @@ def _options() -> argparse.Namespace:
 # --- trees -----------------------------------------------------------------------------------------
 
 
-def make_tree(folder: Path, files: int) -> Path:
-    """A checkout with ``files`` configs, variants of those of ``fixtures/v1.3``, none equal to another."""
+def make_tree(folder: Path, files: int, *, apart: bool = False) -> Path:
+    """A checkout with ``files`` configs, variants of those of ``fixtures/v1.3``, none equal to another.
+
+    ``apart``: every number in one of them is another in the others.
+    """
     shutil.copytree(ROOT / "fixtures" / "v1.3" / "opensora", folder / "opensora")
     originals = sorted((ROOT / "fixtures" / "v1.3" / "configs").rglob("*.py"))
     for number in range(files):
         original = originals[number % len(originals)]
         text = original.read_text(encoding="utf-8") + f"\nseed_of_variant = {number}\n"
         text += _filler(max(SIZE - len(text), 0), number)
+        if apart:
+            text = _NUMBER.sub(lambda match, number=number: str(int(match[0]) + number), text)
         name = f"{original.parts[-3]}-{number // 1000}"
         others.write(folder / "configs" / name / original.parts[-2] / f"{original.stem}_{number}.py", text)
     return folder
@@ -150,6 +157,9 @@ def make_tables(options: argparse.Namespace, folder: Path) -> list[Table]:
               _resolve(small, ours), *[_crossing(folder, number) for number in CROSSING]]  # fmt: skip
     if options.files:
         tables += _large(make_tree(folder / "large", options.files), options.files, ours, tools)
+        if options.slow:
+            apart = make_tree(folder / "apart", options.files, apart=True)
+            tables += _apart(apart, options.files, ours)
         tables.append(Table("memory", make_tree(folder / "hundred", 100), [
             Row("check of 100", lambda tree: [ours, "check", str(tree), "--all-configs"])]))  # fmt: skip
     return [table for table in tables if options.only in table.title]
@@ -220,6 +230,17 @@ def _large(tree: Path, count: int, ours: str, tools: dict[str, tuple[others.Comm
     limit = Bar("rewrite --no-resolve", "libcst parse and code of all", 0.25)
     return [Table(f"check of {count} configs", tree, rows, bars, large=True),
             Table(f"rewrite of {count} configs", tree, writing, [limit], large=True)]  # fmt: skip
+
+
+def _apart(tree: Path, count: int, ours: str) -> list[Table]:
+    """The worst case: nothing that was read of one config serves for another."""
+    check = [_python("ast.parse of all", PARSE), Row("check", lambda tree: [ours, "check", str(tree), "--all-configs"])]
+    rewrite = [
+        _python("libcst parse and code of all", PARSE_CODE),
+        Row("rewrite --no-resolve", lambda tree: _rewriting(ours, tree, "--no-resolve"), fresh=True),
+    ]
+    return [Table(f"check of {count} configs, no number alike", tree, check, large=True),
+            Table(f"rewrite of {count} configs, no number alike", tree, rewrite, large=True)]  # fmt: skip
 
 
 def _rewriting(ours: str, tree: Path, *more: str) -> list[str]:
