@@ -82,6 +82,11 @@ class Prover:
         refused: dict[str, Finding] = {}
         for index, result in enumerate(touched):
             old, new = answers[2 * index], answers[2 * index + 1]
+            if not (old.tried and new.tried):
+                message = f"mmengine was not asked about it: {(new if old.tried else old).error}"
+                remedy = "run again for what is left, or rewrite it with --no-resolve"
+                refused[result.path] = Finding("OSR901", result.path, 1, 0, "", message, remedy)
+                continue
             if not old.ok:
                 message = f"mmengine cannot load it as it is: {old.error}"
                 refused[result.path] = Finding("OSR901", result.path, old.line or 1, 0, "", message,

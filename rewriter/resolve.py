@@ -52,13 +52,14 @@ class Resolved:
 
     What JSON cannot say is a dict with one key: ``{"$tuple": [...]}``, ``{"$dict": [[key, value], ...]}`` (keys that
     are not strings), ``{"$set": [...]}``, ``{"$bytes": hex}``, ``{"$float": "nan"}``, ``{"$object": description}``.
-    ``line``: of the config, where the error came from there.
+    ``line``: of the config, where the error came from there. ``tried``: False where the time was over before.
     """
 
     ok: bool
     value: object = None
     error: str = ""
     line: int | None = None
+    tried: bool = True
 
 
 def find_interpreter(python: str | None = None) -> Interpreter | None:
@@ -88,9 +89,10 @@ def resolve(
     """Load every job's config with ``Config.fromfile(lazy_import=False, import_custom_modules=False)``, in order.
 
     ``overlay``: the run's new bytes by absolute path; a job with ``data`` sees them in the place of its bases.
-    ``timeout``: seconds for all of them, default 60 and one more for each config. ``ready``: a child process that was
-    started before. ``processes``: how many may share the jobs: the child forks when it has mmengine. A config that ends
-    its process, or takes more than ``CONFIG_SECONDS``, costs itself only, and another child takes the rest.
+    ``timeout``: seconds for all of them, default 60, one more for each config, and what those took that were stopped.
+    ``ready``: a child process that was started before. ``processes``: how many may share the jobs: the child forks when
+    it has mmengine. A config that ends its process, or takes more than ``CONFIG_SECONDS``, costs itself only (its other
+    bytes are not loaded), and another child takes the rest.
 
     Raises:
         ResolveError: the child does not start, or mmengine does not import.
@@ -104,14 +106,19 @@ def resolve(
     results: dict[int, Resolved] = {}
     while pending := [request for index, request in enumerate(requests) if index not in results]:
         if deadline <= time.monotonic():
-            late = f"not loaded: the time limit of {seconds:g} s for all configs was reached"
-            return [results.get(index, Resolved(False, error=late)) for index in range(len(jobs))]
+            late = f"the time limit of {seconds:g} s for all configs was reached"
+            return [results.get(index, Resolved(False, error=late, tried=False)) for index in range(len(jobs))]
         child, ready = ready or Child(interpreter), None
         try:
             child.ask(_parts(pending, processes), staged, deadline)
-            _collect(child, deadline, results)
+            lost = _collect(child, deadline, results)
         finally:
             child.kill()
+        for index in lost:
+            deadline += CONFIG_SECONDS if timeout is None else 0
+            for twin, job in enumerate(jobs):
+                if job.path == jobs[index].path:
+                    results.setdefault(twin, results[index])
     return [results[index] for index in range(len(jobs))]
 
 
@@ -122,10 +129,11 @@ def _parts(requests: list[dict[str, object]], processes: int) -> list[list[dict[
     return [requests[start : start + size] for start in range(0, len(requests), size)]
 
 
-def _collect(child: Child, deadline: float, results: dict[int, Resolved]) -> None:
-    """Add the results of one child; at least one, or an error is raised."""
+def _collect(child: Child, deadline: float, results: dict[int, Resolved]) -> list[int]:
+    """Add the results of one child: at least one, or an error is raised. Returns the jobs that cost it a process."""
     import time
 
+    lost: list[int] = []
     running: dict[int | None, tuple[int, float]] = {}  # process -> job, and since when
     while True:
         limit = min([deadline, *(started + CONFIG_SECONDS for _, started in running.values())])
@@ -136,17 +144,18 @@ def _collect(child: Child, deadline: float, results: dict[int, Resolved]) -> Non
             # Its first process, if that has ended; the slowest, if the time is over.
             process = min(running, key=lambda each: (each != process, running[each][1]))
             results[running[process][0]] = Resolved(False, error=f"the config {answer}")
-            return
+            return [*lost, running[process][0]]
         if "fatal" in answer:
             raise ResolveError(f"{child.executable} could not load mmengine: {_plain(str(answer['fatal']))}")
         if "end" in answer:
-            return
+            return lost
         if "start" in answer:
             running[process] = answer["start"], time.monotonic()
-        elif "lost" in answer and answer["lost"] in running:
-            index, _ = running.pop(answer["lost"])
+        elif "ended" in answer and answer["ended"] in running:
+            index, _ = running.pop(answer["ended"])
             status = _status(-answer["signal"] or answer["code"])
             results[index] = Resolved(False, error=f"the config ended the process that loads it ({status})")
+            lost.append(index)
         elif process in running and answer.get("index") == running[process][0]:
             results[running.pop(process)[0]] = _resolved(answer)
 
@@ -280,15 +289,15 @@ def _answers(pipe: IO[bytes], word: bytes) -> Iterator[_Answer]:
     """What the lines that begin with the secret word say, put together; nothing else on this pipe is ours."""
     import json
 
-    begun: dict[bytes, bytes] = {}
+    begun: dict[bytes, list[bytes]] = {}
     for line in pipe:
         if line.startswith(word):
             process, more, piece = line[len(word) :][:4], line[len(word) + 4 :][:1], line[len(word) + 5 : -1]
-            begun[process] = begun.get(process, b"") + piece
+            begun.setdefault(process, []).append(piece)
             if more == b"+":
                 continue
             try:
-                number, answer = int(process), json.loads(begun.pop(process))
+                number, answer = int(process), json.loads(b"".join(begun.pop(process)))
             except ValueError:
                 continue
             if isinstance(answer, dict):

@@ -40,6 +40,7 @@ class Channel:
         self._descriptor = os.dup(1)
         self.greeting = self.receive() or {}
         self._word = str(self.greeting.get("word")).encode()
+        self._owner = os.getpid()
         self.process = 0
         null = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
@@ -50,7 +51,14 @@ class Channel:
         line = self._lines.readline()
         return json.loads(line.decode("ascii")) if line else None
 
+    def belong(self, process: int) -> None:
+        """Serve as the process of this number, which has been forked."""
+        self._owner = os.getpid()
+        self.process = process
+
     def send(self, answer: dict[str, Any]) -> None:
+        if os.getpid() != self._owner:  # a copy that a config made of its process, and that came out of it
+            os._exit(0)
         text = json.dumps(answer).encode("ascii")
         if len(text) > ANSWER_LIMIT:
             answer = {"error": "the config resolves to more than 64 MB", "line": None, "index": answer["index"]}
@@ -236,6 +244,8 @@ def main() -> None:
         return
     shared = {path: data.encode("latin-1") for path, data in request["overlay"].items()}
 
+    workers: dict[int, int] = {}  # process id -> number
+
     def serve(jobs: list[dict[str, Any]]) -> None:
         if hasattr(signal, "alarm"):  # pragma: no branch - Windows has none
             signal.alarm(int(request["seconds"]) + 5)  # also where the parent was killed and nobody is left to end us
@@ -251,31 +261,47 @@ def main() -> None:
                 answer = {"error": type(error).__name__ + ": " + str(error), "line": None}
             answer["index"] = job["index"]
             channel.send(answer)
+            for worker in list(workers):
+                reap(channel, workers, worker, os.WNOHANG)
 
     own, *others = request["jobs"]
-    workers = [fork(channel, number, serve, jobs) for number, jobs in enumerate(others, 1)]
+    for number, jobs in enumerate(others, 1):
+        if not fork(channel, workers, number, serve, jobs):
+            own = own + jobs
     serve(own)
-    for number, worker in enumerate(workers, 1):
-        _, status = os.waitpid(worker, 0)
-        if status != 0:
-            channel.send({"lost": number, "signal": status & 127, "code": status >> 8})
+    for worker in list(workers):
+        reap(channel, workers, worker, 0)
     channel.send({"end": True})
 
 
 def fork(
-    channel: Channel, number: int, serve: Callable[[list[dict[str, Any]]], None], jobs: list[dict[str, Any]]
-) -> int:
-    """Another process that serves a part of the jobs: its process id."""
-    worker = os.fork()
+    channel: Channel, workers: dict[int, int], number: int, serve: Callable[[list[dict[str, Any]]], None],
+    jobs: list[dict[str, Any]],
+) -> bool:  # fmt: skip
+    """Have another process serve a part of the jobs; False where none is to be had."""
+    try:
+        worker = os.fork()
+    except OSError:
+        return False
     if worker == 0:  # pragma: no cover - it ends with os._exit, and nothing that it measured is kept
-        code = 1
         try:
-            channel.process = number
+            workers.clear()
+            channel.belong(number)
             serve(jobs)
-            code = 0
         finally:
-            os._exit(code)
-    return worker
+            os._exit(0)
+    workers[worker] = number
+    return True
+
+
+def reap(channel: Channel, workers: dict[int, int], worker: int, options: int) -> None:
+    """Tell that a process has ended, if it has. What it was loading then is what ended it."""
+    try:
+        ended, status = os.waitpid(worker, options)
+    except OSError:  # a config was faster
+        ended, status = worker, 0
+    if ended:
+        channel.send({"ended": workers.pop(worker), "signal": status & 127, "code": status >> 8})
 
 
 if __name__ == "__main__":

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import Result
+
+from rewriter import prove
+from rewriter.resolve import resolve
 
 Run = Callable[..., Result]
 
@@ -136,6 +140,22 @@ def test_a_config_that_does_not_load_twice_is_judged_by_its_first_answers(run: R
     assert done.exit_code == 2, done.output
     assert "`n` resolves to 3, it was 2" in done.output
     assert after == {"bad": VAE + "n = len(vae)\n" + count}
+
+
+def test_what_the_time_is_over_for_is_left_as_it_is(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mmengine")
+    monkeypatch.setattr(prove, "processors", lambda: 1)
+    monkeypatch.setattr(prove, "resolve", functools.partial(resolve, timeout=4.0))
+    texts = {"a_good": VAE, "b_slow": VAE + "while True: pass\n", "c_good": VAE}
+    done, after = rewritten(run, tmp_path, **texts)
+    assert done.exit_code == 1, done.output
+    assert after == {**texts, "a_good": SET}
+    assert "b_slow.py:1:1: OSR901\n    mmengine cannot load it as it is: the config took too long" in done.output
+    asked = (
+        "c_good.py:1:1: OSR901\n    mmengine was not asked about it: the time limit of 4 s for all configs was reached"
+    )
+    assert asked in done.output
+    assert "run again for what is left, or rewrite it with --no-resolve" in done.output
 
 
 # --- no mmengine ----------------------------------------------------------------------------------

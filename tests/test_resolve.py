@@ -221,7 +221,8 @@ def test_the_run_ends_at_its_time_limit(tmp_path: Path) -> None:
     answers = load(tmp_path, "x = 1\n", "import time\ntime.sleep(60)\n", "x = 3\n", timeout=4.0)
     assert time.monotonic() - start < 10
     assert [answer.ok for answer in answers] == [True, False, False]
-    assert "the time limit of 4 s" in answers[2].error
+    assert [answer.tried for answer in answers] == [True, True, False]
+    assert answers[2].error == "the time limit of 4 s for all configs was reached"
 
 
 @posix
@@ -410,7 +411,7 @@ send('["not", "an", "object"]')
 print('{{"index": 0, "value": "without the word"}}')
 send('{{"index": 0, "value": "of another process"}}', process="0001")
 send('{{"index": 0, "value": "of no process"}}', process="ZERO")
-send('{{"lost": 7, "signal": 0, "code": 1}}')
+send('{{"ended": 7, "signal": 0, "code": 1}}')
 send('{{"index": 0, "value": ', more="+")
 send('"the ', more="+")
 send('right one"}}')
@@ -496,6 +497,62 @@ def test_a_process_that_never_ends_is_stopped_and_the_others_are_not_blamed(
     answers = resolve(OURS, jobs, processes=3)
     assert [answer.value for answer in answers] == [{"x": 0}, {"x": 1}, None, {"x": 3}, {"x": 4}]
     assert answers[2].error == "the config took too long and was stopped"
+
+
+@posix
+def test_configs_that_never_end_are_stopped_once_and_take_no_time_from_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "A_PROCESS", 4)
+    monkeypatch.setattr(module, "CONFIG_SECONDS", 1.0)
+    jobs = []
+    for number in range(12):
+        text = {0: "while True: pass\n", 5: "import os; os._exit(0)\n", 6: "import time; time.sleep(99)\n"}
+        path = put(tmp_path, f"x{number}.py", text.get(number, f"x = {number}\n"))
+        jobs += [Job(path, str(tmp_path)), Job(path, str(tmp_path), b"y = 1\n")]
+    start = time.monotonic()
+    answers = resolve(OURS, jobs, processes=3)
+    assert time.monotonic() - start < 15
+    assert [answer.ok for answer in answers[::2]] == [answer.ok for answer in answers[1::2]]
+    wrong = {number: answer.error for number, answer in enumerate(answers[::2]) if not answer.ok}
+    assert wrong == {
+        0: "the config took too long and was stopped",
+        5: "the config ended the process that loads it (exit code 0)",
+        6: "the config took too long and was stopped",
+    }
+
+
+@posix
+def test_a_copy_that_a_config_makes_of_its_process_sends_no_answer(tmp_path: Path) -> None:
+    large = f"import os\nos.fork()\nx = {'y' * 3_000_000!r}\nos.wait\ndel os\n"
+    answers = load(tmp_path, large, "x = 2\n")
+    assert [answer.ok for answer in answers] == [True, True]
+    assert answers[1].value == {"x": 2}
+
+
+@posix
+def test_where_no_process_can_be_forked_one_loads_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "A_PROCESS", 2)
+    fails = "def fork(): raise BlockingIOError(11, 'no more processes')\nos.fork = fork\n"
+    monkeypatch.setattr(module, "_START", module._START.replace("exec(", f"exec({fails!r}); exec("))
+    jobs = [Job(put(tmp_path, f"x{n}.py", f"x = {n}\n"), str(tmp_path)) for n in range(9)]
+    assert resolve(OURS, jobs, processes=3) == [Resolved(True, {"x": n}) for n in range(9)]
+
+
+@posix
+def test_a_config_that_collects_our_processes_is_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "A_PROCESS", 2)
+    waits = "import os\ntry:\n    while True: os.wait()\nexcept OSError: pass\ndel os\n"
+    texts = [f"{waits}x = 0\n", "x = 1\n", "x = 2\n", "x = 3\n"]
+    jobs = [Job(put(tmp_path, f"x{n}.py", text), str(tmp_path)) for n, text in enumerate(texts)]
+    assert [answer.value for answer in resolve(OURS, jobs, processes=2)] == [{"x": n} for n in range(4)]
+
+
+def test_a_large_answer_takes_no_longer_than_its_size_asks_for(tmp_path: Path) -> None:
+    start = time.monotonic()
+    (answer,) = load(tmp_path, "x = 'y' * 40_000_000\n")
+    assert answer.ok
+    assert time.monotonic() - start < 15
 
 
 @posix
