@@ -57,7 +57,7 @@ fuzz: $(VENV)/.core ## generated sources, FUZZ of them a test with fresh seeds (
 	OPENSORA_REWRITER_FUZZ=$(FUZZ) $(RUN) pytest -n auto -rP --hypothesis-show-statistics -m 'hypothesis or generated' tests
 
 faults: $(VENV)/.core ## the fault matrix: full disks, kills at every step, two runs at once, odd files, hostile configs
-	$(RUN) pytest -v --no-header tests/test_faults.py tests/test_writer.py tests/test_hostile.py
+	$(RUN) pytest -v --no-header -rPs tests/test_faults.py tests/test_writer.py tests/test_hostile.py tests/test_resolve.py
 
 coverage: $(VENV)/.load ## lines and branches of rewriter/ that no test reaches
 	$(RUN) pytest -n auto --cov --cov-report=term-missing:skip-covered
