@@ -338,6 +338,7 @@ def test_the_module_is_the_command_and_only_when_it_is_run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["rewriter", "--version"])
+    monkeypatch.setattr("signal.signal", lambda *_args: None)  # it would make this process deaf to Ctrl-C
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("rewriter", run_name="__main__")
     assert ended.value.code == 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import functools
 import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -37,6 +39,17 @@ def fail(message: str, remedy: str = "") -> NoReturn:
     if remedy:
         click.echo("  " + printable(remedy), err=True)
     raise SystemExit(FAILED)
+
+
+OWN_PROCESS = "own process"
+"""The context's object where the command is all that its process is for."""
+
+
+def hear_no_interrupt() -> None:
+    """What the command was for is done. Ctrl-C would only spoil the end of the process, if that is our own."""
+    if click.get_current_context().obj == OWN_PROCESS:
+        with suppress(ValueError):  # not the main thread's
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def warn(message: str, remedy: str = "") -> None:
