@@ -152,6 +152,12 @@ class Loaders:
         self.used_builtin = True
         return trace_builtin(type_name, values)
 
+    def required(self, root: str | None, type_name: str, values: Mapping[str, Value]) -> frozenset[str]:
+        """The parameters of a loader that have no default, as far as its source is at hand."""
+        sources = self.sources(root)
+        loader = sources.evaluate(type_name, keywords(values)).loader if sources is not None else None
+        return frozenset(sources.signature(loader.node).required if sources is not None and loader is not None else ())
+
     def learned(self) -> tuple[bool, tuple[tuple[str, str, int, str], ...]]:
         """What has come to light on the way: whether the built-in table was used, and problems by checkout."""
         problems = [(root, *problem) for root, sources in self._sources.items() for problem in sources.problems]
@@ -287,6 +293,7 @@ class Planner:
         decider = Decider(
             target.path, root, self.request, lambda kind, values: self.loaders.trace(root, kind, values),
             lambda kind, values, key: self._threadable(root, kind, values, key),
+            lambda kind, values: self.loaders.required(root, kind, values),
         )  # fmt: skip
         decisions: list[Decision] = []
         picked = self.chosen(config, root)
