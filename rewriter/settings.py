@@ -85,7 +85,7 @@ def find(start: str) -> str | None:
         folder = os.path.dirname(folder)
     while True:
         own = os.path.join(folder, OWN_FILE)
-        if os.path.isfile(own):
+        if os.path.lexists(own):  # whatever it is: what cannot be read is told, not passed over
             return own
         shared = os.path.join(folder, PYPROJECT)
         if os.path.isfile(shared) and _has_table(shared):
@@ -183,11 +183,13 @@ def _has_table(path: str) -> bool:
 
 
 def _read(path: str) -> bytes:
+    from rewriter.checkout import Unreadable, read_bytes  # which never waits on a pipe
+
     try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise SettingsError([f"{path}: cannot be read: {error.strerror or error}"]) from None
+        return read_bytes(path)
+    except Unreadable as error:
+        remedy = "make it a readable file with the settings, or remove it"
+        raise SettingsError([f"{path}: {error.message}; {remedy}"]) from None
 
 
 def _toml_of(path: str, data: bytes) -> dict[str, object]:
