@@ -198,6 +198,22 @@ def test_a_directory_that_cannot_be_a_cache_is_warned_of_at_once(checkout: Check
     assert "warning: " not in run("rewrite", "--cache-dir", home / "hub", "--no-resolve", "--check", cwd=root).stderr
 
 
+@pytest.mark.parametrize(
+    "option", ["--cache-dir={}", "--cache-dir=vae={}", "--set=vae.cache_dir={}", "--cache-dir=/m --source-default={}"]
+)
+def test_a_cache_dir_that_is_a_file_ends_the_run_with_nothing_written(
+    option: str, checkout: Checkout, run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    root = checkout("v1.2")
+    before = contents(root)
+    done = run("rewrite", *option.format(file).split(), "--no-resolve", cwd=root)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (f"error: {file} is a file, not a cache directory\n  nothing was written; name a directory\n")
+    assert contents(root) == before
+
+
 def test_quiet_tells_findings_only(checkout: Checkout, run: Run) -> None:
     root = checkout("v1.1")
     config = root / "configs/own.py"

@@ -98,6 +98,9 @@ class Chosen(Frozen):
             )  # fmt: skip
         except checkout.NoSuchPath as error:
             fail(str(error))
+        if not selection.targets and selection.findings:
+            first = selection.findings[0]
+            fail(f"{first.path}: {first.message}", first.remedy)
         if not selection.targets:
             fail(
                 f"no config file found in {', '.join(paths)}",
@@ -300,10 +303,18 @@ def _absolute_set(name: str, key: str, value: object) -> tuple[str, str, object]
 
 
 def warn_about(request: Request) -> None:
-    """Warn at once of a cache_dir that is missing, is HF_HOME, or is a model's own folder."""
+    """Warn at once of a cache_dir that is missing, is HF_HOME, or is a model's own folder.
+
+    One that is no directory ends the run: nothing could ever be read from there.
+    """
     from rewriter.cache.places import check_directory
 
-    for place in dict.fromkeys([request.cache_dir, *(path for _, path in request.cache_dirs)]):
+    places = [request.cache_dir, *(path for _, path in request.cache_dirs)]
+    sets = [value for _, key, value in request.sets if key == CACHE_DIR and isinstance(value, str)]
+    for place in [*places, request.source_default, *sets]:
+        if place is not None and os.path.exists(place) and not os.path.isdir(place):
+            fail(f"{place} is a file, not a cache directory", "nothing was written; name a directory")
+    for place in dict.fromkeys(places):
         if place is not None:
             for finding in check_directory(place):
                 warn(finding.message, finding.remedy)
