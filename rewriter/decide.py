@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from rewriter.frozen import Frozen, replace
-from rewriter.locality import locality
+from rewriter.locality import folded, locality
 from rewriter.request import Request, selecting
 from rewriter.types import (
     CACHE_DIR,
@@ -532,9 +532,9 @@ def _stands(key: str, present: Value | None, wanted: object) -> bool:
 
 
 def _same(key: str, present: object, wanted: object) -> bool:
-    """Equal as the key means it: paths normalised (links not resolved), everything else by type and value."""
+    """Equal as the key means it: paths normalised (see :func:`folded`), everything else by type and value."""
     if key == CACHE_DIR and isinstance(present, str) and isinstance(wanted, str):
-        return os.path.normpath(present) == os.path.normpath(wanted)
+        return folded(present) == folded(wanted) if os.path.isabs(present) else present == wanted
     return type(present) is type(wanted) and present == wanted
 
 

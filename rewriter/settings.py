@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rewriter.frozen import Frozen, factory, replace
+from rewriter.locality import folded
 
 OWN_FILE = "opensora-rewriter.toml"
 PYPROJECT = "pyproject.toml"
@@ -247,10 +248,10 @@ def _plain(path: str, model: Mapping[str, object], lines: Lines) -> Settings:
 
 
 def directory(text: str, base: str, given: str | None = None) -> str:
-    """Absolute and normalised, ``~`` expanded, links kept. Raises ValueError with what was ``given``."""
+    """Absolute, ``~`` expanded, normalised as :func:`folded` does. Raises ValueError with what was ``given``."""
     if not text.strip() or "\0" in text:
         raise ValueError(f"{text if given is None else given!r} names no directory")
-    return os.path.normpath(os.path.join(base, os.path.expanduser(text)))
+    return folded(os.path.join(base, os.path.expanduser(text)))
 
 
 def _kebab(name: str) -> str:

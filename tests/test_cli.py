@@ -186,6 +186,25 @@ def test_a_relative_directory_and_a_tilde_are_made_absolute(
     assert 'cache_dir="/home/somebody/hub"' in text
 
 
+def test_a_directory_behind_a_link_and_two_dots_is_the_one_that_the_system_finds(
+    checkout: Checkout, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "far" / "target").mkdir(parents=True)
+    (tmp_path / "far" / "hub").mkdir()
+    (tmp_path / "lnk").symlink_to("far/target")
+    root = checkout("v1.1")
+    given = f"{tmp_path}/lnk/../hub"
+    done = run("rewrite", f"--cache-dir={given}", "--no-resolve", cwd=root)
+    assert (done.exit_code, done.stderr) == (0, "")
+    sample = root / "configs/opensora-v1-1/inference/sample.py"
+    text = sample.read_text()
+    assert f'cache_dir="{tmp_path}/far/hub"' in text
+    # another spelling of it is no other directory; what the letters alone say is another one
+    sample.write_text(text.replace(f"{tmp_path}/far/hub", given))
+    assert run("check", f"--cache-dir={tmp_path}/far/hub", cwd=root).stdout.count("OSR003") == 0
+    assert run("check", f"--cache-dir={tmp_path}/hub", cwd=root).stdout.count("OSR003 ") > 0
+
+
 def test_a_directory_that_cannot_be_a_cache_is_warned_of_at_once(checkout: Checkout, run: Run, tmp_path: Path) -> None:
     home = tmp_path / "hf"
     model = home / "hub" / "models--DeepFloyd--t5-v1_1-xxl"
