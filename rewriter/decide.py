@@ -35,6 +35,7 @@ KNOWN_REPOS = {
     "VideoAutoencoderKL": "stabilityai/sd-vae-ft-ema",
     "clip": "openai/clip-vit-base-patch32",
 }
+SERVED = "cache_dir serves what else it loads"
 _PLACEHOLDER = "/cache_dir"  # stands for "some absolute directory" when `check` names none
 
 
@@ -198,7 +199,7 @@ class _Case:
                 self._reach(key, [call for call in remote_after if key not in call.reached], values)
             self._present(key, wanted, rejected=key in rejected)
         if lost and remote_after:
-            self._path_missing(lost[0], "cache_dir serves what else it loads", needed=False)
+            self._path_missing(lost[0], SERVED, needed=False)
         return self._close(trace, True)
 
     def _close(self, trace: Trace, asked: bool) -> Decision:

@@ -199,6 +199,7 @@ class Planner:
         self._active: set[str] = set()
         self._bases: set[str] = set()  # files of the run that others inherit from
         self._texts: dict[str, str] = {}
+        self._outside: dict[tuple[str, str | None], bool] = {}
         self._selected = {*request.components, *request.named}
         self._cures: dict[tuple[object, ...], Threading] = {}
         self._alike: dict[tuple[object, ...], Any] = {}  # what was found for components of the same content
@@ -273,11 +274,25 @@ class Planner:
             result = FileResult(path, target.root, (), (_unreadable(plain),), data, data)
         else:
             result = self._decide(target, data, self.complete(path))
-            if result.new != result.old and outside(path, target.root):
+            leads_out = self._leads_out(target)
+            if result.new != result.old and leads_out:
                 result = _refuse(result, _leads_out(path))
+            if leads_out or not data.isascii() or sum(f.code == "OSR006" for f in result.all_findings) > 1:
+                from rewriter import remedies
+
+                result = remedies.of_file(result, data, leads_out=leads_out)
         self._active.discard(path)
         self._results[path] = result
         return result
+
+    def _leads_out(self, target: Target) -> bool:
+        """Whether a link leads out of the checkout, to the file or to its folder."""
+        if os.path.islink(target.path):
+            return outside(target.path, target.root)
+        place = os.path.dirname(target.path), target.root
+        if place not in self._outside:
+            self._outside[place] = outside(*place)
+        return self._outside[place]
 
     def _afterwards(self, path: str) -> ConfigFile:
         """What a file of the run says when the run is over."""
