@@ -9,6 +9,7 @@ import json
 import os
 import runpy
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -773,6 +774,56 @@ def test_an_interrupt_ends_with_2_as_1_would_say_that_something_was_found(
     monkeypatch.setattr("rewriter.checkout.select", interrupt)
     done = run("check", cwd=checkout("v1.1"))
     assert (done.exit_code, done.output) == (2, "error: interrupted\n")
+
+
+def test_the_process_of_the_command_is_deaf_to_ctrl_c_once_everything_is_written(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rewriter import report
+    from rewriter.cli import main
+
+    root = checkout("v1.2")
+    summary = report.rewrite_summary
+
+    def pressed(*args: object, **options: object) -> object:
+        signal.raise_signal(signal.SIGINT)
+        return summary(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(report, "rewrite_summary", pressed)
+    words = ["rewrite", str(root), "--cache-dir", str(root), "--no-resolve"]
+    monkeypatch.setattr(sys, "argv", ["opensora-rewriter", *words])
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    told = capsys.readouterr().out
+    assert (ended.value.code, told.splitlines()[-1]) == (0, "components: 16 set, 2 not needed, 0 refused")
+    with pytest.raises(SystemExit) as ended:  # where it is a part of another program, that one goes on to hear it
+        main([*words, "--unset=vae.cache_dir"])
+    assert (ended.value.code, signal.getsignal(signal.SIGINT)) == (0, handler)
+
+
+def test_a_folder_that_may_not_be_listed_is_the_reason_that_no_config_is_found(
+    checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = checkout("v1.2")
+    scandir = os.scandir
+
+    def locked(path: str) -> object:
+        if path == str(root / "configs"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    done = run("check", cwd=root)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: {root}/configs: the folder cannot be listed: Permission denied\n"
+        "  give yourself permission to read it, or leave it out with --exclude\n"
+    )
 
 
 @pytest.mark.parametrize(
