@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rewriter import checkout, plan, tracing
 from rewriter.decide import with_path
+from rewriter.locality import folded
 from rewriter.report import ordered
 from rewriter.request import DEFAULT_COMPONENTS, Request
 from rewriter.types import Finding
@@ -156,7 +157,7 @@ def _told(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def _absolute(path: str) -> str:
-    return os.path.abspath(os.path.expanduser(path))
+    return folded(os.path.join(os.getcwd(), os.path.expanduser(path)))
 
 
 def _target(dotted: str) -> tuple[str, str]:

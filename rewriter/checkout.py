@@ -221,7 +221,7 @@ def _of_folder(
     inside = _inside_configs(folder, root)
     if wanted is None and not inside and not os.path.isdir(os.path.join(folder, CONFIGS)):
         # docs/ or opensora/ of a checkout stands for the checkout; a folder of checkouts for each of them
-        for checkout in [root] if root is not None else _checkouts_below(folder):
+        for checkout in [root] if root is not None else _checkouts_below(folder, findings):
             yield from _of_folder(checkout, all_configs, None, unwanted, findings)
         return
     top = folder if inside or wanted is not None else os.path.join(folder, CONFIGS)
@@ -243,15 +243,18 @@ def _inside_configs(folder: str, root: str | None) -> bool:
     return parts[0] == CONFIGS if root is not None else CONFIGS in parts
 
 
-def _checkouts_below(folder: str) -> Iterator[str]:
-    """Folders below that hold ``configs/``; hidden folders and links are not looked into, nor is a found one."""
-    for entry in _scan(folder, {}):
+def _checkouts_below(folder: str, findings: dict[str, Finding]) -> Iterator[str]:
+    """Folders below that hold ``configs/``; hidden folders and links are not looked into, nor is a found one.
+
+    That ``folder`` itself cannot be listed is a finding; some folder on the way need not be one that matters.
+    """
+    for entry in _scan(folder, findings):
         if entry.name.startswith(".") or not entry.is_dir(follow_symlinks=False):
             continue
         if os.path.isdir(os.path.join(entry.path, CONFIGS)):
             yield entry.path
         else:
-            yield from _checkouts_below(entry.path)
+            yield from _checkouts_below(entry.path, {})
 
 
 def _walk(top: str, findings: dict[str, Finding]) -> Iterator[_Entry]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from rewriter.frozen import Frozen, replace
-from rewriter.locality import locality
+from rewriter.locality import folded, locality
 from rewriter.request import Request, selecting
 from rewriter.types import (
     CACHE_DIR,
@@ -35,6 +35,7 @@ KNOWN_REPOS = {
     "VideoAutoencoderKL": "stabilityai/sd-vae-ft-ema",
     "clip": "openai/clip-vit-base-patch32",
 }
+SERVED = "cache_dir serves what else it loads"
 _PLACEHOLDER = "/cache_dir"  # stands for "some absolute directory" when `check` names none
 
 
@@ -84,6 +85,7 @@ class Decider(Frozen):
     ``path``: of the file. ``root``: of its checkout. ``trace``: what the loaders say (on the sources as they will be).
     ``threadable``: why no source edit would carry a key to the Hub calls of (type, values), or None; for the key
     "to-repo", "to-repo" where one would make the loader read a repo in place of a path.
+    ``required``: the parameters of the loader of (type, values) that have no default.
     """
 
     path: str
@@ -91,6 +93,7 @@ class Decider(Frozen):
     request: Request
     trace: Tracer
     threadable: Callable[[str, Mapping[str, Value], str], str | None]
+    required: Callable[[str, Mapping[str, Value]], frozenset[str]] | None = None
 
     def decide(self, component: Component, owner: str | None = None) -> Decision:
         """Decide about one selected component (its base files' values merged in).
@@ -150,6 +153,9 @@ class _Case:
         trace = self.decider.trace(self.type, bare)
         if not trace.found:
             return self._unregistered()
+        needed = self._needed(trace, bare)
+        if needed is not None:
+            return self._cannot("OSR004", needed, self._leave_out_unset(*self._unset()))
         asked = self._asks_for_cache()
         foreign = [r for r in trace.rejections if not r.via and (asked or self._is_set(r.key))]
         if foreign:
@@ -193,7 +199,7 @@ class _Case:
                 self._reach(key, [call for call in remote_after if key not in call.reached], values)
             self._present(key, wanted, rejected=key in rejected)
         if lost and remote_after:
-            self._path_missing(lost[0], "cache_dir serves what else it loads", needed=False)
+            self._path_missing(lost[0], SERVED, needed=False)
         return self._close(trace, True)
 
     def _close(self, trace: Trace, asked: bool) -> Decision:
@@ -232,7 +238,37 @@ class _Case:
                 )
             self.changes[key] = REMOVE
             del self.values[key]
+            if key == "type":
+                return self._undecidable(
+                    f"without `type` nothing says what builds `{self.dotted}`", self._leave_out_unset(key)
+                )
         return None
+
+    def _unset(self) -> list[str]:
+        """The keywords that ``--unset`` takes away."""
+        return [key for key, value in self.changes.items() if value is REMOVE]
+
+    def _needed(self, trace: Trace, bare: Mapping[str, Value]) -> str | None:
+        """What fails without the keywords that ``--unset`` takes away, or None. ``trace``: of what is left."""
+        assert self.type is not None
+        gone = self._unset()
+        if not gone:
+            return None
+        before = {key: value for key, value in self.component.values if key in gone}
+        required = self.decider.required(self.type, bare) if self.decider.required is not None else frozenset()
+        lacking = [key for key in gone if key in required]
+        if lacking:
+            return (f"`{self.type}` has no default for {_listed(lacking)} ({self._where(trace.path, trace.line)}): "
+                    f"without a value, building `{self.dotted}` raises a TypeError")  # fmt: skip
+        kept = self.decider.trace(self.type, {**bare, **before}).failures if trace.failures else ()
+        failures = [failure for failure in trace.failures if failure not in kept]
+        if not failures:
+            return None
+        place = self._where(failures[0].path, failures[0].line)
+        return f"`{self.type}` does not do without {_listed(gone)}: `{failures[0].text}` fails ({place})"
+
+    def _leave_out_unset(self, *keys: str) -> str:
+        return "leave out " + " ".join(f"--unset {self.component.name}.{key}" for key in keys)
 
     def _is_set(self, key: str) -> bool:
         """Whether ``--set`` gives ``key``."""
@@ -379,7 +415,7 @@ class _Case:
 
     def _foreign(self, rejections: list[Rejection]) -> Decision:
         """Keywords beside those that are asked for, which the loader does not take."""
-        names = ", ".join(f"`{rejection.key}`" for rejection in rejections)
+        names = _listed([rejection.key for rejection in rejections])
         first = rejections[0]
         place = self._where(first.path, first.line)
         if not self._is_set(first.key):
@@ -486,14 +522,20 @@ class _Case:
         return f"{self._relative(path)}:{line}" if path else "built-in table"
 
 
+def _listed(keys: list[str], most: int = 10) -> str:
+    """Keywords in words, so many of them at most."""
+    names = ", ".join([f"`{key}`" for key in keys[:most]])
+    return names if len(keys) <= most else f"{names} and {len(keys) - most} more"
+
+
 def _stands(key: str, present: Value | None, wanted: object) -> bool:
     return present is not None and present.literal and _same(key, present.value, wanted)
 
 
 def _same(key: str, present: object, wanted: object) -> bool:
-    """Equal as the key means it: paths normalised (links not resolved), everything else by type and value."""
+    """Equal as the key means it: paths normalised (see :func:`folded`), everything else by type and value."""
     if key == CACHE_DIR and isinstance(present, str) and isinstance(wanted, str):
-        return os.path.normpath(present) == os.path.normpath(wanted)
+        return folded(present) == folded(wanted) if os.path.isabs(present) else present == wanted
     return type(present) is type(wanted) and present == wanted
 
 

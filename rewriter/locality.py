@@ -26,6 +26,24 @@ def looks_local(text: str) -> bool:
     return "/" in text and text.split("/", 1)[0] in LOCAL_FIRST_SEGMENTS
 
 
+def folded(path: str) -> str:
+    """An absolute path normalised as text, links kept; ``..`` behind a link leads where it leads on this machine.
+
+    >>> folded("/models//x/../hf/")
+    '/models/hf'
+    """
+    if os.pardir not in path.split(os.sep):
+        return os.path.normpath(path)
+    drive, rest = os.path.splitdrive(path)
+    place = drive + os.sep
+    for part in rest.split(os.sep):
+        if part == os.pardir:
+            place = os.path.dirname(os.path.realpath(place) if os.path.islink(place) else place)
+        elif part not in ("", os.curdir):
+            place = os.path.join(place, part)
+    return place
+
+
 def locality(text: str, root: str | None) -> Locality:
     """Say what a ``from_pretrained`` string names.
 

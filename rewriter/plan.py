@@ -152,6 +152,12 @@ class Loaders:
         self.used_builtin = True
         return trace_builtin(type_name, values)
 
+    def required(self, root: str | None, type_name: str, values: Mapping[str, Value]) -> frozenset[str]:
+        """The parameters of a loader that have no default, as far as its source is at hand."""
+        sources = self.sources(root)
+        loader = sources.evaluate(type_name, keywords(values)).loader if sources is not None else None
+        return frozenset(sources.signature(loader.node).required if sources is not None and loader is not None else ())
+
     def learned(self) -> tuple[bool, tuple[tuple[str, str, int, str], ...]]:
         """What has come to light on the way: whether the built-in table was used, and problems by checkout."""
         problems = [(root, *problem) for root, sources in self._sources.items() for problem in sources.problems]
@@ -193,6 +199,7 @@ class Planner:
         self._active: set[str] = set()
         self._bases: set[str] = set()  # files of the run that others inherit from
         self._texts: dict[str, str] = {}
+        self._outside: dict[tuple[str, str | None], bool] = {}
         self._selected = {*request.components, *request.named}
         self._cures: dict[tuple[object, ...], Threading] = {}
         self._alike: dict[tuple[object, ...], Any] = {}  # what was found for components of the same content
@@ -267,11 +274,25 @@ class Planner:
             result = FileResult(path, target.root, (), (_unreadable(plain),), data, data)
         else:
             result = self._decide(target, data, self.complete(path))
-            if result.new != result.old and outside(path, target.root):
+            leads_out = self._leads_out(target)
+            if result.new != result.old and leads_out:
                 result = _refuse(result, _leads_out(path))
+            if leads_out or not data.isascii() or sum(f.code == "OSR006" for f in result.all_findings) > 1:
+                from rewriter import remedies
+
+                result = remedies.of_file(result, data, leads_out=leads_out)
         self._active.discard(path)
         self._results[path] = result
         return result
+
+    def _leads_out(self, target: Target) -> bool:
+        """Whether a link leads out of the checkout, to the file or to its folder."""
+        if os.path.islink(target.path):
+            return outside(target.path, target.root)
+        place = os.path.dirname(target.path), target.root
+        if place not in self._outside:
+            self._outside[place] = outside(*place)
+        return self._outside[place]
 
     def _afterwards(self, path: str) -> ConfigFile:
         """What a file of the run says when the run is over."""
@@ -287,6 +308,7 @@ class Planner:
         decider = Decider(
             target.path, root, self.request, lambda kind, values: self.loaders.trace(root, kind, values),
             lambda kind, values, key: self._threadable(root, kind, values, key),
+            lambda kind, values: self.loaders.required(root, kind, values),
         )  # fmt: skip
         decisions: list[Decision] = []
         picked = self.chosen(config, root)

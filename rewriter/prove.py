@@ -90,7 +90,7 @@ class Prover:
             if not old.ok:
                 message = f"mmengine cannot load it as it is: {old.error}"
                 refused[result.path] = Finding("OSR901", result.path, old.line or 1, 0, "", message,
-                                               "mend the config, or rewrite it with --no-resolve")  # fmt: skip
+                                               _cure(result, old))  # fmt: skip
                 continue
             problem = _contradiction(result, plan, old, new)
             if problem is not None:
@@ -102,6 +102,19 @@ class Prover:
                 raise ResolveFailedError(f"OSR902 {result.path}: {problem}",
                                     "nothing was written; please report this with the file")  # fmt: skip
         return planning.drop(plan, refused) if refused else plan
+
+
+def _cure(result: FileResult, old: Resolved) -> str:
+    """What to do about a config that mmengine cannot load."""
+    from rewriter.remedies import resave
+
+    first = resave(result.old or b"")
+    error = str(old.error)
+    if first:
+        return first
+    if (error.startswith("UnicodeDecodeError") and old.line is None) or "U+FEFF" in error:
+        return "save its base files as UTF-8 without a byte order mark"
+    return "mend the config, or rewrite it with --no-resolve"
 
 
 def _touched(plan: Plan) -> list[FileResult]:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rewriter.frozen import Frozen, factory, replace
+from rewriter.locality import folded
 
 OWN_FILE = "opensora-rewriter.toml"
 PYPROJECT = "pyproject.toml"
@@ -85,7 +86,7 @@ def find(start: str) -> str | None:
         folder = os.path.dirname(folder)
     while True:
         own = os.path.join(folder, OWN_FILE)
-        if os.path.isfile(own):
+        if os.path.lexists(own):  # whatever it is: what cannot be read is told, not passed over
             return own
         shared = os.path.join(folder, PYPROJECT)
         if os.path.isfile(shared) and _has_table(shared):
@@ -183,11 +184,13 @@ def _has_table(path: str) -> bool:
 
 
 def _read(path: str) -> bytes:
+    from rewriter.checkout import Unreadable, read_bytes  # which never waits on a pipe
+
     try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise SettingsError([f"{path}: cannot be read: {error.strerror or error}"]) from None
+        return read_bytes(path)
+    except Unreadable as error:
+        remedy = "make it a readable file with the settings, or remove it"
+        raise SettingsError([f"{path}: {error.message}; {remedy}"]) from None
 
 
 def _toml_of(path: str, data: bytes) -> dict[str, object]:
@@ -245,10 +248,10 @@ def _plain(path: str, model: Mapping[str, object], lines: Lines) -> Settings:
 
 
 def directory(text: str, base: str, given: str | None = None) -> str:
-    """Absolute and normalised, ``~`` expanded, links kept. Raises ValueError with what was ``given``."""
+    """Absolute, ``~`` expanded, normalised as :func:`folded` does. Raises ValueError with what was ``given``."""
     if not text.strip() or "\0" in text:
         raise ValueError(f"{text if given is None else given!r} names no directory")
-    return os.path.normpath(os.path.join(base, os.path.expanduser(text)))
+    return folded(os.path.join(base, os.path.expanduser(text)))
 
 
 def _kebab(name: str) -> str:

@@ -70,7 +70,7 @@ def commit(edits: Sequence[FileEdit], *, hook: Hook | None = None) -> None:
     staged = _targets(edits)
     if not staged:
         return
-    with _held_signals() as interrupted, _locked({find_root(_folder(file)) or _folder(file) for file in staged}):
+    with held_signals() as interrupted, _locked({find_root(_folder(file)) or _folder(file) for file in staged}):
         step("locked")
         clean_leftovers({_folder(file) for file in staged})
         try:
@@ -363,9 +363,10 @@ def _try_lock(fcntl: ModuleType, descriptor: int) -> bool:
 
 
 @contextmanager
-def _held_signals() -> Iterator[list[int]]:
+def held_signals() -> Iterator[list[int]]:
     """Collect interrupts instead of obeying them; on the way out they are raised again, for their own handlers.
 
+    What is taken out of the list is not raised; a handler that is set meanwhile stays; may be nested.
     Python lets only the main thread set handlers; elsewhere signals arrive in the main thread and disturb nothing here.
     """
     caught: list[int] = []
@@ -386,6 +387,7 @@ def _held_signals() -> Iterator[list[int]]:
         yield caught
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is note:
+                signal.signal(number, handler)
         for number in dict.fromkeys(caught):
             signal.raise_signal(number)

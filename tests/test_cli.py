@@ -8,6 +8,8 @@ import io
 import json
 import os
 import runpy
+import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -186,6 +188,25 @@ def test_a_relative_directory_and_a_tilde_are_made_absolute(
     assert 'cache_dir="/home/somebody/hub"' in text
 
 
+def test_a_directory_behind_a_link_and_two_dots_is_the_one_that_the_system_finds(
+    checkout: Checkout, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "far" / "target").mkdir(parents=True)
+    (tmp_path / "far" / "hub").mkdir()
+    (tmp_path / "lnk").symlink_to("far/target")
+    root = checkout("v1.1")
+    given = f"{tmp_path}/lnk/../hub"
+    done = run("rewrite", f"--cache-dir={given}", "--no-resolve", cwd=root)
+    assert (done.exit_code, done.stderr) == (0, "")
+    sample = root / "configs/opensora-v1-1/inference/sample.py"
+    text = sample.read_text()
+    assert f'cache_dir="{tmp_path}/far/hub"' in text
+    # another spelling of it is no other directory; what the letters alone say is another one
+    sample.write_text(text.replace(f"{tmp_path}/far/hub", given))
+    assert run("check", f"--cache-dir={tmp_path}/far/hub", cwd=root).stdout.count("OSR003") == 0
+    assert run("check", f"--cache-dir={tmp_path}/hub", cwd=root).stdout.count("OSR003 ") > 0
+
+
 def test_a_directory_that_cannot_be_a_cache_is_warned_of_at_once(checkout: Checkout, run: Run, tmp_path: Path) -> None:
     home = tmp_path / "hf"
     model = home / "hub" / "models--DeepFloyd--t5-v1_1-xxl"
@@ -196,6 +217,22 @@ def test_a_directory_that_cannot_be_a_cache_is_warned_of_at_once(checkout: Check
         assert "warning: " in done.stderr
         assert words in done.stderr
     assert "warning: " not in run("rewrite", "--cache-dir", home / "hub", "--no-resolve", "--check", cwd=root).stderr
+
+
+@pytest.mark.parametrize(
+    "option", ["--cache-dir={}", "--cache-dir=vae={}", "--set=vae.cache_dir={}", "--cache-dir=/m --source-default={}"]
+)
+def test_a_cache_dir_that_is_a_file_ends_the_run_with_nothing_written(
+    option: str, checkout: Checkout, run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    root = checkout("v1.2")
+    before = contents(root)
+    done = run("rewrite", *option.format(file).split(), "--no-resolve", cwd=root)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (f"error: {file} is a file, not a cache directory\n  nothing was written; name a directory\n")
+    assert contents(root) == before
 
 
 def test_quiet_tells_findings_only(checkout: Checkout, run: Run) -> None:
@@ -260,6 +297,119 @@ def test_a_link_out_of_the_checkout_is_not_written_through(checkout: Checkout, r
     assert done.exit_code == 1
     assert "out of the checkout" in " ".join(done.output.split())
     assert outside.read_bytes() == before
+
+
+@pytest.mark.parametrize("linked", ["file", "folder"])
+def test_the_remedy_for_a_link_out_of_the_checkout_rewrites_what_it_leads_to(
+    linked: str, checkout: Checkout, run: Run, tmp_path: Path
+) -> None:
+    root = checkout("v1.1")
+    outside = tmp_path / "else where" / "sample.py"
+    outside.parent.mkdir()
+    sample = root / "configs/opensora-v1-1/inference/sample.py"
+    outside.write_bytes(sample.read_bytes())
+    link = root / "configs/opensora-v1-1/inference" / ("linked.py" if linked == "file" else "linked")
+    link.symlink_to(outside if linked == "file" else outside.parent)
+    remedies = _remedies(run("check", link, "--cache-dir", tmp_path, cwd=root).stdout)
+    assert {remedy.split(" --cache-dir")[0] for remedy in remedies} == {
+        f"opensora-rewriter rewrite '{outside}' --opensora-source {root}"
+    }
+    for remedy in remedies:
+        assert run(*shlex.split(remedy)[1:]).exit_code == 0
+    assert run("check", link, "--cache-dir", tmp_path, "--all-components", cwd=root).exit_code == 0
+    assert f'cache_dir="{tmp_path}"' in outside.read_text()
+
+
+def _remedies(output: str) -> list[str]:
+    return [line.removeprefix("    -> ") for line in output.splitlines() if line.startswith("    -> ")]
+
+
+@pytest.mark.parametrize(
+    ("head", "encoding", "told"),
+    [
+        ("", "utf-8-sig", "save it as UTF-8 without a byte order mark"),
+        ("# coding: gbk\n", "gbk", "save it as UTF-8 without a coding cookie"),
+        ("# coding: latin-1\n", "gbk", "save it as UTF-8 without a coding cookie"),
+    ],
+)
+def test_an_encoding_that_mmengine_does_not_read_is_to_be_changed_first(
+    head: str, encoding: str, told: str, checkout: Checkout, run: Run
+) -> None:
+    root = checkout("v1.1")
+    odd, heir = root / "configs/odd.py", root / "configs/heir.py"
+    body = 'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")\nname = "模型"\n'
+    odd.write_bytes((head + body).encode(encoding))
+    heir.write_text("_base_ = './odd.py'\nvae = dict(micro_batch_size=1)\n")
+    (remedy,) = _remedies(run("check", odd, "--cache-dir", root, cwd=root).stdout)
+    command = f"opensora-rewriter rewrite configs/odd.py --cache-dir {root}"
+    assert remedy == f"{told}, then {command}"
+    done = run(*shlex.split(command)[1:], "--resolve=always", cwd=root)
+    assert (done.exit_code, _remedies(done.stdout)) == (1, [told])
+    assert "OSR901" in done.stdout
+    done = run("rewrite", heir, "--set", "vae.from_pretrained=a/c", "--resolve=always", cwd=root)
+    assert (done.exit_code, _remedies(done.stdout)) == (1, ["save its base files as UTF-8 without a byte order mark"])
+    odd.write_text(body, encoding="utf-8")
+    assert run(*shlex.split(command)[1:], "--resolve=always", cwd=root).exit_code == 0
+    assert run("check", odd, "--cache-dir", root, cwd=root).exit_code == 0
+
+
+def test_one_command_cures_all_that_the_paths_of_a_config_lack(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.3")
+    config = "configs/opensora-v1-3/inference/t2v.py"
+    checked = run("check", config, "--cache-dir", root, cwd=root).stdout
+    found = {finding for finding in _remedies(checked) if "--set" in finding}
+    assert found == {
+        f"opensora-rewriter rewrite {config} --cache-dir {root} "
+        "--set text_encoder.from_pretrained=DeepFloyd/t5-v1_1-xxl "
+        "--set vae.from_pretrained=hpcai-tech/OpenSora-VAE-v1.3"
+    }
+    refused = run("rewrite", config, "--cache-dir", root, "--no-resolve", cwd=root)
+    assert (refused.exit_code, refused.stdout.count("OSR006 ")) == (1, 3)  # two of them, and how many there were
+    (remedy,) = found
+    assert remedy in _remedies(refused.stdout)
+    assert run(*shlex.split(remedy)[1:], cwd=root).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "cache_dirs", "options"),
+    [
+        (  # a directory each
+            'vae = dict(type="VideoAutoencoderKL", from_pretrained="/no/a")\n'
+            'text_encoder = dict(type="t5", from_pretrained="/no/b")\n',
+            ["vae=/m/v", "text_encoder=/m/t"],
+            ["--cache-dir vae=/m/v --cache-dir text_encoder=/m/t --set vae.from_pretrained=stabilityai/sd-vae-ft-ema "
+             "--set text_encoder.from_pretrained=DeepFloyd/t5-v1_1-xxl"],
+        ),
+        (  # the same from both
+            'vae = dict(type="VideoAutoencoderKL", from_pretrained="/no/a")\n'
+            'x = dict(vae=dict(type="VideoAutoencoderKL", from_pretrained="/no/b"))\n',
+            ["/m"],
+            ["--cache-dir /m --set vae.from_pretrained=stabilityai/sd-vae-ft-ema"],
+        ),
+        (  # one name, two types: --set gives both the same
+            'vae = dict(type="VideoAutoencoderKL", from_pretrained="/no/a")\n'
+            'x = dict(vae=dict(type="OpenSoraVAE_V1_3", from_pretrained="/no/b"))\n',
+            ["/m"],
+            ["--cache-dir /m --set vae.from_pretrained=hpcai-tech/OpenSora-VAE-v1.3",
+             "--cache-dir /m --set vae.from_pretrained=stabilityai/sd-vae-ft-ema"],
+        ),
+        (  # one of them is set all the same
+            'vae = dict(type="OpenSoraVAE_V1_2", from_pretrained="/no/a")\n'
+            'text_encoder = dict(type="t5", from_pretrained="/no/b")\n',
+            ["/m"],
+            ["--cache-dir /m --set text_encoder.from_pretrained=DeepFloyd/t5-v1_1-xxl",
+             "--cache-dir /m --set vae.from_pretrained=hpcai-tech/OpenSora-VAE-v1.2"],
+        ),
+    ],
+)  # fmt: skip
+def test_commands_are_joined_only_where_both_are_needed_and_can_be_given_together(
+    text: str, cache_dirs: list[str], options: list[str], checkout: Checkout, run: Run
+) -> None:
+    root = checkout("v1.3")
+    (root / "configs/a.py").write_text(text)
+    asked = [f"--cache-dir={each}" for each in cache_dirs]
+    remedies = _remedies(run("rewrite", "configs/a.py", *asked, "--no-resolve", cwd=root).stdout)
+    assert sorted(set(remedies)) == [f"opensora-rewriter rewrite configs/a.py {each}" for each in options]
 
 
 def test_a_config_that_mmengine_cannot_load_is_refused_alone(checkout: Checkout, run: Run) -> None:
@@ -338,6 +488,7 @@ def test_the_module_is_the_command_and_only_when_it_is_run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["rewriter", "--version"])
+    monkeypatch.setattr("signal.signal", lambda *_args: None)  # it would make this process deaf to Ctrl-C
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("rewriter", run_name="__main__")
     assert ended.value.code == 0
@@ -623,6 +774,56 @@ def test_an_interrupt_ends_with_2_as_1_would_say_that_something_was_found(
     monkeypatch.setattr("rewriter.checkout.select", interrupt)
     done = run("check", cwd=checkout("v1.1"))
     assert (done.exit_code, done.output) == (2, "error: interrupted\n")
+
+
+def test_the_process_of_the_command_is_deaf_to_ctrl_c_once_everything_is_written(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rewriter import report
+    from rewriter.cli import main
+
+    root = checkout("v1.2")
+    summary = report.rewrite_summary
+
+    def pressed(*args: object, **options: object) -> object:
+        signal.raise_signal(signal.SIGINT)
+        return summary(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(report, "rewrite_summary", pressed)
+    words = ["rewrite", str(root), "--cache-dir", str(root), "--no-resolve"]
+    monkeypatch.setattr(sys, "argv", ["opensora-rewriter", *words])
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    told = capsys.readouterr().out
+    assert (ended.value.code, told.splitlines()[-1]) == (0, "components: 16 set, 2 not needed, 0 refused")
+    with pytest.raises(SystemExit) as ended:  # where it is a part of another program, that one goes on to hear it
+        main([*words, "--unset=vae.cache_dir"])
+    assert (ended.value.code, signal.getsignal(signal.SIGINT)) == (0, handler)
+
+
+def test_a_folder_that_may_not_be_listed_is_the_reason_that_no_config_is_found(
+    checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = checkout("v1.2")
+    scandir = os.scandir
+
+    def locked(path: str) -> object:
+        if path == str(root / "configs"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    done = run("check", cwd=root)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: {root}/configs: the folder cannot be listed: Permission denied\n"
+        "  give yourself permission to read it, or leave it out with --exclude\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -141,9 +141,86 @@ def test_set_refuses_a_keyword_that_the_loader_does_not_take() -> None:
     assert "`colour`" in result.all_findings[0].message
 
 
+def test_of_many_keywords_that_the_loader_does_not_take_ten_are_named() -> None:
+    text = KL.format("".join(f", k{number}=1" for number in range(3000)))
+    (finding,) = decide(text).all_findings
+    names = ", ".join(f"`k{number}`" for number in range(10)) + " and 2990 more"
+    assert f" takes no {names}: building" in finding.message
+    assert finding.remedy == f"remove {names} from the dict"
+
+
 def test_unset_takes_away_what_is_written_and_asks_nothing_else() -> None:
     result = decide(KL.format(', cache_dir="/models/hf"') + T5.format(""), Request(unsets=(("vae", "cache_dir"),)))
     assert result.new == (KL.format("") + T5.format("")).encode()
+
+
+LOADER = """\
+from mmengine.registry import Registry
+from diffusers import AutoencoderKL
+MODELS = Registry("model")
+@MODELS.register_module()
+class KL:
+    def __init__(self, path, from_pretrained=None, *, size, colour="red", device=None):
+        assert from_pretrained is not None, "give one"
+        assert colour in ("red", None)
+        AutoencoderKL.from_pretrained(from_pretrained)
+@MODELS.register_module()
+class Bare:
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("unset", "sets", "told"),
+    [
+        ("type", (), "OSR007 without `type` nothing says what builds `vae`"),
+        ("from_pretrained", (), "OSR004 `KL` does not do without `from_pretrained`: `from_pretrained is not None` fails"
+                                " (opensora/registry.py:7)"),
+        ("size", (), "OSR004 `KL` has no default for `size` (opensora/registry.py:6): without a value, building `vae` "
+                     "raises a TypeError"),
+        ("path", (), "OSR004 `KL` has no default for `path` (opensora/registry.py:6): without a value, building `vae` "
+                     "raises a TypeError"),
+        ("device", (), None),
+        ("colour", (), None),
+        ("device", ((("colour", "blue")),), None),  # it is the other option that does not build
+        ("cache_dir", (), None),  # not there
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("cache_dir", [None, "/models/hf"])
+def test_unset_of_what_the_loader_needs_is_refused(
+    unset: str, sets: tuple[tuple[str, str], ...], told: str | None, cache_dir: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "opensora").mkdir()
+    (tmp_path / "opensora/registry.py").write_text(LOADER)
+    (tmp_path / "configs").mkdir()
+    text = 'vae = dict(type="KL", path="p", from_pretrained="a/b", size=1, colour=None, device="cpu")\n'
+    request = Request(unsets=(("vae", unset),), sets=tuple(("vae", *pair) for pair in sets), cache_dir=cache_dir)
+    path = str(tmp_path / "configs/a.py")
+    target = Target(path, find_root(path), True)
+    result = Planner([target], request, Loaders(), overlay={path: text.encode()}).result(path)
+    found = [f"{f.code} {f.message}" for f in result.all_findings if f.severity == "error"]
+    if told is None:
+        assert not any("does not do without" in message or "no default" in message for message in found)
+    else:
+        assert found == [told]
+        assert result.all_findings[0].remedy == f"leave out --unset vae.{unset}"
+        assert result.new == text.encode()
+    if told is None and cache_dir is None and unset != "cache_dir":
+        assert f"{unset}=" not in (result.new or b"").decode()
+
+
+def test_unset_of_a_keyword_of_a_class_without_a_constructor_asks_nothing(tmp_path: Path) -> None:
+    (tmp_path / "opensora").mkdir()
+    (tmp_path / "opensora/registry.py").write_text(LOADER)
+    path = str(tmp_path / "configs/a.py")
+    for root in (str(tmp_path), None):  # None: no source at hand
+        target = Target(path, root, True)
+        for kind in ("Bare", "classes"):
+            text = f'vae = dict(type="{kind}", num_classes=1)\n'.encode()
+            request = Request(unsets=(("vae", "num_classes"),))
+            result = Planner([target], request, Loaders(), overlay={path: text}).result(path)
+            registered = (kind == "Bare") == (root is not None)
+            assert codes(result) == ([] if registered else ["OSR007"])
 
 
 def test_a_directory_for_one_component_leaves_the_others_untouched() -> None:

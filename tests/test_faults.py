@@ -146,6 +146,59 @@ def test_killed_at_every_step_of_the_command_the_checkout_still_builds(tag: str,
         print(f"{tag}: killed at {len(steps)} steps, {mixed} left old and new files side by side, all of them build")
 
 
+# --- interrupted when everything is written ------------------------------------------------------
+
+INTERRUPTED = """
+import os, signal, sys, threading
+from rewriter import report, writer
+from rewriter.cli import main
+press = lambda *_: os.kill(os.getpid(), signal.NAME)
+commit, summary = writer.commit, report.rewrite_summary
+def hook(step):
+    if step == WHEN or WHEN == "renamed" and step.startswith(WHEN): press()
+def committed(edits):
+    commit(edits, hook=hook)
+    if WHEN == "written": press()
+def told(*args, **options):
+    if WHEN == "told": press()
+    return summary(*args, **options)
+writer.commit, report.rewrite_summary = committed, told
+if WHEN == "ended":
+    threading._register_atexit(press)
+main()
+"""
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("when", ["renamed", "done", "written", "told", "ended"])
+def test_interrupted_when_everything_is_written_it_says_so_all_the_same(name: str, when: str, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(FIXTURES / "v1.2", tmp_path / "checkout"))
+    old = contents(root)
+    code = INTERRUPTED.replace("WHEN", repr(when)).replace("NAME", name)
+    done = rewrite(root, "--cache-dir", "/models/hf", code=code)
+    assert done.returncode == (0 if name == "SIGINT" else -signal.SIGTERM)
+    assert done.stderr.startswith("warning: cache directory /models/hf does not exist\n")
+    assert len(done.stderr.splitlines()) == 2, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("components: "), done.stdout
+    assert all(f"rewrote {name}" in done.stdout.replace(f"{root}/", "") for name in old
+               if (root / name).read_bytes() != old[name])  # fmt: skip
+    assert contents(root) != old
+    assert rejected(root) == []
+
+
+@posix
+@pytest.mark.parametrize("when", ["locked", "checked"])
+def test_interrupted_when_nothing_is_written_it_says_no_more_than_that(when: str, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(FIXTURES / "v1.2", tmp_path / "checkout"))
+    old = contents(root)
+    code = INTERRUPTED.replace("WHEN", repr(when)).replace("NAME", "SIGINT")
+    done = rewrite(root, "--cache-dir", "/models/hf", code=code)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("error: interrupted\n")
+    assert contents(root) == old
+
+
 # --- a full disk ---------------------------------------------------------------------------------
 
 

@@ -146,6 +146,15 @@ def test_permissions_that_are_lacking_are_findings_or_messages(checkout: Checkou
         assert "opensora/inference" in done.stdout  # other folders are read
     finally:
         locked.chmod(0o755)
+    for folder, path in ((root / "configs", root), (root, root), (root / "configs", root / "configs")):
+        folder.chmod(0)
+        try:
+            done = command("check", str(path), *ASKED)
+        finally:
+            folder.chmod(0o755)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"error: {folder}: the folder cannot be listed: Permission denied\n" in done.stderr
+        assert "give yourself permission to read it" in done.stderr
 
 
 @posix

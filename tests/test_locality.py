@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rewriter.locality import locality, looks_local
+from rewriter.locality import folded, locality, looks_local
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,28 @@ def test_what_exists_is_local_below_the_checkout_or_anywhere(tmp_path: Path, mon
 @pytest.mark.parametrize("text", ["a\0b", "/a\0b", "./\ud800"])
 def test_a_name_that_no_file_can_have_is_none_that_exists(text: str) -> None:
     assert locality(text, "/") == ("missing" if looks_local(text) else "repo")
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("lnk", "lnk"),  # a link stays one
+        ("lnk/hub", "lnk/hub"),
+        (".//lnk/./hub/", "lnk/hub"),
+        ("lnk/../hub", "far/hub"),
+        ("a/../lnk/sub/../../hub", "far/hub"),
+        ("lnk/sub/../hub", "lnk/hub"),
+        ("a/../hub", "hub"),
+        ("gone/../hub", "hub"),
+        ("loop/../hub", "hub"),
+        ("/../hub", "/hub"),
+    ],
+)
+def test_two_dots_behind_a_link_lead_where_the_system_takes_them(tmp_path: Path, path: str, place: str) -> None:
+    (tmp_path / "far" / "target" / "sub").mkdir(parents=True)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "lnk").symlink_to("far/target")
+    (tmp_path / "loop").symlink_to("loop")
+    assert folded(str(tmp_path) + "/" + path if path[0] != "/" else path) == (
+        str(tmp_path / place) if place[0] != "/" else place
+    )

@@ -188,7 +188,32 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, name: str) -> None:
     (tmp_path / name).symlink_to("/proc/self/mem")
     with pytest.raises(SettingsError) as caught:
         load(str(tmp_path), {})
-    assert caught.value.problems == (f"{tmp_path / name}: cannot be read: Input/output error",)
+    remedy = "make it a readable file with the settings, or remove it"
+    assert caught.value.problems == (f"{tmp_path / name}: cannot be opened: Input/output error; {remedy}",)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX files")
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("fifo", "a named pipe, not a file"),
+        ("folder", "a folder, not a file"),
+        ("loop", "a link that leads round in a circle"),
+        ("/dev/zero", "a device, not a file"),
+        ("nowhere", "a link to a file that does not exist"),
+    ],
+)
+def test_a_settings_file_that_is_no_file_is_told_and_never_waited_for(tmp_path: Path, kind: str, told: str) -> None:
+    own = tmp_path / "opensora-rewriter.toml"
+    if kind == "fifo":
+        os.mkfifo(own)
+    elif kind == "folder":
+        own.mkdir()
+    else:
+        own.symlink_to(own if kind == "loop" else kind)
+    with pytest.raises(SettingsError) as caught:
+        load(str(tmp_path), {})
+    assert caught.value.problems == (f"{own}: {told}; make it a readable file with the settings, or remove it",)
 
 
 def test_a_table_that_is_none_is_told(tmp_path: Path) -> None:

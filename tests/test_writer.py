@@ -481,6 +481,24 @@ def test_an_interrupt_takes_its_course_when_nothing_or_everything_is_written(
     assert files_below(tmp_path) == before
 
 
+def test_what_is_taken_out_of_the_held_signals_is_not_raised_and_a_new_handler_stays() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with writer.held_signals() as held:
+        with writer.held_signals() as inner:
+            signal.raise_signal(signal.SIGINT)
+            assert (held, inner) == ([], [signal.SIGINT])
+        assert held == [signal.SIGINT]
+        held.clear()
+    assert signal.getsignal(signal.SIGINT) is before
+    try:
+        with writer.held_signals():
+            signal.raise_signal(signal.SIGINT)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @posix
 def test_a_hang_up_that_nohup_ignores_does_not_stop_it(tmp_path: Path) -> None:
     edits = checkout(tmp_path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import functools
 import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -37,6 +39,17 @@ def fail(message: str, remedy: str = "") -> NoReturn:
     if remedy:
         click.echo("  " + printable(remedy), err=True)
     raise SystemExit(FAILED)
+
+
+OWN_PROCESS = "own process"
+"""The context's object where the command is all that its process is for."""
+
+
+def hear_no_interrupt() -> None:
+    """What the command was for is done. Ctrl-C would only spoil the end of the process, if that is our own."""
+    if click.get_current_context().obj == OWN_PROCESS:
+        with suppress(ValueError):  # not the main thread's
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def warn(message: str, remedy: str = "") -> None:
@@ -85,6 +98,9 @@ class Chosen(Frozen):
             )  # fmt: skip
         except checkout.NoSuchPath as error:
             fail(str(error))
+        if not selection.targets and selection.findings:
+            first = selection.findings[0]
+            fail(f"{first.path}: {first.message}", first.remedy)
         if not selection.targets:
             fail(
                 f"no config file found in {', '.join(paths)}",
@@ -287,10 +303,18 @@ def _absolute_set(name: str, key: str, value: object) -> tuple[str, str, object]
 
 
 def warn_about(request: Request) -> None:
-    """Warn at once of a cache_dir that is missing, is HF_HOME, or is a model's own folder."""
+    """Warn at once of a cache_dir that is missing, is HF_HOME, or is a model's own folder.
+
+    One that is no directory ends the run: nothing could ever be read from there.
+    """
     from rewriter.cache.places import check_directory
 
-    for place in dict.fromkeys([request.cache_dir, *(path for _, path in request.cache_dirs)]):
+    places = [request.cache_dir, *(path for _, path in request.cache_dirs)]
+    sets = [value for _, key, value in request.sets if key == CACHE_DIR and isinstance(value, str)]
+    for place in [*places, request.source_default, *sets]:
+        if place is not None and os.path.exists(place) and not os.path.isdir(place):
+            fail(f"{place} is a file, not a cache directory", "nothing was written; name a directory")
+    for place in dict.fromkeys(places):
         if place is not None:
             for finding in check_directory(place):
                 warn(finding.message, finding.remedy)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -82,10 +83,15 @@ def command(
     findings = chosen.kept([*selection.findings, *plan.all_findings], plan.results)
     refused = any(finding.severity == "error" for finding in findings)
     code = common.FOUND if refused or (would and plan.edits) else 0
-    if not would:
-        _commit(plan)
-    if not _formatted(chosen, plan, findings, code):
-        _report(chosen, plan, findings, would=would, diff=diff)
+
+    def tell() -> None:
+        if not _formatted(chosen, plan, findings, code):
+            _report(chosen, plan, findings, would=would, diff=diff)
+
+    if would:
+        tell()
+    else:
+        _commit(plan, tell)
     raise SystemExit(code)
 
 
@@ -118,16 +124,25 @@ class _Run:
             common.fail(str(error), error.remedy)
 
 
-def _commit(plan: Plan) -> None:
-    """Clean up after a run that was cut off, then write everything or nothing."""
+def _commit(plan: Plan, tell: Callable[[], None]) -> None:
+    """Clean up after a run that was cut off, write everything or nothing, and tell it.
+
+    Once everything is written an interrupt would undo nothing, only keep the user from knowing: it counts no more.
+    """
     from rewriter import writer
 
     places = [result.path for result in plan.results] + [edit.path for edit in plan.edits]
     writer.clean_leftovers(sorted({os.path.dirname(path) for path in places}))
-    try:
-        writer.commit(plan.edits)
-    except writer.WriteError as error:
-        common.fail(str(error))
+    with writer.held_signals() as held:
+        try:
+            writer.commit(plan.edits)
+        except writer.WriteError as error:
+            common.fail(str(error))
+        try:
+            tell()
+        finally:
+            common.hear_no_interrupt()
+            held[:] = [number for number in held if number != signal.SIGINT]
 
 
 def _formatted(chosen: common.Chosen, plan: Plan, findings: Sequence[Finding], code: int) -> bool:
