@@ -167,7 +167,8 @@ HEAD = (
     "class B:\n    def __init__(self, path):\n        pass\n"
 )
 CHOICE = HEAD + (
-    "@MODELS.register_module()\ndef X(from_pretrained, kind='a'):\n    return {'a': A, 'b': B}[kind](from_pretrained)\n"
+    "@MODELS.register_module()\n"
+    "def X(from_pretrained, kind='a'):\n    return {'a': A, 'b': B}.get(kind)(from_pretrained)\n"
 )
 BY_NAME = HEAD + (
     "MODELS.register_module(module=A)\nMODELS.register_module(module=B)\n"
@@ -275,6 +276,28 @@ def test_an_edit_that_is_harmless_only_beside_one_that_is_not_made_is_not_made_e
     both = plan.rewrite(checkout_of(tmp_path, source, c=C, d=C.replace("X", "Y")), ASKED, Loaders())
     assert {thread.type for thread in both.threads} == {"X", "Y"}
     assert set(written(both)) == {"c", "d"}
+
+
+def test_a_key_that_reached_a_call_on_another_way_still_does_and_a_second_run_finds_nothing_to_do(
+    tmp_path: Path,
+) -> None:
+    source = HEAD + (
+        "def load(path, **kw):\n    return AutoModel.from_pretrained(path, **kw)\n"
+        "@MODELS.register_module()\n"
+        "def X(from_pretrained, kind='a', **kw):\n"
+        "    if kind == 'a':\n        return A(from_pretrained), B(from_pretrained, **kw)\n"
+        "    return load(from_pretrained, **kw)\n"
+    )
+    other = C.replace(")", ', kind="b")')
+    done = C.replace(")", ', kind="b", cache_dir="/c")')
+    targets = checkout_of(tmp_path, source, c=C, d=other, e=done)
+    made = plan.rewrite(targets, ASKED, Loaders())
+    assert written(made) == {"c": SET_C, "d": other.replace('"a/b"', '"a/b", cache_dir="/c"')}
+    assert not [finding for finding in made.all_findings if finding.severity == "error"]
+    for edit in made.edits:
+        Path(edit.path).write_bytes(edit.new)
+    again = plan.rewrite(targets, ASKED, Loaders())
+    assert (again.edits, [f for f in again.all_findings if f.severity == "error"]) == ((), [])
 
 
 def test_configs_of_the_checkout_that_the_named_sources_belong_to_are_looked_at_too(tmp_path: Path) -> None:
