@@ -300,6 +300,23 @@ def test_a_key_that_reached_a_call_on_another_way_still_does_and_a_second_run_fi
     assert (again.edits, [f for f in again.all_findings if f.severity == "error"]) == ((), [])
 
 
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_each_component_is_told_its_own_cure_whichever_comes_first(order: str, tmp_path: Path) -> None:
+    source = HEAD + (
+        "@MODELS.register_module()\n"
+        "def X(from_pretrained, flag=False):\n"
+        "    kw = {}\n    if flag:\n        kw['cache_dir'] = '/fixed'\n"
+        "    return AutoModel.from_pretrained(from_pretrained, **kw)\n"
+    )
+    texts = {"a": C, "b": C.replace(")", ", flag=True)")}
+    targets = checkout_of(tmp_path, source, **{name: texts[name] for name in order})
+    made = plan.check(targets, ASKED, Loaders())
+    assert {Path(f.path).stem: f.remedy for f in made.all_findings if f.code == "OSR004"} == {
+        "a": "opensora-rewriter rewrite {path} --cache-dir /c",
+        "b": "edit the loader by hand: cache_dir is given another value here",
+    }
+
+
 def test_configs_of_the_checkout_that_the_named_sources_belong_to_are_looked_at_too(tmp_path: Path) -> None:
     checkout_of(tmp_path / "checkout", CHOICE, d=C.replace(")", ', kind="b")'))
     lone = tmp_path / "c.py"
