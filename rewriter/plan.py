@@ -66,10 +66,12 @@ class FileResult(Frozen):
 
     @property
     def changes(self) -> tuple[ConfigChange, ...]:
+        """What is to change in the file, component by component."""
         return tuple(change for decision in self.decisions for change in decision.changes)
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
+        """The findings of the file, and of each of its decisions."""
         return (*self.findings, *(finding for decision in self.decisions for finding in decision.findings))
 
 
@@ -95,6 +97,7 @@ class Plan(Frozen):
 
     @property
     def config_edits(self) -> tuple[FileEdit, ...]:
+        """The edits of the configs that are to change."""
         return tuple(
             FileEdit(result.path, result.old, result.new, "config", result.changes)
             for result in self.results
@@ -108,6 +111,7 @@ class Plan(Frozen):
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
+        """The findings of the run, and of each of its files."""
         return (*self.findings, *(finding for result in self.results for finding in result.all_findings))
 
 
