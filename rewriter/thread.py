@@ -18,6 +18,7 @@ import os
 import re
 from collections.abc import Mapping
 from itertools import zip_longest
+from weakref import WeakKeyDictionary
 
 from rewriter.checkout import outside
 from rewriter.frozen import Frozen, replace
@@ -106,8 +107,7 @@ def thread(
         else:
             raise _Refusal(f"the way of {key} through this loader is too long", "", 0)
         search.own_default(evaluation)
-        if search.changes:
-            _Elsewhere(search, type_name, evaluation).keep()
+        _keep(search, type_name, evaluation)
     except _Refusal as refusal:
         return Threading((), refusal.why, refusal.path, refusal.line)
     changes = tuple(dict.fromkeys(search.changes))
@@ -344,6 +344,29 @@ class _Search:
                     self.virtual.guards[place] = (name, assign)
                     change = SourceChange(frame.unit.path, "guard", _span(node), self.key, name)
                     self.changes.append(replace(change, assign=assign))
+
+
+_Kept = tuple[tuple[SourceChange, ...], tuple[str, str, int] | None]
+"""The changes, or what a refusal says."""
+_kept: WeakKeyDictionary[Sources, dict[tuple[object, ...], _Kept]] = WeakKeyDictionary()
+
+
+def _keep(search: _Search, type_name: str, evaluation: Evaluation) -> None:
+    """Have the changes of a search serve other values as well; the same changes are looked at once."""
+    if not search.changes:
+        return
+    known = _kept.setdefault(search.sources, {})
+    alike = (type_name, search.key, *search.changes)
+    if alike not in known:
+        try:
+            _Elsewhere(search, type_name, evaluation).keep()
+            known[alike] = tuple(search.changes), None
+        except _Refusal as refusal:
+            known[alike] = (), (refusal.why, refusal.path, refusal.line)
+    changes, why = known[alike]
+    if why is not None:
+        raise _Refusal(*why)
+    search.changes[:] = changes
 
 
 class _Wide(Evaluation):
