@@ -40,11 +40,6 @@ _outlines: set[tuple[Placed, ...]] = set()  # of files that have been read
 _readings: dict[tuple[Placed, ...], tuple[tuple[Component, ...], frozenset[str]]] = {}  # by the shape of the file
 
 
-def effective(component: Component) -> dict[str, Value]:
-    """What a build would see, by key: defaults, then what is written, then certain later overrides."""
-    return dict(component.values)
-
-
 def read_config(data: bytes, path: str) -> ConfigFile:
     """Read one config file.
 

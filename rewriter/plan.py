@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rewriter import configs
-from rewriter.checkout import Target, Unreadable, outside, read_bytes
+from rewriter.checkout import Target, Unreadable, find_root, outside, read_bytes
 from rewriter.decide import Decider, Decision, cache_option, hub_calls
 from rewriter.frozen import Frozen, replace
 from rewriter.loaders import Sources
@@ -15,6 +15,7 @@ from rewriter.locality import locality
 from rewriter.request import Request
 from rewriter.types import (
     CACHE_DIR,
+    LOCAL_FILES_ONLY,
     Component,
     ConfigChange,
     ConfigFile,
@@ -65,10 +66,12 @@ class FileResult(Frozen):
 
     @property
     def changes(self) -> tuple[ConfigChange, ...]:
+        """What is to change in the file, component by component."""
         return tuple(change for decision in self.decisions for change in decision.changes)
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
+        """The findings of the file, and of each of its decisions."""
         return (*self.findings, *(finding for decision in self.decisions for finding in decision.findings))
 
 
@@ -94,6 +97,7 @@ class Plan(Frozen):
 
     @property
     def config_edits(self) -> tuple[FileEdit, ...]:
+        """The edits of the configs that are to change."""
         return tuple(
             FileEdit(result.path, result.old, result.new, "config", result.changes)
             for result in self.results
@@ -107,6 +111,7 @@ class Plan(Frozen):
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
+        """The findings of the run, and of each of its files."""
         return (*self.findings, *(finding for result in self.results for finding in result.all_findings))
 
 
@@ -201,6 +206,7 @@ class Planner:
         self._texts: dict[str, str] = {}
         self._outside: dict[tuple[str, str | None], bool] = {}
         self._selected = {*request.components, *request.named}
+        self._dropped: Mapping[tuple[str, str], str] = {}  # (root of the sources, type) -> why its source stays
         self._cures: dict[tuple[object, ...], Threading] = {}
         self._alike: dict[tuple[object, ...], Any] = {}  # what was found for components of the same content
 
@@ -216,6 +222,11 @@ class Planner:
             else:
                 self._read[path] = (data, configs.read_config(data, path))
         return self._read[path]
+
+    def present(self, path: str) -> ConfigFile:
+        """The reading of a file with its ``_base_`` files' values merged in, as they are now."""
+        _, config = self.read(path)
+        return configs.inherit(config, lambda base: self.read(base)[1]) if config.bases else config
 
     def complete(self, path: str) -> ConfigFile:
         """The reading of a file with its ``_base_`` files' values merged in, as they will be after this run."""
@@ -348,10 +359,17 @@ class Planner:
         if sources is None:
             return None if key == "to-repo" else "its source is not at hand; name it with --opensora-source DIR"
         given = keywords(values)
+        why = self._dropped.get((sources.root, kind))
+        if why is not None:
+            return None if key == "to-repo" else why
         wanted = CACHE_DIR if key == "to-repo" else key
         trace = sources.trace(kind, given)
-        # Components that lead to the same calls in the same way are cured alike.
-        alike = (sources.root, kind, wanted, trace.rejections, *[
+        asked = sources.remembered("asked", kind, given, lambda: sources.evaluate(kind, given).asked())
+        repos = {call.repo_id for call in trace.calls if not call.hard_coded}
+        read = {name for name, value in given.items() if isinstance(value.value, str) and value.value in repos}
+        told = [(name, repr(given.get(name))) for name in sorted(asked - read)]
+        # Components that lead to the same calls in the same way, with like values, are cured alike, whatever the repo.
+        alike = (sources.root, kind, wanted, trace.rejections, tuple(told), *[
             (call.path, call.line, call.column, call.chain, call.via, call.reached, call.certain,
              call.repo_id is None or locality(call.repo_id, sources.root)) for call in trace.calls
         ])  # fmt: skip
@@ -426,12 +444,13 @@ class Planner:
         return tuple(self.shared(decide, progress, processes))
 
     def shared(
-        self, work: Callable[[str], _Result], progress: Callable[[], None] = lambda: None, processes: int = 1
-    ) -> list[_Result]:
-        """``work`` done for the path of every file, by several processes where there are many files."""
+        self, work: Callable[[str], _Result], progress: Callable[[], None] = lambda: None, processes: int = 1,
+        others: Sequence[str] | None = None,
+    ) -> list[_Result]:  # fmt: skip
+        """``work`` done for the path of every file (or of these others), by several processes where there are many."""
         from rewriter.parallel import spread
 
-        paths = list(self.targets)
+        paths = list(self.targets) if others is None else others
         many = len(paths) >= FORK_FROM
 
         def one(path: str) -> tuple[_Result, Any]:
@@ -453,10 +472,14 @@ class Planner:
                 self.loaders.learn(*learned)
         return [result for result, _ in out]
 
-    def again(self, loaders: Loaders) -> Planner:
-        """The same run with other loaders; what has been read need not be read again."""
+    def again(self, loaders: Loaders, dropped: Mapping[tuple[str, str], str]) -> Planner:
+        """The same run with other loaders; what has been read need not be read again.
+
+        ``dropped``: of which loaders (root of the sources, type) the source has to stay, and why.
+        """
         other = Planner(tuple(self.targets.values()), self.request, loaders, overlay=self.overlay)
         other._read = self._read
+        other._dropped = dropped
         return other
 
     def _forget(self, path: str) -> None:
@@ -573,12 +596,29 @@ def rewrite(
     planner = Planner(targets, request, loaders, overlay=overlay)
     if request.edit_source and request.keys_possible:
         threads = _threads(planner, processes)
-    threads, edited, obstacles = _edited_threads(threads, loaders.source)
-    overlaid = {path: edit.new for path, edit in edited.items()}
-    after = loaders.edited(overlaid) if edited else loaders
-    results = planner.again(after).results(progress, processes=processes)
-    plan = Plan(results, (), (*loaders.problems(), *obstacles), _notes(after), threads)
-    return _with_sources(plan, edited)
+    obstacles: list[Finding] = []
+    dropped: dict[tuple[str, str], str] = {}
+    others: list[str] | None = None
+    while True:
+        threads, edited, stuck = _edited_threads(threads, loaders.source)
+        obstacles += stuck
+        after = _after(loaders, edited)
+        deciding = planner.again(after, dropped)
+        if edited and others is None:
+            others = _others(planner, threads)
+        results = deciding.results(progress, processes=processes)
+        plan = Plan(results, (), (*loaders.problems(), *obstacles), _notes(after), threads)
+        done = _with_sources(plan, edited)
+        if not edited:
+            return done
+        bad = _harmful(planner, threads, edited, others or (), processes)
+        if not bad and done.threads != threads:
+            bad = _harmful(planner, done.threads, {edit.path: edit for edit in done.sources}, others or (), processes)
+        if not bad:
+            return done
+        dropped |= bad
+        threads = tuple(thread for thread in threads if (thread.root, thread.type) not in dropped)
+        progress = _quiet
 
 
 def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
@@ -600,6 +640,10 @@ def _with_sources(plan: Plan, edited: Mapping[str, FileEdit]) -> Plan:
     needed = {path: edited[path] for path in now if now[path] == before[path]}
     needed |= _edit_sources({path: now[path] for path in now if path not in needed}, lambda path: edited[path].old)
     return replace(plan, sources=tuple(edit for _, edit in sorted(needed.items())), threads=kept)
+
+
+def _quiet() -> None:
+    """No progress is told."""
 
 
 def _notes(loaders: Loaders) -> tuple[str, ...]:
@@ -632,6 +676,20 @@ def _threads(planner: Planner, processes: int) -> tuple[Thread, ...]:
     return tuple(Thread(place, kind, tuple(changes)) for (place, kind), changes in slots.items() if changes)
 
 
+def _asked(request: Request, component: Component, owner: str) -> tuple[dict[str, Value], dict[str, Value]]:
+    """The values of a component with what ``--set`` gives, and the keys that are asked for beside them."""
+    values = dict(component.values)
+    for name, key, value in request.sets:
+        if name == component.name:
+            values[key] = Value(True, value, repr(value))
+    return values, {key: Value(True, value, repr(value)) for key, value in request.keys_asked(owner)}
+
+
+def _type_of(values: Mapping[str, Value]) -> str | None:
+    kind = values.get("type")
+    return kind.value if kind is not None and isinstance(kind.value, str) else None
+
+
 _Changes = tuple[str, str, tuple[SourceChange, ...]]
 """Root of the sources, registered type, what is to change for it."""
 
@@ -639,15 +697,10 @@ _Changes = tuple[str, str, tuple[SourceChange, ...]]
 def _threads_of(planner: Planner, component: Component, owner: str, root: str | None) -> list[_Changes]:
     """What is to change for one component."""
     request, sources = planner.request, planner.loaders.sources(root)
-    values = dict(component.values)
-    for name, key, value in request.sets:
-        if name == component.name:
-            values[key] = Value(True, value, repr(value))
-    kind = values.get("type")
-    asked = {key: Value(True, value, repr(value)) for key, value in request.keys_asked(owner)}
-    if sources is None or kind is None or not isinstance(kind.value, str) or not asked:
+    values, asked = _asked(request, component, owner)
+    type_name = _type_of(values)
+    if sources is None or type_name is None or not asked:
         return []
-    type_name = kind.value
     trace = sources.trace(type_name, {k: v for k, v in values.items() if k not in asked})
     if trace.failures or not any(hub_calls(trace, root)):
         return []
@@ -672,6 +725,123 @@ def _by_path(threads: Sequence[Thread]) -> dict[str, tuple[SourceChange, ...]]:
         for change in thread.changes:
             by_path.setdefault(change.path, {})[change] = None
     return {path: tuple(unique) for path, unique in by_path.items()}
+
+
+# --- what an edit of the sources may not do ------------------------------------------------------
+
+
+class _Built(Frozen):
+    """A component as it is built. ``present``: its values stand in a config; else it is as it is asked for."""
+
+    root: str | None
+    type: str
+    values: tuple[tuple[str, Value], ...]
+    where: str
+    present: bool
+
+    def damage(self, before: Loaders, after: Loaders) -> str | None:
+        """What goes wrong with edited sources and did not before, in words; None: nothing.
+
+        Where something was wrong before with what is only asked for, no more can go wrong.
+        """
+        given = dict(self.values)
+        old = _faults(before.trace(self.root, self.type, given), given)
+        new = _faults(after.trace(self.root, self.type, given), given) if self.present or not old else {}
+        return next((words for fault, words in new.items() if fault not in old), None)
+
+
+def _after(loaders: Loaders, edited: Mapping[str, FileEdit]) -> Loaders:
+    return loaders.edited({path: edit.new for path, edit in edited.items()}) if edited else loaders
+
+
+def _others(planner: Planner, threads: Sequence[Thread]) -> list[str]:
+    """The configs that the loaders serve which are to change, beside those of the run."""
+    from rewriter.checkout import CONFIGS, select
+
+    edited = {thread.root for thread in threads}
+    roots = {target.root for target in planner.targets.values() if target.root is not None
+             and (sources := planner.loaders.sources(target.root)) is not None and sources.root in edited}  # fmt: skip
+    folders = [os.path.join(root, CONFIGS) for root in sorted(roots | edited)]
+    found = [select([folder], cwd=os.sep).targets for folder in folders if os.path.isdir(folder)]
+    return [target.path for targets in found for target in targets if target.path not in planner.targets]
+
+
+def _harmful(
+    planner: Planner, threads: Sequence[Thread], edited: Mapping[str, FileEdit], others: Sequence[str], processes: int
+) -> dict[tuple[str, str], str]:
+    """Of which loaders (root of the sources, type) the edit would do harm, and why; ``edited``: all of them made."""
+    if not edited:
+        return {}
+    loaders = planner.loaders
+    trial = planner.again(_after(loaders, edited), {})
+
+    def of_file(path: str) -> list[_Built]:
+        return _harmed(planner, trial, path)
+
+    found = [*trial.shared(of_file, processes=processes), *trial.shared(of_file, processes=processes, others=others)]
+    harmed = [each for of_one in found for each in of_one]
+    bad: dict[tuple[str, str], str] = {}
+    kept: tuple[Thread, ...] = ()
+    for thread in threads if harmed else ():
+        tried = (*kept, thread)
+        after = _after(loaders, _edit_sources(_by_path(tried), loaders.source))
+        told = ((each, each.damage(loaders, after)) for each in harmed)
+        first = next(((each, what) for each, what in told if what is not None), None)
+        if first is None:
+            kept = tried
+        else:
+            bad[thread.root, thread.type] = f"an edit would break {first[0].where}, where {first[1]}"
+    return bad
+
+
+def _harmed(planner: Planner, trial: Planner, path: str) -> list[_Built]:
+    """The components of a config, selected or not, that edited sources would do harm to."""
+    config = planner.present(path)
+    if config.problem is not None:
+        return []
+    target = planner.targets.get(path)
+    root = find_root(os.path.dirname(path)) if target is None else target.root
+    owners = {} if target is None else {component.keys: owner for component, owner in planner.chosen(config, root)}
+    shown = os.path.relpath(path, root) if root is not None else path
+    found: list[_Built] = []
+    for component in config.components:
+        owner = owners.get(component.keys)
+        found += trial._remember(
+            ("harm", root, owner),
+            component,
+            lambda: [each for each in _built(planner.request, component, owner, root, shown)  # noqa: B023
+                     if each.damage(planner.loaders, trial.loaders) is not None],
+        )  # fmt: skip
+    return found
+
+
+def _built(request: Request, component: Component, owner: str | None, root: str | None, shown: str) -> list[_Built]:
+    """A component as it stands, and as it is asked for (``owner``: on behalf of whom; None: it is not selected)."""
+    ways = [(dict(component.values), True)]
+    if owner is not None:
+        values, asked = _asked(request, component, owner)
+        ways.append(({**values, **asked}, False))
+    where = f"`{'.'.join(component.keys)}` of {shown}"
+    return [
+        _Built(root, kind, tuple(keywords(values).items()), where, present) for values, present in ways
+        if component.replaced_by is None and (kind := _type_of(values)) is not None
+    ]  # fmt: skip
+
+
+def _faults(trace: Trace, given: Mapping[str, Value]) -> dict[tuple[object, ...], str]:
+    """What is wrong with a trace, told apart without line numbers: in words."""
+    found: dict[tuple[object, ...], str] = {}
+    for rejection in trace.rejections:
+        fault = ("rejected", rejection.key, rejection.function, rejection.path, rejection.via)
+        found[fault] = f"{rejection.function} would be given {rejection.key} and raise a TypeError"
+    for failure in trace.failures:
+        found["failure", failure.text, failure.path] = f"`{failure.text}` would fail"
+    for key in (CACHE_DIR, LOCAL_FILES_ONLY):
+        for call in trace.calls if key in given else ():
+            if key not in call.reached:
+                lost = ("lost", key, call.callee, call.path, call.repo_id or call.repo_text, call.filename, call.via)
+                found[lost] = f"{key} would not reach {call.callee} any more"
+    return found
 
 
 def _edited_threads(

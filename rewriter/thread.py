@@ -1,33 +1,41 @@
 """Find the source changes that let a keyword of a loader reach every hub call: pure, nothing is edited here.
 
 The loader is evaluated with the keyword given; where a hub call does not see it, the deepest function on the way that
-still holds it passes it one step further. That change is taken as if it were made, and the evaluation runs again,
+that still holds it passes it one step further. That change is taken as if it were made, and the evaluation runs again,
 until every hub call is reached. So the same rules that read a loader decide how it is edited, and a second run on the
 edited sources finds nothing to do.
+
+Then the loader is evaluated with values that nobody knows, so that it goes every way: calls that the key reached there
+before the changes are led to again, and a keyword that some callee rejects, when it is the one that is called, is
+refused.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 from collections.abc import Mapping
 from itertools import zip_longest
+from weakref import WeakKeyDictionary
 
 from rewriter.checkout import outside
 from rewriter.frozen import Frozen, replace
 from rewriter.loaders import Sources
 from rewriter.loaders.evaluate import Evaluation
-from rewriter.loaders.frames import Frame, Reach, Virtual, place_of, source_of
+from rewriter.loaders.frames import Arguments, Frame, Reach, Refused, Virtual, place_of, source_of
 from rewriter.loaders.library import DOWNLOADS
 from rewriter.loaders.unit import FunctionNode
-from rewriter.loaders.values import Dict, Val, key_of
+from rewriter.loaders.values import Dict, External, Unknown, Val, elements, join, key_of
 from rewriter.locality import locality
 from rewriter.types import CACHE_DIR, LOCAL_FILES_ONLY, SourceChange, SourceTarget, Span, Value
 
 MAX_ROUNDS = 200
 
 _WORKS_WITH_PATHS = frozenset({"Path", "glob", "open", "os", "pathlib", "print", "shutil", "str", "torch"})
+
+_TAKE_KEYWORDS = frozenset({"from_pretrained", *DOWNLOADS, "build", "build_module", "dict", "partial"})
 
 _UNSET = {CACHE_DIR: None, LOCAL_FILES_ONLY: False}
 _STANDS_FOR = {CACHE_DIR: Value(True, "/", "'/'"), LOCAL_FILES_ONLY: Value(True, True, "True")}
@@ -99,6 +107,7 @@ def thread(
         else:
             raise _Refusal(f"the way of {key} through this loader is too long", "", 0)
         search.own_default(evaluation)
+        _keep(search, type_name, evaluation)
     except _Refusal as refusal:
         return Threading((), refusal.why, refusal.path, refusal.line)
     changes = tuple(dict.fromkeys(search.changes))
@@ -195,6 +204,10 @@ class _Search:
         if frame.registered and node is not None and name in _parameters(node) and _serves_otherwise(node, name):
             where = f"{_called(frame)} uses the name {name} for something else"
             raise _Refusal(where, frame.unit.path, node.lineno)
+
+    def lead_again(self, reach: Reach) -> None:
+        """Lead the key to a call that it reached before the changes."""
+        self._lead(_way(reach), reach)
 
     def _keep_out(self, evaluation: Evaluation) -> bool:
         """Where ``**kwargs`` carries the key into a function that rejects it, hold it in a parameter instead."""
@@ -331,6 +344,115 @@ class _Search:
                     self.virtual.guards[place] = (name, assign)
                     change = SourceChange(frame.unit.path, "guard", _span(node), self.key, name)
                     self.changes.append(replace(change, assign=assign))
+
+
+_Kept = tuple[tuple[SourceChange, ...], tuple[str, str, int] | None]
+"""The changes, or what a refusal says."""
+_kept: WeakKeyDictionary[Sources, dict[tuple[object, ...], _Kept]] = WeakKeyDictionary()
+
+
+def _keep(search: _Search, type_name: str, evaluation: Evaluation) -> None:
+    """Have the changes of a search serve other values as well; the same changes are looked at once."""
+    if not search.changes:
+        return
+    known = _kept.setdefault(search.sources, {})
+    alike = (type_name, search.key, *search.changes)
+    if alike not in known:
+        try:
+            _Elsewhere(search, type_name, evaluation).keep()
+            known[alike] = tuple(search.changes), None
+        except _Refusal as refusal:
+            known[alike] = (), (refusal.why, refusal.path, refusal.line)
+    changes, why = known[alike]
+    if why is not None:
+        raise _Refusal(*why)
+    search.changes[:] = changes
+
+
+class _Wide(Evaluation):
+    """An evaluation with values that nobody knows: an element of which it is not known which is any of them.
+
+    ``strange``: calls that get a new keyword, of what is not in the sources.
+    """
+
+    def __init__(self, sources: Sources, virtual: Virtual) -> None:
+        super().__init__(sources, virtual)
+        self.strange: list[tuple[External, ast.Call, Frame]] = []
+
+    def eval(self, node: ast.AST, frame: Frame) -> Val:
+        """The value of an expression."""
+        value = super().eval(node, frame)
+        if isinstance(node, ast.Subscript) and type(value) is Unknown:
+            held = self.force(self._quiet(node.value, frame))
+            found = list(held.items.values()) if isinstance(held, Dict) else elements(held)
+            return functools.reduce(join, found) if found else value
+        return value
+
+    def _apply(self, callee: Val, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
+        new = place_of(frame.unit.path, node) in self.virtual.keywords
+        if new and isinstance(callee, External) and callee.name.rpartition(".")[2] not in _TAKE_KEYWORDS:
+            self.strange.append((callee, node, frame))
+        return super()._apply(callee, node, arguments, frame)
+
+
+class _Elsewhere:
+    """What the changes of a search do to other values of the same loader: it is evaluated with ones nobody knows."""
+
+    def __init__(self, search: _Search, type_name: str, evaluation: Evaluation) -> None:
+        self.search = search
+        self.type_name = type_name
+        loader = evaluation.loader
+        no_values = (
+            {search.key} if loader is None or loader.owner is None else {search.key, _parameters(loader.node)[0]}
+        )
+        self.values = {name: Value(False, None, name) for name in evaluation.parameters() if name not in no_values}
+
+    def keep(self) -> None:
+        """Lead the key again to where it came before; refuse changes that would break a call."""
+        search, key = self.search, self.search.key
+        with_key = {**self.values, key: _STANDS_FOR[key]}
+        before = self._evaluate(with_key, Virtual())
+        reached = {_spot(reach) for reach in before.reaches if not self._misses(reach)}
+        reached -= {_spot(reach) for reach in before.reaches if self._misses(reach)}
+        while True:
+            now = self._evaluate(with_key, search.virtual)
+            lost = [reach for reach in now.reaches if self._misses(reach) and _spot(reach) in reached]
+            if not lost:
+                break
+            count = len(search.changes)
+            search.lead_again(lost[0])
+            search.check(count, now)
+        known = {_place(each) for each in self._evaluate(self.values, Virtual()).refused}
+        plain = self._evaluate(self.values, search.virtual)
+        for callee, node, frame in plain.strange:
+            why = f"{callee.name} may be called on the way, and whether it takes {key} cannot be told"
+            raise _Refusal(why, frame.unit.path, node.lineno)
+        for refused in plain.refused:
+            if _place(refused) not in known:
+                rejection = refused.rejection
+                why = f"{rejection.function} may be called on the way, and takes no {rejection.key}"
+                raise _Refusal(why, rejection.path, rejection.line)
+
+    def _misses(self, reach: Reach) -> bool:
+        """Whether the key does not reach a call, or would be given there twice."""
+        key = self.search.key
+        return key not in reach.call.reached or isinstance(_keyword_of(reach.node, key), ast.Constant)
+
+    def _evaluate(self, values: Mapping[str, Value], virtual: Virtual) -> _Wide:
+        """Not remembered, since no value of the config has a part in it."""
+        evaluation = _Wide(self.search.sources, virtual)
+        evaluation.run(self.type_name, values)
+        return evaluation
+
+
+def _spot(reach: Reach) -> tuple[str, int, int]:
+    return reach.call.path, reach.call.line, reach.call.column
+
+
+def _place(refused: Refused) -> tuple[object, ...]:
+    """What was refused, and where."""
+    rejection, node = refused.rejection, refused.node
+    return rejection.key, rejection.path, rejection.line, node and (node.lineno, node.col_offset)
 
 
 def _is_if(node: ast.stmt, case: SpecialCase) -> bool:

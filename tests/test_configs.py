@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from proving import PATH, component, read
 
 import rewriter
-from rewriter.configs import effective, inherit, read_config
+from rewriter.configs import inherit, read_config
 from rewriter.types import Component, ConfigFile, Ignore
 
 T5 = 'text_encoder = dict(type="t5", from_pretrained="DeepFloyd/t5-v1_1-xxl", model_max_length=300)\n'
 
 
 def literals(found: Component) -> dict[str, object]:
-    return {key: value.value for key, value in effective(found).items() if value.literal}
+    return {key: value.value for key, value in dict(found.values).items() if value.literal}
 
 
 def ways(source: str, *keys: str) -> set[str]:
@@ -55,11 +55,11 @@ def test_nested_dicts_are_found_by_their_path() -> None:
         ("model", "text_encoder"),
     ]
     assert "nested" in component(config, "model", "vae").ways
-    assert effective(component(config, "model"))["vae"].value == {"vae_2d": {"a": 1}}
+    assert dict(component(config, "model").values)["vae"].value == {"vae_2d": {"a": 1}}
 
 
 def test_a_dict_that_holds_an_expression_is_not_a_literal_value() -> None:
-    values = effective(component(read("model = dict(vae=dict(path=f()), b=[1, {'x': -2}])\n"), "model"))
+    values = dict(component(read("model = dict(vae=dict(path=f()), b=[1, {'x': -2}])\n"), "model").values)
     assert not values["vae"].literal
     assert values["vae"].text == "dict(path=f())"
     assert values["b"].value == [1, {"x": -2}]
@@ -117,7 +117,7 @@ def test_names_that_are_bound_at_all() -> None:
     ],
 )
 def test_literal_values(text: str, value: object) -> None:
-    found = effective(component(read(f"vae = dict(x={text})\n"), "vae"))["x"]
+    found = dict(component(read(f"vae = dict(x={text})\n"), "vae").values)["x"]
     assert found.literal
     assert found.value == value
 
@@ -127,7 +127,7 @@ def test_literal_values(text: str, value: object) -> None:
     ["os.environ['X']", "f'{root}'", "os.path.join('a', 'b')", "name", "not 1", "{[]: 1}", "{**a}", '"{{$HOME:x}}"'],
 )
 def test_values_that_only_running_would_tell(text: str) -> None:
-    found = effective(component(read(f"vae = dict(x={text})\n"), "vae"))["x"]
+    found = dict(component(read(f"vae = dict(x={text})\n"), "vae").values)["x"]
     assert not found.literal
     assert found.value is None
     assert found.text == text
@@ -140,7 +140,7 @@ def test_braces_that_mmengine_does_not_see_are_literal() -> None:
 def test_a_name_of_a_constant_is_its_value() -> None:
     config = read("root = 'a'\nvae = dict(from_pretrained=root)\nroot = 'b'\n")
     assert literals(component(config, "vae")) == {"from_pretrained": "a"}
-    assert effective(component(config, "vae"))["from_pretrained"].text == "root"
+    assert dict(component(config, "vae").values)["from_pretrained"].text == "root"
 
 
 @pytest.mark.parametrize(
@@ -156,14 +156,14 @@ def test_a_name_of_a_constant_is_its_value() -> None:
     ],
 )
 def test_a_name_that_may_hold_something_else_is_not(source: str) -> None:
-    assert not effective(component(read(source), "vae"))["p"].literal
+    assert not dict(component(read(source), "vae").values)["p"].literal
 
 
 def test_text_is_one_short_line() -> None:
     found = component(read("vae = dict(\n    a=1,\n    b=[\n" + "        1,\n" * 500 + "    ],\n)\n"), "vae")
     assert found.text.startswith("dict( a=1, b=[ 1, 1,")
     assert len(found.text) == 200
-    assert all("\n" not in value.text for value in effective(found).values())
+    assert all("\n" not in value.text for value in dict(found.values).values())
 
 
 # --- how it is written --------------------------------------------------------------------------
@@ -405,7 +405,7 @@ def test_other_encodings_are_read_by_their_cookie(encoding: str) -> None:
     cookie = "" if encoding == "utf-8-sig" else f"# -*- coding: {encoding} -*-\n"
     found = component(read(f"{cookie}路 = 1; vae = dict(a='模型', b='é')\n".encode(encoding)), "vae")
     assert literals(found) == {"a": "模型", "b": "é"}
-    assert effective(found)["a"].text == "'模型'"
+    assert dict(found.values)["a"].text == "'模型'"
 
 
 @pytest.mark.parametrize("newline", ["\r\n", "\r", "\n"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from conftest import FIXTURES
+from loading import write
 
 from rewriter import plan
 from rewriter.checkout import Target
@@ -156,6 +157,177 @@ def test_a_type_that_is_set_in_the_same_run_decides_which_loader_is_edited(tmp_p
     assert written(made) == {"a": SET.replace("VideoAutoencoderKL", "OpenSoraVAE_V1_2")}
     assert [edit.path for edit in made.sources] == [str(tmp_path / "opensora/models/vae/vae.py")]
     assert [thread.type for thread in made.threads] == ["OpenSoraVAE_V1_2"]
+
+
+# --- what an edit of a loader would do to other configs -------------------------------------------
+
+HEAD = (
+    "from transformers import AutoModel\nfrom opensora.registry import MODELS, build_module\n"
+    "class A:\n    def __init__(self, path):\n        self.m = AutoModel.from_pretrained(path)\n"
+    "class B:\n    def __init__(self, path):\n        pass\n"
+)
+CHOICE = HEAD + (
+    "@MODELS.register_module()\n"
+    "def X(from_pretrained, kind='a'):\n    return {'a': A, 'b': B}.get(kind)(from_pretrained)\n"
+)
+BY_NAME = HEAD + (
+    "MODELS.register_module(module=A)\nMODELS.register_module(module=B)\n"
+    "@MODELS.register_module()\n"
+    "def X(from_pretrained, kind='A'):\n    return build_module(dict(type=kind, path=from_pretrained), MODELS)\n"
+)
+OVERRIDDEN = HEAD + (
+    "class Base:\n"
+    "    def __init__(self, from_pretrained):\n        self.build(from_pretrained)\n"
+    "    def build(self, path):\n        self.m = AutoModel.from_pretrained(path)\n"
+    "@MODELS.register_module()\nclass X(Base):\n    pass\n"
+    "@MODELS.register_module()\nclass Y(Base):\n    def build(self, path):\n        pass\n"
+)
+ASSERTING = CHOICE.replace("path):\n        pass", "path, **kwargs):\n        assert not kwargs")
+FINE = CHOICE.replace("path):\n        pass", "path, **kwargs):\n        pass")
+C = 'vae = dict(type="X", from_pretrained="a/b")\n'
+SET_C = C.replace(")", ', cache_dir="/c")')
+TAKES_NONE = "B.__init__ would be given cache_dir and raise a TypeError"
+
+
+def checkout_of(root: Path, source: str, **texts: str) -> list[Target]:
+    """``configs/NAME.py`` for every text, in a checkout with these loaders."""
+    write(root, loaders=source)
+    targets = []
+    for name, text in texts.items():
+        path = root / "configs" / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        targets.append(Target(str(path), str(root), True))
+    return targets
+
+
+@pytest.mark.parametrize("fork_from", [48, 1])
+@pytest.mark.parametrize(
+    ("source", "other", "words"),
+    [
+        (CHOICE, C.replace(")", ', kind="b")'), TAKES_NONE),
+        (CHOICE, "model" + C[3:].replace(")", ', kind="b")'), TAKES_NONE),
+        (CHOICE, "model = dict(type='M', vae=dict(type='X', from_pretrained='a/b', kind='b'))\n", TAKES_NONE),
+        (CHOICE, "_base_ = 'c.py'\nvae = dict(kind='b')\n", TAKES_NONE),
+        (BY_NAME, C.replace(")", ', kind="B")'), TAKES_NONE),
+        (OVERRIDDEN, C.replace("X", "Y"), "Y.build would be given cache_dir and raise a TypeError"),
+        (ASSERTING, C.replace(")", ', kind="b")'), "`not kwargs` would fail"),
+    ],
+)
+@pytest.mark.parametrize("in_run", [True, False])
+def test_an_edit_that_would_break_another_config_is_not_made(
+    in_run: bool, source: str, other: str, words: str, fork_from: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "FORK_FROM", fork_from)
+    targets = checkout_of(tmp_path, source, c=C, d=other, odd="vae = dict(\n")
+    made = plan.rewrite(targets[: 2 if in_run else 1], ASKED, Loaders())
+    assert (made.edits, made.threads) == ((), ())
+    refused = [f for f in made.all_findings if (f.code, Path(f.path).stem) == ("OSR004", "c")]
+    assert [finding.remedy.rpartition("of ")[2] for finding in refused] == [f"configs/d.py, where {words}"]
+    assert all("remove" not in finding.remedy for finding in made.all_findings)
+
+
+@pytest.mark.parametrize("other", [C, C.replace(")", ', kind="b")'), "import os\nvae = os\n", "vae = dict(kind=1)\n"])
+@pytest.mark.parametrize("in_run", [True, False])
+def test_an_edit_that_breaks_no_config_is_made(in_run: bool, other: str, tmp_path: Path) -> None:
+    targets = checkout_of(tmp_path, FINE, c=C, d=other)
+    made = plan.rewrite(targets[: 1 + in_run], ASKED, Loaders())
+    assert written(made)["c"] == SET_C
+    assert [Path(edit.path).name for edit in made.sources] == ["loaders.py"]
+
+
+def test_what_was_broken_before_or_is_never_built_is_no_reason_to_leave_a_loader_alone(tmp_path: Path) -> None:
+    wrong = C.replace(")", ', other=1, kind="b")')
+    replaced = C.replace(")", ', kind="b")') + C
+    made = plan.rewrite(checkout_of(tmp_path, FINE, c=C, d=wrong, e=replaced), ASKED, Loaders())
+    assert written(made) == {"c": SET_C, "e": replaced.replace(C, SET_C)}
+
+
+def test_loaders_of_whose_edits_one_would_break_a_config_are_edited_but_for_that_one(tmp_path: Path) -> None:
+    more = (
+        "@MODELS.register_module()\n"
+        "def Z(from_pretrained):\n    return AutoModel.from_pretrained(from_pretrained)\n"
+    )  # fmt: skip
+    z = C.replace("X", "Z")
+    targets = checkout_of(tmp_path, CHOICE + more, c=C, d=C.replace(")", ', kind="b")'), z=z)
+    made = plan.rewrite(targets, ASKED, Loaders())
+    assert written(made) == {"z": z.replace(")", ', cache_dir="/c")')}
+    assert [thread.type for thread in made.threads] == ["Z"]
+    (edit,) = made.sources
+    assert edit.new == edit.old.replace(
+        b"def Z(from_pretrained):\n    return AutoModel.from_pretrained(from_pretrained)",
+        b"def Z(from_pretrained, cache_dir=None):\n"
+        b"    return AutoModel.from_pretrained(from_pretrained, cache_dir=cache_dir)",
+    )
+
+
+def test_a_loader_that_only_a_refused_component_needs_is_not_edited(tmp_path: Path) -> None:
+    unsure = "import os\nvae = dict(type='X', from_pretrained='a/b', **os.environ)\n"
+    made = plan.rewrite(checkout_of(tmp_path, FINE, d=unsure), ASKED, Loaders())
+    assert (made.edits, made.threads) == ((), ())
+    assert [f.code for f in made.all_findings] == ["OSR007"]
+
+
+def test_an_edit_that_is_harmless_only_beside_one_that_is_not_made_is_not_made_either(tmp_path: Path) -> None:
+    source = OVERRIDDEN.replace("path):\n        pass\n", "path):\n        self.m = AutoModel.from_pretrained(path)\n")
+    unsure = "import os\n" + C.replace("X", "Y").replace(")", ", **os.environ)")
+    made = plan.rewrite(checkout_of(tmp_path, source, c=C, d=unsure), ASKED, Loaders())
+    assert (made.edits, made.threads) == ((), ())
+    both = plan.rewrite(checkout_of(tmp_path, source, c=C, d=C.replace("X", "Y")), ASKED, Loaders())
+    assert {thread.type for thread in both.threads} == {"X", "Y"}
+    assert set(written(both)) == {"c", "d"}
+
+
+def test_a_key_that_reached_a_call_on_another_way_still_does_and_a_second_run_finds_nothing_to_do(
+    tmp_path: Path,
+) -> None:
+    source = HEAD + (
+        "def load(path, **kw):\n    return AutoModel.from_pretrained(path, **kw)\n"
+        "@MODELS.register_module()\n"
+        "def X(from_pretrained, kind='a', **kw):\n"
+        "    if kind == 'a':\n        return A(from_pretrained), B(from_pretrained, **kw)\n"
+        "    return load(from_pretrained, **kw)\n"
+    )
+    other = C.replace(")", ', kind="b")')
+    done = C.replace(")", ', kind="b", cache_dir="/c")')
+    targets = checkout_of(tmp_path, source, c=C, d=other, e=done)
+    made = plan.rewrite(targets, ASKED, Loaders())
+    assert written(made) == {"c": SET_C, "d": other.replace('"a/b"', '"a/b", cache_dir="/c"')}
+    assert not [finding for finding in made.all_findings if finding.severity == "error"]
+    for edit in made.edits:
+        Path(edit.path).write_bytes(edit.new)
+    again = plan.rewrite(targets, ASKED, Loaders())
+    assert (again.edits, [f for f in again.all_findings if f.severity == "error"]) == ((), [])
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_each_component_is_told_its_own_cure_whichever_comes_first(order: str, tmp_path: Path) -> None:
+    source = HEAD + (
+        "@MODELS.register_module()\n"
+        "def X(from_pretrained, flag=False):\n"
+        "    kw = {}\n    if flag:\n        kw['cache_dir'] = '/fixed'\n"
+        "    return AutoModel.from_pretrained(from_pretrained, **kw)\n"
+    )
+    texts = {"a": C, "b": C.replace(")", ", flag=True)")}
+    targets = checkout_of(tmp_path, source, **{name: texts[name] for name in order})
+    made = plan.check(targets, ASKED, Loaders())
+    assert {Path(f.path).stem: f.remedy for f in made.all_findings if f.code == "OSR004"} == {
+        "a": "opensora-rewriter rewrite {path} --cache-dir /c",
+        "b": "edit the loader by hand: cache_dir is given another value here",
+    }
+
+
+def test_configs_of_the_checkout_that_the_named_sources_belong_to_are_looked_at_too(tmp_path: Path) -> None:
+    checkout_of(tmp_path / "checkout", CHOICE, d=C.replace(")", ', kind="b")'))
+    lone = tmp_path / "c.py"
+    lone.write_text(C)
+    made = plan.rewrite([Target(str(lone), None, True)], ASKED, Loaders(str(tmp_path / "checkout")))
+    assert made.edits == ()
+    assert [f.code for f in made.all_findings] == ["OSR004"]
+    (tmp_path / "checkout/configs/d.py").unlink()
+    (tmp_path / "checkout/configs").rmdir()
+    made = plan.rewrite([Target(str(lone), None, True)], ASKED, Loaders(str(tmp_path / "checkout")))
+    assert written(made) == {"c": SET_C}
 
 
 # --- what cannot be edited ------------------------------------------------------------------------

@@ -367,7 +367,7 @@ def test_a_file_that_cannot_be_read_is_a_problem_told_once(tmp_path: Path) -> No
     loaders = sources(tmp_path, good="from reg import MODELS\n@MODELS.register_module()\ndef f(): pass\n")
     lost = tmp_path / "opensora" / "lost.py"
     lost.symlink_to("gone.py")
-    assert loaders.known_types() == ["f"]
+    assert sorted(loaders.index()) == ["f"]
     assert str(lost) not in loaders.files()
     (problem,) = loaders.problems
     assert problem[:2] == (str(lost), 1)
@@ -383,7 +383,7 @@ def test_the_first_file_that_registers_a_name_counts(tmp_path: Path) -> None:
         "class C: pass\n"
     )
     loaders = sources(tmp_path, b=text.format("two"), a=text.format("one"), c="def register_module(): pass\n")
-    assert loaders.known_types() == ["one", "two", "x"]
+    assert sorted(loaders.index()) == ["one", "two", "x"]
     path = str(tmp_path / "opensora" / "a.py")
     assert loaders.index()["x"] == Registration("x", path, "one")
     assert loaders.trace("x", {}).path == path
@@ -401,7 +401,7 @@ def test_edited_sources_read_the_new_bytes_and_keep_what_is_registered(tmp_path:
     path = {name: str(tmp_path / "opensora" / f"{name}.py") for name in "ab"}
     new = text.format("a", ", cache_dir=None", ", cache_dir=cache_dir").encode()
     new += b"@MODELS.register_module()\ndef late(): pass\n"
-    before.known_types()
+    before.index()
     (tmp_path / "opensora" / "b.py").unlink()
     after = before.edited({path["a"]: new})
     assert [only(after.trace(name, given_values)).reached for name in "ab"] == [{"cache_dir"}, set()]
@@ -409,7 +409,7 @@ def test_edited_sources_read_the_new_bytes_and_keep_what_is_registered(tmp_path:
     assert after.unit(path["b"]) is before.unit(path["b"])
     assert after.unit(path["a"]) is not before.unit(path["a"])
     assert after.files()[path["a"]] == new
-    assert after.known_types() == before.known_types()
+    assert after.index() == before.index()
     assert after.problems == before.problems != []
     assert after.problems is not before.problems
     again = after.edited({path["b"]: new.replace(b"def a", b"def b")})

@@ -636,6 +636,58 @@ LEADS = {
         "    hf_hub_download(path, 'y', cache_dir=cache_dir, **{})\n"
         "    return AutoModel.from_pretrained(path, cache_dir=cache_dir, **kw, x=1)\n",
     ),
+    "a function that its **kwargs go to on another way": (
+        "def take(path, **kw):\n"
+        "    return AutoModel.from_pretrained(path, **kw)\n\n\n"
+        "class Plain:\n"
+        "    def __init__(self, size=1):\n"
+        "        pass\n\n\n"
+        "@MODELS.register_module()\n"
+        "class f:\n"
+        "    def __init__(self, path, mode='a', **kw):\n"
+        "        if mode == 'a':\n"
+        "            AutoModel.from_pretrained(path)\n"
+        "            self.model = Plain(**kw)\n"
+        "        else:\n"
+        "            self.model = self.load(path, **kw)\n\n"
+        "    def load(self, path, **options):\n"
+        "        return take(path, **options)\n",
+        "def take(path, **kw):\n"
+        "    return AutoModel.from_pretrained(path, **kw)\n\n\n"
+        "class Plain:\n"
+        "    def __init__(self, size=1):\n"
+        "        pass\n\n\n"
+        "@MODELS.register_module()\n"
+        "class f:\n"
+        "    def __init__(self, path, mode='a', cache_dir=None, **kw):\n"
+        "        if mode == 'a':\n"
+        "            AutoModel.from_pretrained(path, cache_dir=cache_dir)\n"
+        "            self.model = Plain(**kw)\n"
+        "        else:\n"
+        "            self.model = self.load(path, cache_dir=cache_dir, **kw)\n\n"
+        "    def load(self, path, **options):\n"
+        "        return take(path, **options)\n",
+    ),
+    "one of several callees that take it": (
+        "class A:\n"
+        "    def __init__(self, path):\n"
+        "        self.model = AutoModel.from_pretrained(path)\n\n\n"
+        "class B:\n"
+        "    def __init__(self, path, cache_dir=None):\n"
+        "        self.size = int(os.environ['SIZE'])\n\n\n"
+        "@MODELS.register_module()\n"
+        "def f(path, kind='a', sizes=()):\n"
+        "    return {'a': A, 'b': B}[kind](path), sizes[0]\n",
+        "class A:\n"
+        "    def __init__(self, path, cache_dir=None):\n"
+        "        self.model = AutoModel.from_pretrained(path, cache_dir=cache_dir)\n\n\n"
+        "class B:\n"
+        "    def __init__(self, path, cache_dir=None):\n"
+        "        self.size = int(os.environ['SIZE'])\n\n\n"
+        "@MODELS.register_module()\n"
+        "def f(path, kind='a', sizes=(), cache_dir=None):\n"
+        "    return {'a': A, 'b': B}[kind](path, cache_dir=cache_dir), sizes[0]\n",
+    ),
     "a key that is in the way of another function": (
         "class Plain:\n"
         "    def __init__(self, size=1):\n"
@@ -959,6 +1011,66 @@ IN_THE_WAY = {
         "    return Own.from_pretrained(path, name='o/text')\n",
         "Own.__init__ gets its values by way of an object",
         9,
+    ),
+    "another class of a dict": (
+        "class A:\n"
+        "    def __init__(self, path):\n"
+        "        self.model = AutoModel.from_pretrained(path)\n\n\n"
+        "class B:\n"
+        "    def __init__(self, path):\n"
+        "        pass\n\n\n"
+        "@MODELS.register_module()\n"
+        "def f(path, kind='a'):\n    return {'a': A, 'b': B}[kind](path)\n",
+        "B.__init__ may be called on the way, and takes no cache_dir",
+        7,
+    ),
+    "another class of a tuple": (
+        "class A:\n"
+        "    def __init__(self, path):\n"
+        "        self.model = AutoModel.from_pretrained(path)\n\n\n"
+        "class B:\n"
+        "    def __init__(self, path):\n"
+        "        pass\n\n\n"
+        "@MODELS.register_module()\n"
+        "def f(path, kind=0):\n    return (A, B)[kind](path)\n",
+        "B.__init__ may be called on the way, and takes no cache_dir",
+        7,
+    ),
+    "another class by a condition": (
+        "class A:\n"
+        "    def __init__(self, path):\n"
+        "        self.model = AutoModel.from_pretrained(path)\n\n\n"
+        "class B:\n"
+        "    def __init__(self, path):\n"
+        "        pass\n\n\n"
+        "@MODELS.register_module()\n"
+        "def f(path, kind='a'):\n    cls = A if kind == 'a' else B\n    return cls(path)\n",
+        "B.__init__ may be called on the way, and takes no cache_dir",
+        7,
+    ),
+    "something else from a library": (
+        "class A:\n"
+        "    def __init__(self, path):\n"
+        "        self.model = AutoModel.from_pretrained(path)\n\n\n"
+        "class B:\n"
+        "    def __init__(self, path):\n"
+        "        pass\n\n\n"
+        "@MODELS.register_module()\n"
+        "def f(path, kind='a'):\n    return {'a': A, 'b': os.PathLike}[kind](path)\n",
+        "os.PathLike may be called on the way, and whether it takes cache_dir cannot be told",
+        13,
+    ),
+    "a value of its **kwargs on another way": (
+        "class Plain:\n"
+        "    def __init__(self, size=1):\n"
+        "        pass\n\n\n"
+        "@MODELS.register_module()\n"
+        "def f(path, mode='a', **kw):\n"
+        "    if mode == 'a':\n"
+        "        return AutoModel.from_pretrained(path), Plain(**kw)\n"
+        "    return AutoModel.from_pretrained(path, cache_dir=kw.get('cache_dir'))\n",
+        "cache_dir is given another value here",
+        10,
     ),
 }
 

@@ -70,10 +70,6 @@ class Sources:
         other.problems = list(self.problems)
         return other
 
-    def known_types(self) -> list[str]:
-        """Every name registered with ``MODELS``, sorted."""
-        return sorted(self.index())
-
     def trace(self, type_name: str, values: Mapping[str, Value]) -> Trace:
         """What building ``type_name`` with these keyword values (without ``type``) would do; see :class:`Trace`."""
         return self.remembered("trace", type_name, values, lambda: self.evaluate(type_name, values).trace())
