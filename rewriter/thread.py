@@ -27,7 +27,7 @@ from rewriter.loaders.evaluate import Evaluation
 from rewriter.loaders.frames import Arguments, Frame, Reach, Refused, Virtual, place_of, source_of
 from rewriter.loaders.library import DOWNLOADS
 from rewriter.loaders.unit import FunctionNode
-from rewriter.loaders.values import Dict, External, Unknown, Val, elements, join, key_of
+from rewriter.loaders.values import Class, Dict, External, Function, Module, Unknown, Val, elements, join, key_of
 from rewriter.locality import locality
 from rewriter.types import CACHE_DIR, LOCAL_FILES_ONLY, SourceChange, SourceTarget, Span, Value
 
@@ -141,6 +141,8 @@ class _Search:
         self.neutral = neutral
         self.virtual = Virtual()
         self.changes: list[SourceChange] = []
+        self.written: list[tuple[Frame, ast.expr]] = []  # the calls and dicts that get the key
+        self.cuts = False  # a ``**kwargs`` holds the key no longer
 
     def check(self, before: int, evaluation: Evaluation) -> None:
         """Refuse where a round brought nothing new: the key gets lost in a way that no edit here mends."""
@@ -248,6 +250,7 @@ class _Search:
         self.changes.append(SourceChange(path, "parameter", _span(node), self.key, name, default))
         self._document(path, node, name)
         if frame.captured:
+            self.cuts = True
             self._keep_passing(frame, node, name)
 
     def _document(self, path: str, node: FunctionNode, name: str) -> None:
@@ -330,6 +333,7 @@ class _Search:
             target: SourceTarget = "call" if isinstance(node, ast.Call) else "dict"
             self.changes.append(SourceChange(path, target, _span(node), keyword, name))
         added[keyword] = name
+        self.written.append((hop.frame, node))
 
     def _guard(self, hop: _Hop, name: str) -> None:
         """The special cases: load the repo instead of the path wherever the key is given."""
@@ -352,8 +356,11 @@ _kept: WeakKeyDictionary[Sources, dict[tuple[object, ...], _Kept]] = WeakKeyDict
 
 
 def _keep(search: _Search, type_name: str, evaluation: Evaluation) -> None:
-    """Have the changes of a search serve other values as well; the same changes are looked at once."""
-    if not search.changes:
+    """Have the changes of a search serve other values as well; the same changes are looked at once.
+
+    Where every call and dict that gets the key names what it calls or builds, other values change nothing.
+    """
+    if not search.cuts and all(_is_certain(evaluation, frame, node) for frame, node in search.written):
         return
     known = _kept.setdefault(search.sources, {})
     alike = (type_name, search.key, *search.changes)
@@ -367,6 +374,21 @@ def _keep(search: _Search, type_name: str, evaluation: Evaluation) -> None:
     if why is not None:
         raise _Refusal(*why)
     search.changes[:] = changes
+
+
+def _is_certain(evaluation: Evaluation, frame: Frame, node: ast.expr) -> bool:
+    """Whether what a call calls, or a dict with a ``type`` builds, is the same for all values."""
+    kind = _keyword_of(node, "type")
+    if kind is not None or not isinstance(node, ast.Call):
+        return isinstance(kind, ast.Constant)
+    root = node.func
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    if not isinstance(root, ast.Name):
+        return False
+    if any(root.id in each.env for each in (frame, frame.outer) if each is not None and each.node is not None):
+        return frame.cls is not None and frame.node is not None and root.id in _parameters(frame.node)[:1]
+    return isinstance(evaluation.resolve(frame.unit, root.id), (Class, Function, External, Module))
 
 
 class _Wide(Evaluation):
