@@ -132,8 +132,8 @@ class _Dict:
     """One dict object: where it is written, what it holds, who changes it."""
 
     __slots__ = (
-        "children", "form", "odd", "overrides", "places", "span", "statement", "text", "unsure", "values", "ways",
-        "written",
+        "children", "form", "odd", "overrides", "places", "span", "statement", "text", "touched", "unsure", "values",
+        "ways", "written",
     )  # fmt: skip
 
     def __init__(self, form: Form, span: Span, statement: Span, text: str) -> None:
@@ -147,6 +147,7 @@ class _Dict:
         self.odd = False  # whether it has keys that are no strings, too
         self.ways: list[str] = []
         self.unsure: str | None = None
+        self.touched: Override | None = None  # by a function, whenever that runs
         self.overrides: list[Override] = []
         self.places: list[_Place] = []
 
@@ -155,6 +156,18 @@ class _Dict:
         for children in self.children.values():
             for child in children:
                 child.conditional = True
+
+    def shake(self, why: str, line: int) -> None:
+        """What is written may be changed on ``line``, too."""
+        self.doubt(why)
+        override = Override(None, None, line, False, why)
+        if override not in self.overrides[-1:]:
+            self.overrides.append(override)
+
+    def touch(self, why: str, line: int) -> None:
+        """A function that stands on ``line`` may change it, before or after whatever else does."""
+        self.doubt(why)
+        self.touched = self.touched or Override(None, None, line, False, why)
 
     def within(self) -> list[_Dict]:
         """This dict and all that it leads to."""
@@ -268,7 +281,7 @@ class _Place:
             values=tuple(values.items()),
             ways=(*self.ways, *held.ways),
             unsure=held.unsure,
-            overrides=tuple(held.overrides),
+            overrides=(*held.overrides, held.touched) if held.touched else tuple(held.overrides),
             replaced_by=self.replaced_by,
             shared_with=self._shared(),
             delete=delete is not None and delete.value is True,
@@ -325,7 +338,7 @@ class _Reader:
         self.held: dict[str, list[_Held]] = {}
         self.constants: dict[str, object] = {}
         self.unstable: set[str] = set()  # names that a function may bind anew
-        self.touched: set[str] = set()  # names that a function, a lambda or a class mentions
+        self.touched: dict[str, int] = {}  # names that a function, a lambda or a class mentions, and on which line
         self.origins: dict[str, list[ast.expr]] = {}  # what a name was bound to: dicts may be reached through it
         self.places: list[_Place] = []
         self.by_name: dict[str, list[_Place]] = {}
@@ -357,7 +370,7 @@ class _Reader:
                 self._bind(node.target.id, self._evaluate(node.value), (), node.value)
         self.conditional = False
 
-    def _touch(self, node: ast.AST) -> None:
+    def _touch(self, node: ast.stmt | ast.expr) -> None:
         """What ``node`` mentions may be changed whenever it runs."""
         for inner in ast.walk(node):
             if isinstance(inner, ast.Global):
@@ -366,12 +379,13 @@ class _Reader:
                     self.constants.pop(name, None)
             names = inner.names if isinstance(inner, ast.Global) else [inner.id] if isinstance(inner, ast.Name) else []
             for name in names:
-                self.touched.add(name)
+                self.touched.setdefault(name, self._line(node))
                 for place in self.by_name.get(name, ()):
                     self._doubt_touched(place.dict, name)
 
     def _doubt_touched(self, held: _Dict, name: str) -> None:
-        held.doubt(f"a function, lambda or class of the file mentions `{name}` and may change it")
+        why = f"a function, lambda or class of the file mentions `{name}` and may change it"
+        held.touch(why, self.touched[name])
 
     def _line(self, node: ast.stmt | ast.expr | ast.keyword) -> int:
         """Where a node of the present statement stands in the file."""
@@ -673,12 +687,13 @@ class _Reader:
                 if isinstance(inner, ast.Name) and inner.id not in seen:
                     seen.add(inner.id)
                     todo += self.origins.get(inner.id, ())
-                    self._doubt(self.held.get(inner.id, []), f"line {line} may change it by way of {self._text(node)}")
+                    why = f"line {line} may change it by way of {self._text(node)}"
+                    self._doubt(self.held.get(inner.id, []), why, line)
 
-    def _doubt(self, dicts: list[_Held], why: str) -> None:
+    def _doubt(self, dicts: list[_Held], why: str, line: int) -> None:
         for held in dicts:
             for each in held.dict.within():
-                each.doubt(why)
+                each.shake(why, line)
 
     def _key(self, node: ast.expr) -> str | None:
         try:
@@ -784,7 +799,8 @@ class _Reader:
         for argument in (*node.args, *(k.value for k in node.keywords)):
             dicts = self._evaluate(argument.value if isinstance(argument, ast.Starred) else argument).dicts
             if not harmless:
-                self._doubt(dicts, f"line {self._line(node)} hands it to {self._text(function)}, which may change it")
+                why = f"line {self._line(node)} hands it to {self._text(function)}, which may change it"
+                self._doubt(dicts, why, self._line(node))
         return _Outcome([], opaque=True)
 
     def _copied(self, held: _Dict, node: ast.expr, deep: dict[_Dict, _Dict] | None) -> _Dict:
@@ -837,6 +853,8 @@ class _Reader:
                 held.odd = True
             else:
                 held.doubt(f"line {self._line(key)}: the key {self._text(key)} cannot be told without running the file")
+                unknown = Value(False, None, self._text(value))
+                held.overrides += [Override(word.key, unknown, self._line(key), False) for word in held.written]
         return held
 
     def _spread_over(self, held: _Dict, node: ast.expr) -> None:

@@ -36,7 +36,8 @@ def shown(config: ConfigFile) -> str:
         lines += [f"  has {key} {value(v)}" for key, v in c.values]
         for o in c.overrides:
             how = "sets" if o.certain else "may set"
-            lines.append(f"  line {o.line} {how} {o.key} {value(o.value) if o.value else 'to nothing'}")
+            what = f"any key: {o.why}" if o.why else f"{o.key} {value(o.value) if o.value else 'to nothing'}"
+            lines.append(f"  line {o.line} {how} {what}")
         lines += [f"  unsure {c.unsure}"] * (c.unsure is not None)
         lines += [f"  replaced by line {c.replaced_by}"] * (c.replaced_by is not None)
         lines += [f"  also {other}" for other in c.shared_with]
