@@ -126,6 +126,13 @@ def test_a_dict_may_stand_in_a_thousand_places(places: int, readable: bool) -> N
     assert (read_config(f"d = dict()\nm = dict({others})\n".encode(), PATH).problem is None) is readable
 
 
+@pytest.mark.parametrize(("names", "doubted"), [(199, ["vae"]), (200, ["vae", "t5"])])
+def test_a_name_that_leads_through_too_many_may_lead_anywhere(names: int, doubted: list[str]) -> None:
+    text = "vae = dict()\nt5 = dict()\nx0 = [vae]\n" + "".join(f"x{i} = [x{i - 1}]\n" for i in range(1, names))
+    found = read_config(f"{text}f(x{names - 1})\n".encode(), PATH).components
+    assert [c.name for c in found if c.unsure] == doubted
+
+
 def test_a_union_of_too_many_is_a_problem() -> None:
     problem = read_config(b"vae = " + b" | ".join([b"{}"] * 900) + b"\n", PATH).problem
     assert problem is not None
