@@ -13,7 +13,8 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from rewriter.decoding import Decoded, decode
 from rewriter.frozen import replace
@@ -24,13 +25,16 @@ from rewriter.types import Component, ConfigFile, Form, Ignore, Keyword, Overrid
 OPAQUE_NAMES = frozenset({"text_encoder", "vae", "t5", "clip", "ae", "model", "vae_2d", "discriminator"})
 
 _TEXT = 200  # characters of source that a Value or a Component carries
+_MOST_FOLLOWED = 200  # values of names, on the way to what one expression leads to; more of them may lead anywhere
 _MOST_PLACES = 1000  # of one dict: dicts that hold another one twice, and so on, would double them each time
 _HARMLESS = frozenset(
     {"print", "pprint", "len", "repr", "str", "bool", "isinstance", "type", "id", "sorted", "list", "set", "tuple",
      "any", "all", "enumerate", "reversed", "zip"}
 )  # fmt: skip
+_GIVE_ITEMS = frozenset({"list", "set", "tuple", "sorted", "enumerate", "reversed", "zip"})  # of those: what they got
 _MUTATORS = frozenset({"update", "pop", "setdefault", "clear", "popitem"})
 _GIVE_A_CHILD = frozenset({"get", "pop", "setdefault"})
+_READERS = frozenset({"get", "keys", "values", "items", "copy", "append", "extend", "insert", "index", "count"})
 _MARKER = b"opensora-rewriter:"
 _IGNORE = r"#\s*opensora-rewriter:\s*ignore(?:\[([\w\s,]+)\]|(?!\w|\[))"
 
@@ -127,8 +131,8 @@ class _Dict:
     """One dict object: where it is written, what it holds, who changes it."""
 
     __slots__ = (
-        "children", "form", "odd", "overrides", "places", "span", "statement", "text", "unsure", "values", "ways",
-        "written",
+        "children", "form", "odd", "overrides", "places", "span", "statement", "text", "touched", "unsure", "values",
+        "ways", "written",
     )  # fmt: skip
 
     def __init__(self, form: Form, span: Span, statement: Span, text: str) -> None:
@@ -142,6 +146,7 @@ class _Dict:
         self.odd = False  # whether it has keys that are no strings, too
         self.ways: list[str] = []
         self.unsure: str | None = None
+        self.touched: Override | None = None  # by a function, whenever that runs
         self.overrides: list[Override] = []
         self.places: list[_Place] = []
 
@@ -150,6 +155,18 @@ class _Dict:
         for children in self.children.values():
             for child in children:
                 child.conditional = True
+
+    def shake(self, why: str, line: int) -> None:
+        """What is written may be changed on ``line``, too."""
+        self.doubt(why)
+        override = Override(None, None, line, False, why)
+        if override not in self.overrides[-1:]:
+            self.overrides.append(override)
+
+    def touch(self, why: str, line: int) -> None:
+        """A function that stands on ``line`` may change it, before or after whatever else does."""
+        self.doubt(why)
+        self.touched = self.touched or Override(None, None, line, False, why)
 
     def within(self) -> list[_Dict]:
         """This dict and all that it leads to."""
@@ -162,6 +179,10 @@ class _Dict:
                         seen.add(child.dict)
                         found.append(child.dict)
         return found
+
+    def holds_more(self) -> bool:
+        """Whether lists or dicts stand in it that are not among its children."""
+        return any(not _is_scalar(value) for key, value in self.values.items() if key not in self.children)
 
     def open(self) -> dict[str | None, int]:
         """Keys of which it cannot be said whether they have been changed, and on which line they may have been."""
@@ -263,7 +284,7 @@ class _Place:
             values=tuple(values.items()),
             ways=(*self.ways, *held.ways),
             unsure=held.unsure,
-            overrides=tuple(held.overrides),
+            overrides=(*held.overrides, held.touched) if held.touched else tuple(held.overrides),
             replaced_by=self.replaced_by,
             shared_with=self._shared(),
             delete=delete is not None and delete.value is True,
@@ -281,12 +302,23 @@ _UNTOLD: object = object()  # of a constant: no dict, and nothing that can be to
 class _Outcome:
     """What an expression gives: the dicts that it may be, and whether it may be something that cannot be seen."""
 
-    __slots__ = ("constant", "dicts", "opaque")
+    __slots__ = ("constant", "dicts", "opaque", "parts")
 
-    def __init__(self, dicts: list[_Held], opaque: bool = False, constant: object = _ABSENT) -> None:
+    def __init__(
+        self, dicts: list[_Held], opaque: bool = False, constant: object = _ABSENT,
+        parts: list[_Outcome] | None = None,
+    ) -> None:  # fmt: skip
         self.dicts = dicts
         self.opaque = opaque
         self.constant = constant
+        self.parts = parts  # of a tuple or list, where they have been looked at
+
+    def name_twice(self) -> None:
+        """More than one name is given to it."""
+        for held in self.dicts:
+            held.alias = True
+        for part in self.parts or ():
+            part.name_twice()
 
     def only(self) -> _Dict | None:
         """The one dict that it is for sure, or None."""
@@ -303,7 +335,10 @@ class _TooMany(Exception):  # noqa: N818 - a signal inside this module
     """A dict stands in too many places; the argument is the line."""
 
 
-_PLAIN = (ast.Constant, ast.JoinedStr, ast.List, ast.Tuple, ast.ListComp, ast.Lambda, ast.UnaryOp, ast.Compare)
+_PLAIN = (ast.JoinedStr, ast.ListComp, ast.Lambda, ast.UnaryOp, ast.Compare)
+_SIMPLE = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr)  # they bind a dict when all of them has been looked at
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_HOLD_NOTHING = (ast.Constant, ast.JoinedStr, ast.Lambda, ast.UnaryOp, ast.Compare)
 
 
 class _Reader:
@@ -315,12 +350,13 @@ class _Reader:
         self._lines: list[bytes] = source.utf8.splitlines()  # bytes: at \n, \r\n and \r, as ast counts
         self.statement = Span(1, 0, 1, 0)
         self.lack = 0  # what the line numbers of the present statement's nodes lack
+        self.mentions: bool | None = None  # whether that statement may mention a dict that is there; None: not looked
         self.conditional = False
         self.looping = False
         self.held: dict[str, list[_Held]] = {}
         self.constants: dict[str, object] = {}
         self.unstable: set[str] = set()  # names that a function may bind anew
-        self.touched: set[str] = set()  # names that a function, a lambda or a class mentions
+        self.touched: dict[str, int] = {}  # names that a function, a lambda or a class mentions, and on which line
         self.origins: dict[str, list[ast.expr]] = {}  # what a name was bound to: dicts may be reached through it
         self.places: list[_Place] = []
         self.by_name: dict[str, list[_Place]] = {}
@@ -338,6 +374,7 @@ class _Reader:
                 continue
             for statement in piece.nodes:
                 self.statement = self._span(statement)
+                self.mentions = None if isinstance(statement, _SIMPLE) and not inner else True
                 if inner:
                     self._look_inside(statement)
                 self._visit(statement)
@@ -352,7 +389,7 @@ class _Reader:
                 self._bind(node.target.id, self._evaluate(node.value), (), node.value)
         self.conditional = False
 
-    def _touch(self, node: ast.AST) -> None:
+    def _touch(self, node: ast.stmt | ast.expr) -> None:
         """What ``node`` mentions may be changed whenever it runs."""
         for inner in ast.walk(node):
             if isinstance(inner, ast.Global):
@@ -361,12 +398,14 @@ class _Reader:
                     self.constants.pop(name, None)
             names = inner.names if isinstance(inner, ast.Global) else [inner.id] if isinstance(inner, ast.Name) else []
             for name in names:
-                self.touched.add(name)
-                for place in self.by_name.get(name, ()):
-                    self._doubt_touched(place.dict, name)
+                self.touched.setdefault(name, self._line(node))
+                reached = self._reached(ast.Name(name, ast.Load()))
+                for held in [*[place.dict for place in self.by_name.get(name, ())], *reached]:
+                    self._doubt_touched(held, name)
 
     def _doubt_touched(self, held: _Dict, name: str) -> None:
-        held.doubt(f"a function, lambda or class of the file mentions `{name}` and may change it")
+        why = f"a function, lambda or class of the file mentions `{name}` and may change it"
+        held.touch(why, self.touched[name])
 
     def _line(self, node: ast.stmt | ast.expr | ast.keyword) -> int:
         """Where a node of the present statement stands in the file."""
@@ -401,6 +440,9 @@ class _Reader:
                 self._delete(target)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             for alias in node.names:
+                if alias.name == "*":
+                    self._bind_any(node)
+                    continue
                 self._bind((alias.asname or alias.name).split(".")[0], _Outcome([], opaque=True), (), node)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             self._rebind(node.name, self._line(node))
@@ -425,6 +467,8 @@ class _Reader:
             self._evaluate(header)
         for name, value in _bound_by_header(node):
             self._bind(name, _Outcome([], opaque=True), (), value)
+        for target in _set_by_header(node):
+            self._set_item(target, target, _Outcome([], opaque=True))
         for handler in getattr(node, "handlers", ()):
             if handler.name:
                 self._rebind(handler.name, self._line(node))
@@ -436,8 +480,7 @@ class _Reader:
     def _assign(self, node: ast.Assign) -> None:
         outcome = self._evaluate(node.value)
         if len(node.targets) > 1:
-            for held in outcome.dicts:
-                held.alias = True
+            outcome.name_twice()
         first = node.targets[0]
         if isinstance(first, ast.Name) and first.id == "_base_" and self.base_span is None:
             self._read_bases(node)  # mmengine takes the first such statement
@@ -448,20 +491,22 @@ class _Reader:
         if isinstance(target, ast.Name):
             self._bind(target.id, outcome, ways, value)
         elif isinstance(target, (ast.Tuple, ast.List)):
-            self._bind_many(target.elts, value, ways)
+            self._bind_many(target.elts, value, outcome, ways)
         elif isinstance(target, (ast.Subscript, ast.Attribute)):
             self._set_item(target, value, outcome)
         else:
             assert isinstance(target, ast.Starred)
             self._bind_target(target.value, value, _Outcome([]), ways)
 
-    def _bind_many(self, targets: list[ast.expr], value: ast.expr, ways: tuple[str, ...]) -> None:
+    def _bind_many(
+        self, targets: list[ast.expr], value: ast.expr, outcome: _Outcome, ways: tuple[str, ...]
+    ) -> None:  # fmt: skip
         """``a, b = dict(), dict()``: pair by pair where both sides can be counted."""
         starred = any(isinstance(t, ast.Starred) for t in targets)
         if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(targets) and not starred:
-            outcomes = [self._evaluate(v) for v in value.elts]  # all of them before the first is bound
-            for target, part, outcome in zip(targets, value.elts, outcomes, strict=True):
-                self._bind_target(target, part, outcome, ways)
+            parts = outcome.parts or [self._evaluate(v) for v in value.elts]  # all of them before the first is bound
+            for target, part, found in zip(targets, value.elts, parts, strict=True):
+                self._bind_target(target, part, found, ways)
         else:
             for target in targets:
                 self._bind_target(target, value, _Outcome([], opaque=True), ways)
@@ -472,7 +517,7 @@ class _Reader:
         held = [_Held(h.dict, h.conditional or self.conditional or outcome.opaque, h.alias) for h in dicts]
         self.held.setdefault(name, []).extend(held)
         if isinstance(value, ast.expr):
-            self.origins.setdefault(name, []).append(value)
+            self._holds(name, [value])
         if outcome.constant is not _ABSENT and not self.conditional and name not in self.unstable:
             self.constants[name] = outcome.constant
         for h in dicts:
@@ -511,6 +556,15 @@ class _Reader:
         for place in self.by_name.get(name, ()):
             place.replace(line)
 
+    def _bind_any(self, node: ast.Import | ast.ImportFrom) -> None:
+        """``from m import *``: any name may be another one's by now."""
+        line = self._line(node)
+        self.constants.clear()
+        for held in self.held.values():
+            self._doubt(held, f"line {line} may bind its name to something else: {self._text(node)}", line)
+            for each in held:
+                each.conditional = True
+
     def _read_bases(self, node: ast.Assign) -> None:
         self.base_span = self._span(node)
         value = node.value
@@ -532,10 +586,13 @@ class _Reader:
         targets = self._changed(node.target, line) if isinstance(node.op, ast.BitOr) else []
         if targets:
             self._update(targets, node.value, line)
+            self._leads(node.target, node.value)
             return
         self._evaluate(node.value)
         if isinstance(node.target, ast.Name):
+            before = self.origins.get(node.target.id, [])
             self._rebind(node.target.id, line)
+            self._holds(node.target.id, [*before, node.value])
         else:
             self._set_item(node.target, node, _Outcome([]))
 
@@ -553,6 +610,9 @@ class _Reader:
 
     def _set_item(self, target: ast.Subscript | ast.Attribute, value: ast.AST | None, outcome: _Outcome) -> None:
         parents = self._changed(target.value, self._line(target))
+        self._inner(target.value, *([target.slice] if isinstance(target, ast.Subscript) else ()))
+        if isinstance(value, ast.expr):
+            self._leads(target.value, value)
         if not parents:
             return
         key = target.attr if isinstance(target, ast.Attribute) else self._key(target.slice)
@@ -661,19 +721,91 @@ class _Reader:
 
     def _stray(self, node: ast.expr, line: int) -> None:
         """Something that cannot be followed is changed: it may be any dict that ``node`` leads to."""
-        todo: list[ast.expr] = [node]
-        seen: set[str] = set()
-        for each in todo:
-            for inner in ast.walk(each):
-                if isinstance(inner, ast.Name) and inner.id not in seen:
-                    seen.add(inner.id)
-                    todo += self.origins.get(inner.id, ())
-                    self._doubt(self.held.get(inner.id, []), f"line {line} may change it by way of {self._text(node)}")
+        for each in self._reached(node):
+            each.shake(f"line {line} may change it by way of {self._text(node)}", line)
 
-    def _doubt(self, dicts: list[_Held], why: str) -> None:
+    def _leads(self, node: ast.expr, *values: ast.expr) -> None:
+        """What ``node`` gives holds ``values`` from now on."""
+        held = [value for value in values if type(value) is not ast.Constant]
+        for inner in ast.walk(node) if held else ():
+            if isinstance(inner, ast.Name):
+                self._holds(inner.id, held)
+
+    def _holds(self, name: str, values: Iterable[ast.expr]) -> None:
+        """``name`` leads to ``values`` from now on."""
+        self.origins.setdefault(name, []).extend(values)
+        for value in values if name in self.touched else ():
+            for each in self._reached(value):
+                self._doubt_touched(each, name)
+
+    def _reached(self, node: ast.expr) -> list[_Dict]:
+        """The dicts that whoever is given what ``node`` gives may change."""
+        found: dict[_Dict, None] = {}
+        seen: set[tuple[str, bool]] = set()
+        followed = 0
+        todo: list[tuple[ast.AST, bool]] = [(node, True)]  # and whether the very dict is held, or only what is in it
+        for each, itself in todo:
+            held: list[_Held] | None = []
+            if isinstance(each, ast.Name):
+                if (each.id, itself) not in seen:
+                    seen.add((each.id, itself))
+                    held = self.held.get(each.id, [])
+                    origins = self.origins.get(each.id, [])
+                    followed += len(origins)
+                    if followed > _MOST_FOLLOWED:
+                        return [d for held in self.held.values() for h in held for d in h.dict.within()]
+                    todo += [(origin, itself) for origin in origins]
+            elif isinstance(each, (ast.Subscript, ast.Attribute)):
+                held = self._items(each.value, each.attr if isinstance(each, ast.Attribute) else self._key(each.slice))
+                todo += [(each.value, True)] if held is None else []
+            elif isinstance(each, ast.Call):
+                todo += self._given_by(each)
+            elif isinstance(each, ast.Dict):
+                todo += [(value, key is not None) for key, value in zip(each.keys, each.values, strict=True)]
+            elif isinstance(each, ast.BinOp):
+                if isinstance(each.op, ast.Mult) or not (_is_text(each.left) or _is_text(each.right)):
+                    todo += [(side, not isinstance(each.op, ast.BitOr)) for side in (each.left, each.right)]
+            elif isinstance(each, ast.IfExp):
+                todo += [(each.body, itself), (each.orelse, itself)]
+            elif not isinstance(each, _HOLD_NOTHING):
+                todo += [(child, not isinstance(each, ast.Starred)) for child in ast.iter_child_nodes(each)]
+            for h in held or ():
+                whole = itself or h.dict.holds_more()
+                found.update(dict.fromkeys([d for d in h.dict.within() if whole or d is not h.dict]))
+        return list(found)
+
+    def _items(self, node: ast.expr, key: str | None) -> list[_Held] | None:
+        """The dicts that stand for ``key`` in what ``node`` gives; None: that cannot be told."""
+        parents, children = self._target(node), self._children(node, key)
+        values = [parent.dict.current().get(str(key)) for parent in parents]
+        if children:
+            return None if any(parent.dict.unsure for parent in parents) else children
+        return [] if values and all(value is not None and _is_scalar(value) for value in values) else None
+
+    def _given_by(self, node: ast.Call) -> list[tuple[ast.expr, bool]]:
+        """The parts of a call that its result may hold, and whether themselves or only what is in them."""
+        function, name = node.func, _last_name(node.func)
+        arguments = [*node.args, *[k.value for k in node.keywords]]
+        if isinstance(function, ast.Name) and function.id not in self.assigned:
+            if name == "dict":
+                return [(k, False) for k in node.args] + [(k.value, k.arg is not None) for k in node.keywords]
+            if name in _HARMLESS:
+                return [(each, False) for each in arguments] if name in _GIVE_ITEMS else []
+        if name == "deepcopy":
+            return []
+        if isinstance(function, ast.Attribute) and name in _GIVE_A_CHILD and node.args:
+            held = self._items(function.value, self._key(node.args[0]))
+            if held is not None:
+                return [(ast.Subscript(function.value, node.args[0]), True), *[(each, True) for each in node.args[1:]]]
+        if name in ("copy", "values", "items"):
+            receiver = [function.value] if isinstance(function, ast.Attribute) else []
+            return [(each, False) for each in (*arguments, *receiver)]
+        return [(each, True) for each in (function, *arguments)]
+
+    def _doubt(self, dicts: list[_Held], why: str, line: int) -> None:
         for held in dicts:
             for each in held.dict.within():
-                each.doubt(why)
+                each.shake(why, line)
 
     def _key(self, node: ast.expr) -> str | None:
         try:
@@ -683,6 +815,44 @@ class _Reader:
         return key if isinstance(key, str) else None
 
     # --- expressions ---
+
+    def _mentioned(self) -> bool:
+        """Whether the present statement may mention a name that leads to a dict; if not, no part of it changes one."""
+        if self.mentions is None:
+            text = b"\n".join(self._lines[self.statement.line - 1 : self.statement.end_line])
+            words = set(re.findall(r"\w+", text.decode())) if text.isascii() else None  # é is written in two ways
+            self.mentions = words is None or not (words.isdisjoint(self.held) and words.isdisjoint(self.origins))
+        return self.mentions
+
+    def _inner(self, *nodes: ast.AST) -> None:
+        """Look at parts of an expression for what they change."""
+        if self._mentioned():
+            for node in nodes:
+                if isinstance(node, ast.expr):
+                    self._evaluate(node)
+
+    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> None:
+        """Its parts run any number of times, with names of their own."""
+        outside = self.conditional, self.looping
+        self.conditional = self.looping = True
+        own: list[tuple[dict[str, Any], str, Any]] = []
+        for generator in node.generators:
+            self._evaluate(generator.iter)
+            for target in ast.walk(generator.target):
+                if isinstance(target, ast.Name) and isinstance(target.ctx, ast.Store):
+                    if target.id in self.held:
+                        self._stray(generator.iter, self._line(target))
+                    own += [(names, target.id, names.pop(target.id, None)) for names in (self.constants, self.origins)]
+                    self.origins[target.id] = [generator.iter, *(own[-1][2] or ())]
+                elif isinstance(target, (ast.Subscript, ast.Attribute)) and isinstance(target.ctx, ast.Store):
+                    self._set_item(target, generator.iter, _Outcome([], opaque=True))
+            self._inner(*generator.ifs)
+        self._inner(*ast.iter_child_nodes(node))
+        for names, name, value in reversed(own):
+            names.pop(name, None)
+            if value is not None:
+                names[name] = value
+        self.conditional, self.looping = outside
 
     def _evaluate(self, node: ast.expr) -> _Outcome:
         if isinstance(node, ast.Constant):
@@ -694,10 +864,13 @@ class _Reader:
         if isinstance(node, ast.Name):
             return self._name(node)
         if isinstance(node, ast.Subscript):
+            self._inner(node.value, node.slice)
             return self._child(node.value, self._children(node.value, self._key(node.slice)))
         if isinstance(node, ast.Attribute):
+            self._inner(node.value)
             return self._child(node.value, self._children(node.value, node.attr))
         if isinstance(node, ast.IfExp):
+            self._inner(node.test)
             return self._either(node.body, node.orelse)
         if isinstance(node, ast.BoolOp):
             return self._either(*node.values)
@@ -705,6 +878,14 @@ class _Reader:
             return self._name(node.target)
         if isinstance(node, ast.BinOp):
             return self._binary(node)
+        if isinstance(node, (ast.Tuple, ast.List)):
+            parts = [self._evaluate(part) for part in node.elts] if self._mentioned() else None
+            return _Outcome([], constant=self._immutable(node), parts=parts)
+        if isinstance(node, _COMPREHENSIONS):
+            if self._mentioned():
+                self._comprehension(node)
+        elif not isinstance(node, ast.Lambda):
+            self._inner(*ast.iter_child_nodes(node))
         if isinstance(node, _PLAIN):
             return _Outcome([], constant=self._immutable(node))
         return _Outcome([], opaque=True)
@@ -720,7 +901,9 @@ class _Reader:
         return _UNTOLD
 
     def _either(self, *nodes: ast.expr) -> _Outcome:
+        outside, self.conditional = self.conditional, True
         outcomes = [self._evaluate(node) for node in nodes]
+        self.conditional = outside
         dicts = [_Held(h.dict, True, h.alias) for outcome in outcomes for h in outcome.dicts]
         return _Outcome(dicts, opaque=any(outcome.opaque for outcome in outcomes))
 
@@ -736,6 +919,7 @@ class _Reader:
 
     def _binary(self, node: ast.BinOp) -> _Outcome:
         if not isinstance(node.op, ast.BitOr):
+            self._inner(node.left, node.right)
             return _Outcome([], opaque=not _is_text(node.left) and not _is_text(node.right))
         left, right = self._evaluate(node.left), self._evaluate(node.right)
         if not left.dicts and not right.dicts:
@@ -760,6 +944,7 @@ class _Reader:
         if isinstance(function, ast.Name) and function.id == "dict" and "dict" not in self.assigned:
             return _Outcome([_Held(self._call_dict(node))])
         original: ast.expr | None = None
+        self._inner(function.value if isinstance(function, ast.Attribute) else function)
         if isinstance(function, ast.Attribute):
             key = self._key(node.args[0]) if function.attr in _GIVE_A_CHILD and node.args else None
             given = self._children(function.value, key)
@@ -767,6 +952,9 @@ class _Reader:
             if function.attr == "setdefault":
                 given = self._children(function.value, key)
             if known or given:
+                if function.attr != "update":  # whose arguments have been looked at
+                    self._inner(*node.args)
+                self._leads(function.value, *node.args, *[k.value for k in node.keywords])
                 return self._child(function.value, given)
             if function.attr == "copy" and not node.args:
                 original = function.value
@@ -775,12 +963,30 @@ class _Reader:
         copied = self._evaluate(original).only() if original is not None else None
         if copied is not None:
             return _Outcome([_Held(self._copied(copied, node, {} if _last_name(function) == "deepcopy" else None))])
-        harmless = isinstance(function, ast.Name) and function.id in _HARMLESS
-        for argument in (*node.args, *(k.value for k in node.keywords)):
+        harmless = isinstance(function, ast.Name) and function.id in _HARMLESS and function.id not in self.assigned
+        arguments = [*node.args, *[k.value for k in node.keywords]]
+        why = f"line {self._line(node)} hands it to {self._text(function)}, which may change it"
+        for argument in arguments:
             dicts = self._evaluate(argument.value if isinstance(argument, ast.Starred) else argument).dicts
             if not harmless:
-                self._doubt(dicts, f"line {self._line(node)} hands it to {self._text(function)}, which may change it")
+                self._doubt(dicts, why, self._line(node))
+        if not harmless or any(k.arg == "key" for k in node.keywords):
+            self._hand_on(node, arguments, why)
         return _Outcome([], opaque=True)
+
+    def _hand_on(self, node: ast.Call, arguments: list[ast.expr], why: str) -> None:
+        """What the function leads to, and what it is given, may be changed by it."""
+        function = node.func
+        parts = arguments if self._mentioned() else []
+        if isinstance(function, ast.Attribute):
+            self._leads(function.value, *parts)
+            reads = function.attr in _MUTATORS or (function.attr in _READERS and not node.keywords)
+            parts = parts if reads else [*parts, function.value]
+        else:
+            parts = [*parts, function]
+        for part in parts:
+            for each in self._reached(part):
+                each.shake(why, self._line(node))
 
     def _copied(self, held: _Dict, node: ast.expr, deep: dict[_Dict, _Dict] | None) -> _Dict:
         """A copy; ``deep``: what has been copied already, where the dicts in it are copied too."""
@@ -817,21 +1023,29 @@ class _Reader:
 
     def _literal_dict(self, node: ast.Dict) -> _Dict:
         held = self._new("literal", node)
+        mentions = self._mentioned()
         for key, value in zip(node.keys, node.values, strict=True):
             if key is None:
                 self._spread_over(held, value)
-            elif isinstance(key, ast.Constant):
+                continue
+            if isinstance(key, ast.Constant):
                 if isinstance(key.value, str):
                     self._write(held, key.value, value)
-                else:
-                    held.odd = True
-            elif (name := self._key(key)) is not None:
+                    continue
+                held.odd = True
+            if mentions:
+                self._inner(key, value)
+            if isinstance(key, ast.Constant):
+                continue
+            if (name := self._key(key)) is not None:
                 self._give(held, name, value, self._value(value))
                 held.overrides.append(Override(name, held.values[name], self._line(key), True))
             elif isinstance(key, (ast.Tuple, ast.UnaryOp)):
                 held.odd = True
             else:
                 held.doubt(f"line {self._line(key)}: the key {self._text(key)} cannot be told without running the file")
+                unknown = Value(False, None, self._text(value))
+                held.overrides += [Override(word.key, unknown, self._line(key), False) for word in held.written]
         return held
 
     def _spread_over(self, held: _Dict, node: ast.expr) -> None:
@@ -855,7 +1069,11 @@ class _Reader:
         held.values[key] = value
         if key in held.children:
             del held.children[key]
-        if type(node) is not ast.Constant and key.isidentifier():
+        if type(node) is ast.Constant:
+            return
+        if not key.isidentifier():
+            self._inner(node)
+        else:
             dicts = self._candidates(key, self._evaluate(node), node)
             if dicts:
                 held.children[key] = dicts
@@ -986,6 +1204,11 @@ def _known(key: ast.expr | None) -> ast.expr:
     return key
 
 
+def _is_scalar(value: Value) -> bool:
+    """Whether nothing can be changed in it."""
+    return value.literal and not isinstance(value.value, (list, dict, tuple, set))
+
+
 def _is_text(node: ast.expr) -> bool:
     return isinstance(node, (ast.JoinedStr, ast.Constant))
 
@@ -1009,6 +1232,14 @@ def _is_read_base(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and _last_name(node.func) == "read_base"
 
 
+def _set_by_header(node: ast.stmt) -> Iterator[ast.Subscript | ast.Attribute]:
+    """Items and attributes that a ``for`` or ``with`` sets."""
+    for target in (getattr(node, "target", None), *[item.optional_vars for item in getattr(node, "items", ())]):
+        for part in ast.walk(target) if target is not None else ():
+            if isinstance(part, (ast.Subscript, ast.Attribute)) and isinstance(part.ctx, ast.Store):
+                yield part
+
+
 def _bodies(node: ast.stmt) -> Iterator[list[ast.stmt]]:
     """The bodies of a compound statement, in the order in which they are written."""
     yield getattr(node, "body", [])
@@ -1019,10 +1250,12 @@ def _bodies(node: ast.stmt) -> Iterator[list[ast.stmt]]:
 
 
 def _headers(node: ast.stmt) -> Iterator[ast.expr]:
-    """The expressions in the first line of a compound statement: what it tests, goes through, opens, matches."""
-    for field in ("test", "iter", "subject"):
+    """What a compound statement tests, goes through, opens, matches, raises, or says where a test fails."""
+    for field in ("test", "iter", "subject", "msg", "exc", "cause"):
         if (header := getattr(node, field, None)) is not None:
             yield header
+    yield from [part.type for part in getattr(node, "handlers", ()) if part.type is not None]
+    yield from [part.guard for part in getattr(node, "cases", ()) if part.guard is not None]
     for item in getattr(node, "items", ()):
         yield item.context_expr
 

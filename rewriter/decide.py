@@ -221,7 +221,7 @@ class _Case:
         for key, value in [(key, value) for component, key, value in self.request.sets if component == name]:
             override = self._override(key, value)
             if override is not None:
-                return self._cannot("OSR008", *override)
+                return self._cannot(*override)
             if not _stands(key, self.values.get(key), value):
                 refusal = self._uneditable(key)
                 if refusal is not None:
@@ -231,7 +231,7 @@ class _Case:
         for key in [key for component, key in self.request.unsets if component == name and key in self.values]:
             override = self._override(key, REMOVE)
             if override is not None:
-                return self._cannot("OSR008", *override)
+                return self._cannot(*override)
             if key not in self.written:
                 return self._elsewhere(key) or self._undecidable(
                     f"`{key}` is not written in `{self.dotted}` itself", f"take `{key}` out of where it comes from"
@@ -282,7 +282,7 @@ class _Case:
             return
         override = self._override(key, wanted)
         if override is not None:
-            self._add("OSR008", *override)
+            self._add(*override)
             return
         if self.request.checking:
             if not rejected:
@@ -339,16 +339,19 @@ class _Case:
             f"write the keywords of {self.dotted} out in the dict",
         )
 
-    def _override(self, key: str, wanted: object) -> tuple[str, str] | None:
-        """Message and remedy where something later takes ``key`` out of the hands of what is written, or None."""
+    def _override(self, key: str, wanted: object) -> tuple[str, str, str] | None:
+        """Code, message and remedy where something later takes ``key`` out of the hands of what is written, or None."""
         for override in reversed(self.component.overrides):
             if override.key not in (key, None):
                 continue
+            if override.why is not None:
+                why = f"`{key}` may be changed later: {override.why}"
+                return "OSR007", why, f"change nothing in {self.dotted} once it is written"
             sure = override.certain and override.key is not None
             if sure and _stands(key, override.value, wanted):
                 return None
             what = "may be changed" if not sure else "is removed" if override.value is None else "is set again"
-            return f"`{key}` {what} later, on line {override.line}", f"change or remove line {override.line}"
+            return "OSR008", f"`{key}` {what} later, on line {override.line}", f"change or remove line {override.line}"
         return None
 
     # --- outcomes ---

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from rewriter.configs import read_config
 from rewriter.decoding import Decoded, decode, parse
-from rewriter.types import REMOVE, Component, ConfigChange, ConfigFile, Problem, SourceChange, Span
+from rewriter.types import REMOVE, Component, ConfigChange, ConfigFile, Override, Problem, SourceChange, Span
 
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
 _HALF_NEWLINE = re.compile(rb"[\r\n]")  # what goes from between a CR and an LF makes one line end of two
@@ -52,9 +52,9 @@ def compare(
     """Prove the edit of a config file.
 
     Holds when ``new`` has the components of ``old`` in the same order, every asked key has the asked value (or is
-    gone), every byte outside the edited dicts is the same, the syntax trees of those dicts are equal but for the asked
-    keywords, and the rest of them is spelled, commented and spaced as it was. (The same bytes round one expression in
-    place of another are the same syntax tree round it.)
+    gone) and nothing behind it in its dict gives it another, every byte outside the edited dicts is the same, the
+    syntax trees of those dicts are equal but for the asked keywords, and the rest of them is spelled, commented and
+    spaced as it was. (The same bytes round one expression in place of another are the same syntax tree round it.)
 
     Args:
         old: the bytes from which the components of ``changes`` were read.
@@ -161,7 +161,18 @@ def _unmade(config: ConfigFile, changes: Iterable[ConfigChange]) -> str | None:
             return f"{name} is not there"
         elif not found[-1].literal or not _same(found[-1].value, change.value):
             return f"{name} is {found[-1].text}, not {change.value!r}"
+        else:
+            behind = [each for each in component.overrides if each.key == change.key and _is_in(component, each)][-1:]
+            for override in behind:
+                value = override.value
+                if not (override.certain and value and value.literal and _same(value.value, change.value)):
+                    return f"{name} does not stay {change.value!r}: line {override.line} of the dict may give another"
     return None
+
+
+def _is_in(component: Component, override: Override) -> bool:
+    """Whether a part of the dict itself (a spread, a computed key) sets the key again."""
+    return component.form == "literal" and component.span.line <= override.line <= component.span.end_line
 
 
 def _dicts_differ(old: _Text, new: _Text, pairs: Pairs, changes: Sequence[ConfigChange]) -> str | None:

@@ -49,13 +49,15 @@ class Override(Frozen):
 
     A statement (``vae["k"] = v``, ``vae.update(k=v)``), or in the dict itself a spread behind the keyword or a key
     that is computed. ``key`` is None where the key itself is not a literal. ``certain`` is False under an ``if``, a
-    loop or a ``try``, and where it cannot be told what is spread.
+    loop or a ``try``, and where it cannot be told what is spread. ``why``: where nobody can see whether the line
+    changes anything (a call that is given the dict, a function that mentions it), what it does.
     """
 
     key: str | None
     value: Value | None
     line: int
     certain: bool
+    why: str | None = None
 
 
 Form = Literal["call", "literal", "other"]

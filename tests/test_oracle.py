@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -314,8 +315,8 @@ UNSURE = {
     "ternary item": "vae",
     "for over dicts": "t5 vae",
     "for over a list of dicts": "t5 vae",
-    "for over values": "m m.vae",
-    "for over items": "m m.vae",
+    "for over values": "m.vae",
+    "for over items": "m.vae",
     "for over pairs": "vae",
     "for over keys": "vae",
     "for over names": "vae",
@@ -351,6 +352,108 @@ def test_running_a_config_gives_what_the_reader_says(name: str, capsys: pytest.C
     assert " ".join(sorted(unsure(config))) == UNSURE.get(name, "")
 
 
+# --- changes by a part of an expression, by a list, by another name -----------------------------------
+
+
+def pops(*given: Any, **more: Any) -> Any:
+    """Take ``a`` out of every dict that is held by what it is given."""
+    for each in (*given, *more.values()):
+        if isinstance(each, dict):
+            each.pop("a", None)
+            pops(*each.values())
+        elif isinstance(each, list | tuple | set):
+            pops(*each)
+        elif callable(each):
+            each("a")
+    return given
+
+
+HIDDEN = [
+    # a part of an expression
+    "z = [vae.pop('a')]", "z = (1, [vae.pop('a')])", "z = {vae.pop('a')}", "z = {1: vae.pop('a')}",
+    "z = {vae.pop('a'): 1}", "z = {-vae.pop('a'): 1}", "z = {'a b': vae.pop('a')}", "z = {'z': [vae.pop('a')]}",
+    "assert vae.pop('a') == 1", "assert True, vae.pop('a')\nvae.pop('a')", "z = f\"{vae.pop('a')}\"",
+    "z = not vae.pop('a')", "z = -vae.pop('a')", "z = 2 + vae.pop('a')", "z = vae.pop('a').real",
+    "z = [1, 2][vae.pop('a')]", "z = [1, 2][vae.pop('a'):]", "z = [vae.pop('a')][0]", "z = 1 if vae.pop('a') else 2",
+    "z = vae.pop('a') if t else 2", "z = 2 if e else vae.pop('a')", "z = vae.pop('a') or 1", "z = t and vae.pop('a')",
+    "z = 0 < vae.pop('a')",
+    "z = vae.pop('a').bit_length()", "z = [*[vae.pop('a')]]", "z, q = vae.pop('a'), 1", "[z, q] = (vae.pop('a'), 1)",
+    "*z, q = vae.pop('a'), 1", "z = q = vae.pop('a'), 1", "z = dict(z=[vae.pop('a')])", "print([vae.pop('a')])",
+    "z = vae.get('z', vae.pop('a'))", "z = vae.pop(vae.pop('a'), 1)", "z = t5.setdefault(vae.pop('a'), 1)",
+    "t5[vae.pop('a')] = 1", "del t5[vae.pop('a') + 'x']", "z = lambda: vae.pop('a')\nz()", "z = (q := [vae.pop('a')])",
+    "z: int = [vae.pop('a')]", "raise ValueError(vae.pop('a'))", "raise ValueError from pops(vae)",
+    "\uff56ae.pop('a').real",
+    # a comprehension
+    "[m.update(a=2) for m in (vae,)]", "z = {m.pop('a') for m in (vae,)}", "z = {m.pop('a'): 1 for m in (vae,)}",
+    "z = {1: m.pop('a') for m in (vae,)}", "z = list(m.pop('a') for m in (vae,))", "[t5.clear() for t5 in (vae,)]",
+    "[vae.clear() for vae in (vae,)]", "[k for k in 'a' if vae.pop(k)]", "[m.pop(k) for m in [vae] for k in 'a']",
+    "[0 for vae['a'] in (2,)]", "[0 for k in [vae.pop('a')]]", "m = [vae]\n[m[0].clear() for m in (m,)]",
+    # a compound statement
+    "for vae['a'] in (2,):\n    pass", "with w() as vae['a']:\n    pass",
+    "for z, vae['a'] in ((1, 2),):\n    pass", "try:\n    raise ValueError\nexcept pops(vae):\n    pass",
+    "match 1:\n    case 1 if vae.pop('a'):\n        pass", "while [vae.pop('a')] == 1:\n    pass",
+    # by a method that has a name
+    "z = vae.pop\nz('a')", "z = [vae.pop]\nz[0]('a')", "z = dict(q=vae.pop)\nz['q']('a')", "list(map(vae.pop, ['a']))",
+    "sorted(['a'], key=vae.pop)", "vae.__delitem__('a')", "dict.pop(vae, 'a')", "partial(vae.pop, 'a')()",
+    # by a list and its like
+    "pops([vae])", "pops((1, (vae,)))", "pops({'z': [vae]})", "pops({1: vae})", "pops(z=[vae])", "pops(*[vae])",
+    "pops(dict(z=[vae]))", "pops([vae] + [])", "pops([[vae]] * 2)", "pops([vae] if t else 1)", "pops(q := [vae])",
+    "pops(list([vae]))", "pops(list(dict(z=vae).values()))", "pops(t5.get('z', vae))", "pops({'z': vae} | {})",
+    "pops({**{'z': vae}})", "pops(dict({'z': vae}))", "pops([m for m in (vae,)])", "pops(copy.copy([vae]))",
+    "pops([vae].copy())", "pops([vae].pop())", "z = [vae]\npops(z)", "z = [vae]\nq = z\npops(q)",
+    "z = dict(q=[vae])\npops(z)", "z = dict(q=[vae])\npops(dict(**z))", "z = dict(q=vae)\npops(*z.values())",
+    "z = dict(q=vae)\npops(z['q'])", "z = dict(q=vae)\npops(z.get('q'))", "z = []\nz += [vae]\nz[0]['a'] = 2",
+    "z = [0]\nz[0] = vae\nz[0]['a'] = 2", "z = []\nz.append(vae)\nvae['a'] = 1\nz[0]['a'] = 2",
+    "z = dict()\nz['q'] = [vae]\nz['q'][0]['a'] = 2", "z = dict()\nz.update(q=[vae])\nz['q'][0]['a'] = 2",
+    "z = dict()\nz |= {'q': [vae]}\nz['q'][0]['a'] = 2", "z = dict(q=[vae])\nz['q'][0]['a'] = 2",
+    "z = dict()\nz.setdefault('q', [vae])[0].clear()", "[vae][0]['a'] = 2", "(vae if t else {})['a'] = 2",
+    "z = {3: vae}\nz[3]['a'] = 2", "z = {3: vae}\npops(z)", "z = [vae]\nz.sort(key=pops)",
+    "len = pops\nlen(vae)", "match 1:\n    case 1:\n        z = vae\n        q = [z.pop('a')]",
+    # by a function
+    "z = [vae]\ndef g():\n    z[0].clear()\ng()", "def g():\n    z[0].clear()\nz = [vae]\ng()",
+    "def g():\n    z[0].clear()\nz = []\nz += [vae]\nvae['a'] = 1\ng()",
+]  # fmt: skip
+UNHARMED = [
+    "z = [vae['a']]", "pops(vae['a'])", "pops(vae.get('a'))", "pops(vae['a'] + 1)", "pops(f'{vae}')", "pops(not vae)",
+    "pops(len(vae))", "pops('%s' % vae)", "z = vae.copy()\nz['a'] = 2", "z = vae.copy()\npops(z)",
+    "z = deepcopy(vae)\npops(z)", "z = dict(**vae)\npops(z)", "z = {**vae}\npops(z)", "z = dict(vae, a=2)\npops(z)",
+    "z = vae | {}\npops(z)", "pops(list(vae))", "z = [m['a'] for m in (vae, t5)]", "z = {k: v for k, v in vae.items()}",
+    "z = [vae]\nz.append(1)", "z = vae['a'] == 1\npops(z)", "pops([1] if vae else 2)", "z = []\nz.append(1)\npops(z)",
+    "z = [q for q in vae.values()]", "import os\nos.environ['z'] = str(vae['a'])\nos.environ['q'] = 'x'",
+]  # fmt: skip
+
+
+def ran(statements: str) -> tuple[Component, dict[str, Any]]:
+    """What is said of ``vae`` after these statements, and what it is."""
+    source = f"vae = dict(a=1)\nt5 = dict(b=1)\nkept = vae\n{statements}\n"
+    names: dict[str, Any] = {
+        "copy": copy, "deepcopy": copy.deepcopy, "partial": partial, "pops": pops, "t": True, "e": False,
+        "w": lambda: nullcontext(2),
+    }  # fmt: skip
+    with suppress(Exception):
+        exec(source, names)
+    found = next(component for component in read(source).components if component.keys == ("vae",))
+    return found, names["kept"]
+
+
+@pytest.mark.parametrize("statements", HIDDEN)
+def test_whatever_may_change_a_dict_is_seen(statements: str) -> None:
+    component, real = ran(statements)
+    assert real != {"a": 1}
+    last = [override for override in component.overrides if override.key in ("a", None)][-1:]
+    assert last, "it is said to stay as it is written"
+    if last[0].certain:
+        assert last[0].value is None
+        assert "a" not in real
+
+
+@pytest.mark.parametrize("statements", UNHARMED)
+def test_what_changes_no_dict_leaves_no_doubt(statements: str) -> None:
+    component, real = ran(statements)
+    assert real == {"a": 1}
+    assert (component.unsure, component.overrides) == (None, ())
+
+
 # --- generated configs ------------------------------------------------------------------------------
 
 NAMES = st.sampled_from(["vae", "t5", "clip"])
@@ -384,7 +487,8 @@ def statement(draw: strategies.Draw, depth: int = 2) -> str:
         "{n}.setdefault('p', {v})", "{n}.setdefault('vae_2d', {e})", "{n} |= {e}", "{n}['vae_2d'] |= {e}",
         "{n}, {m} = {e}, {f}", "{n} = {m} = {e}", "k = {v}", "{n} = None", "del {n}['vae_2d']",
         "{n}['vae_2d'].update(p={v})", "{n} = {m}['vae_2d'] = {e}", "{n}.pop('vae_2d')", "{n} = f({m})", "del {n}",
-        "l = [{n}, {m}]; l[0]['p'] = 4", "def g(): {n}['p'] = {v}", "g()",
+        "l = [{n}, {m}]; l[0]['p'] = 4", "l = [{n}.pop('p', 0)]",
+        "[c.update(p={v}) for c in ({n}, {m})]", "def g(): {n}['p'] = {v}", "g()",
     ]  # fmt: skip
     if depth:
         forms += [

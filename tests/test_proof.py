@@ -126,6 +126,31 @@ def test_a_wrong_edit_does_not_pass(right: bytes, wrong: bytes, words: str) -> N
     assert refused(NEW.replace(right, wrong), asked()) == words
 
 
+BEHIND = {
+    "a spread": ('**{"cache_dir": "/o"}', 2),
+    "a name that is spread": ("**common", 2),
+    "a spread that is unknown": ("**f()", 2),
+    "a computed key": ("f(): 1", 2),
+    "a computed key that is known": ("k: '/o'", 2),
+    "a spread of nothing": ("**{}", None),
+    "a spread that gives the same": ('**dict(cache_dir="/c")', None),
+    "a spread on another line": ("\n    **common", 3),
+}
+
+
+@pytest.mark.parametrize(("last", "line"), BEHIND.values(), ids=BEHIND)
+def test_a_key_counts_only_behind_what_would_give_it_another_value(last: str, line: int | None) -> None:
+    old = f'common, k = dict(cache_dir="/o"), "cache_dir"\nvae = {{"type": "x", "from_pretrained": "a/b", {last}}}\n'
+    changes = changes_for(read(old.encode()), ["vae"], "cache_dir", "/c")
+    before = old.replace('"a/b"', '"a/b", "cache_dir": "/c"')
+    behind = old.replace(last, last + ', "cache_dir": "/c"')
+    told = f"vae.cache_dir does not stay '/c': line {line} of the dict may give another" if line else None
+    assert refused(before.encode(), changes, old.encode()) == told
+    assert refused(behind.encode(), changes, old.encode()) is None
+    later = behind + "vae['cache_dir'] = None\n"  # which is not the dict's
+    assert refused(later.encode(), changes, later.replace(', "cache_dir": "/c"', "").encode()) is None
+
+
 WRONG_REMOVAL = {
     "still there": (b"scale", b'cache_dir="/c",\n    scale', "vae.cache_dir is still there"),
     "a comment of its own line": (b"    # below\n", b"", "near line 4: its comments changed"),

@@ -158,6 +158,24 @@ def test_what_the_time_is_over_for_is_left_as_it_is(run: Run, tmp_path: Path, mo
     assert "run again for what is left, or rewrite it with --no-resolve" in done.output
 
 
+# --- what may be changed after it is written ------------------------------------------------------
+
+NONE = f"vae = dict({TYPE}, cache_dir=None)\n"
+CHANGED = {
+    "by_a_loop": NONE + "for m in (vae,):\n    m['cache_dir'] = None\n",
+    "in_a_list": NONE + "a = [vae]\na[0]['cache_dir'] = None\n",
+    "by_a_function": "def g(d):\n    d['cache_dir'] = None\n" + NONE + "g(vae)\n",
+}
+
+
+def test_a_dict_that_may_be_changed_later_is_refused_and_the_others_are_written(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("mmengine")
+    done, after = rewritten(run, tmp_path, good=VAE, **CHANGED)
+    assert done.exit_code == 1, done.output
+    assert f"refused by: OSR007 x{len(CHANGED)}" in done.output
+    assert after == {"good": SET, **CHANGED}
+
+
 # --- no mmengine ----------------------------------------------------------------------------------
 
 

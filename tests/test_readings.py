@@ -36,7 +36,8 @@ def shown(config: ConfigFile) -> str:
         lines += [f"  has {key} {value(v)}" for key, v in c.values]
         for o in c.overrides:
             how = "sets" if o.certain else "may set"
-            lines.append(f"  line {o.line} {how} {o.key} {value(o.value) if o.value else 'to nothing'}")
+            what = f"any key: {o.why}" if o.why else f"{o.key} {value(o.value) if o.value else 'to nothing'}"
+            lines.append(f"  line {o.line} {how} {what}")
         lines += [f"  unsure {c.unsure}"] * (c.unsure is not None)
         lines += [f"  replaced by line {c.replaced_by}"] * (c.replaced_by is not None)
         lines += [f"  also {other}" for other in c.shared_with]
@@ -123,6 +124,13 @@ def test_dicts_that_hold_each_other_twice_again_and_again_are_a_problem() -> Non
 def test_a_dict_may_stand_in_a_thousand_places(places: int, readable: bool) -> None:
     others = ", ".join(f"a{i}=d" for i in range(places - 1))
     assert (read_config(f"d = dict()\nm = dict({others})\n".encode(), PATH).problem is None) is readable
+
+
+@pytest.mark.parametrize(("names", "doubted"), [(199, ["vae"]), (200, ["vae", "t5"])])
+def test_a_name_that_leads_through_too_many_may_lead_anywhere(names: int, doubted: list[str]) -> None:
+    text = "vae = dict()\nt5 = dict()\nx0 = [vae]\n" + "".join(f"x{i} = [x{i - 1}]\n" for i in range(1, names))
+    found = read_config(f"{text}f(x{names - 1})\n".encode(), PATH).components
+    assert [c.name for c in found if c.unsure] == doubted
 
 
 def test_a_union_of_too_many_is_a_problem() -> None:
