@@ -144,6 +144,7 @@ def _libraries(world: _World) -> dict[str, ModuleType]:
             world.note("from_pretrained", cls.__name__, pretrained_model_name_or_path, keywords)
             return _made(cls, keywords) if cls.__name__ != name else object.__new__(cls)
 
+        from_pretrained.__qualname__ = f"{name}.from_pretrained"
         return type(name, bases, {"from_pretrained": classmethod(from_pretrained)})
 
     class Config:
@@ -270,13 +271,19 @@ def runs(root: Path, type_name: str, keywords: Mapping[str, object], module: str
     return found
 
 
+_REFUSED = re.compile(
+    r"(?:(?:builtins|executing|opensora\.\w+)\.)?([\w.<>]+)\(\) got "
+    r"(?:an unexpected keyword argument|multiple values for (?:keyword )?argument) '(\w+)'"
+)
+
+
 def _run(world: _World, type_name: str, keywords: Mapping[str, object], module: str) -> Run:
     importlib.import_module(module)
     models = sys.modules["opensora.registry"].MODELS
     try:
         models.build({"type": type_name, **copy.deepcopy(dict(keywords))})
     except TypeError as error:
-        told = re.search(r"([\w.<>]+)\(\) got an unexpected keyword argument '(\w+)'", str(error))
+        told = _REFUSED.search(str(error))
         if told is None:
             raise
         return Run(world.before_errors, rejected=(told[2], told[1].rpartition("<locals>.")[2]))

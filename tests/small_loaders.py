@@ -569,6 +569,117 @@ CASES = {
         AutoModel.from_pretrained(name, subfolder=folder)
     load(path, cache_dir=cache_dir)
     """,
+    "a hub call that gets a keyword twice": """
+    AutoTokenizer.from_pretrained(path, cache_dir=cache_dir)
+    AutoModel.from_pretrained(path, local_files_only=None, **kwargs)
+    """,
+    "a hub call that gets a keyword twice, and first by **": """
+    AutoModel.from_pretrained(path, **kwargs, local_files_only=None)
+    """,
+    "a hub call that gets a keyword of two dicts": """
+    AutoModel.from_pretrained(path, **{"revision": "r"}, **{"revision": "s", 1: 2}.copy())
+    """,
+    "a dict that gets a keyword twice": """
+    AutoModel.from_pretrained(path, **dict(local_files_only=None, **kwargs))
+    """,
+    "a helper that gets a keyword twice": """
+    def load(repo, local_files_only=None):
+        return AutoModel.from_pretrained(repo)
+    load(path, local_files_only=None, **kwargs)
+    """,
+    "a helper that gets a parameter by place and by keyword": """
+    def load(repo, local_files_only=None):
+        return AutoModel.from_pretrained(repo)
+    load(path, None, **kwargs)
+    """,
+    "a parameter that gets its place's value, and a keyword of its name for the rest": """
+    def load(repo, local_files_only=None, /, **rest):
+        return AutoModel.from_pretrained(repo, **rest)
+    load(path, None, **kwargs)
+    """,
+    "a method that gets a parameter by place and by keyword": """
+    class Loader:
+        def load(self, repo, local_files_only=None):
+            return AutoModel.from_pretrained(repo)
+    Loader().load(path, None, **kwargs)
+    """,
+    "a plain helper that gets a parameter by place and by keyword": """
+def note(repo, local_files_only=None, **rest):
+    return repo
+
+@MODELS.register_module()
+def f(path, **kwargs):
+    AutoModel.from_pretrained(path)
+    note(path, None, **kwargs)
+    """,
+    "a plain object that gets a parameter by place and by keyword": """
+class Options:
+    def __init__(self, repo, local_files_only=None, cache_dir=None):
+        self.repo = repo
+
+@MODELS.register_module()
+def f(path, **kwargs):
+    AutoModel.from_pretrained(path)
+    Options(path, None, **kwargs)
+    """,
+    "methods of a plain object that get a parameter by place": """
+class Options:
+    def __init__(self):
+        self.repo = "o/a"
+    def change(self, repo, local_files_only=None):
+        self.repo = repo
+    @staticmethod
+    def named(repo, local_files_only=None):
+        return repo
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    options = Options()
+    options.named(path, **kwargs)
+    options.change(path, **kwargs)
+    AutoModel.from_pretrained(options.repo)
+    options.change(path, None, **kwargs)
+    """,
+    "a static method of a plain object that gets a parameter by place and by keyword": """
+class Options:
+    @staticmethod
+    def named(repo, local_files_only=None):
+        return repo
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Options().named(path, None, **kwargs)
+    """,
+    "a dataclass that gets a field by place and by keyword": """
+@dataclass
+class Options:
+    names: list
+    local_files_only: bool = False
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Options([], None, **kwargs)
+    """,
+    "a dataclass that is asked, and gets a field by place and by keyword": """
+@dataclass
+class Options:
+    repo: str
+    local_files_only: bool = False
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(Options({"repo": path}, None, **kwargs).repo["repo"])
+    """,
+    "a keyword that may be gone before it is given": """
+    if coin():
+        kwargs.pop("local_files_only")
+    AutoModel.from_pretrained(path, local_files_only=None, **kwargs)
+    """,
+    "a partial whose keyword is given anew": """
+    functools.partial(AutoModel.from_pretrained, path, local_files_only=None)(**kwargs)
+    """,
     "positional only": """
     def load(name, /, folder="x", **rest):
         AutoModel.from_pretrained(name, subfolder=folder, **rest)

@@ -257,9 +257,9 @@ class Names(ABC):
         found = self._find_method(value.kind, name)
         if not isinstance(found, Function):
             return Method(value, name) if found is None else found
-        decorators = [ast.unparse(each) for each in found.node.decorator_list]
-        if "staticmethod" in decorators:
+        if is_static(found):
             return found
+        decorators = [ast.unparse(each) for each in found.node.decorator_list]
         if any(each.endswith("property") for each in decorators):
             return self._enter(found.bind(value), Arguments([], {}), None)
         return found.bind(value.kind if "classmethod" in decorators else value)
@@ -355,6 +355,10 @@ class Names(ABC):
 
     def _note(self, text: str) -> None:
         self.unknown.append(text)
+
+
+def is_static(function: Function) -> bool:
+    return any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in function.node.decorator_list)
 
 
 def class_of(value: Val) -> Class | None:

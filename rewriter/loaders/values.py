@@ -287,6 +287,11 @@ def key_of(value: Val) -> str | None:
     return value.key
 
 
+def is_sure(value: Val) -> bool:
+    """False for what may as well be missing."""
+    return not any(isinstance(each, Unknown) and each.key is None and not each.text for each in options(value))
+
+
 def options(value: Val) -> list[Val]:
     """What ``value`` may be."""
     return value.options if isinstance(value, Choice) else [value]
