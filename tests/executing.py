@@ -162,6 +162,11 @@ def _libraries(world: _World) -> dict[str, ModuleType]:
 
         eval = __call__ = to
 
+    class Plain(Module):
+        def __init__(self, **keywords: Any) -> None:
+            for name in keywords:
+                raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument '{name}'")
+
     def hf_hub_download(repo_id: str, filename: str, **keywords: Any) -> str:
         world.note("hf_hub_download", "", repo_id, {"filename": filename, **keywords})
         return "/downloaded/" + filename
@@ -201,7 +206,7 @@ def _libraries(world: _World) -> dict[str, ModuleType]:
             "itself": lambda item: item,
         },
     }
-    contents["torch"]["nn"].Module = Module  # type: ignore[attr-defined]
+    contents["torch"]["nn"].Module = Plain  # type: ignore[attr-defined]
     modules: dict[str, ModuleType] = {}
     for name, members in contents.items():
         modules[name] = ModuleType(name)

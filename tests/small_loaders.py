@@ -825,6 +825,97 @@ def f(path, **kwargs):
             return AutoModel.from_pretrained(name, **self.options)
     Loader(cache_dir=cache_dir)(path)
     """,
+    "a module of torch that takes no keywords": """
+class Model(torch.nn.Module):
+    def __init__(self, path, **kwargs):
+        super().__init__(**kwargs)
+        self.model = AutoModel.from_pretrained(path, **kwargs)
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Model(path, **kwargs)
+    """,
+    "a module of torch that gets none": """
+@MODELS.register_module()
+class f(torch.nn.Module):
+    def __init__(self, path, **kwargs):
+        super().__init__()
+        self.model = AutoModel.from_pretrained(path, **kwargs)
+    """,
+    "a plain module of torch that takes no keywords": """
+class Base(torch.nn.Module):
+    pass
+
+class Model(Base):
+    def __init__(self, size, **kwargs):
+        super().__init__(**kwargs)
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Model(1, **kwargs)
+    """,
+    "a module of torch without an __init__": """
+class Model(torch.nn.Module):
+    pass
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Model(**kwargs)
+    """,
+    "a base that hands keywords on to a model": """
+class Mixed:
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+
+class Model(Mixed, PreTrainedModel):
+    def __init__(self, path, **kwargs):
+        super().__init__(**kwargs)
+        self.model = AutoModel.from_pretrained(path, **kwargs)
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    Model(path, **kwargs)
+    """,
+    "a dataclass with fields that its __init__ does not take": """
+@dataclass
+class Options:
+    names: dict
+    local_files_only: bool = dataclasses.field(default=False, init=False)
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Options({}, **kwargs)
+    """,
+    "a dataclass with an attribute of the class": """
+import typing
+
+@dataclass
+class Options:
+    names: dict
+    local_files_only: typing.ClassVar[bool] = False
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Options({}, **kwargs)
+    """,
+    "a dataclass of something annotated that is none": """
+class Base:
+    local_files_only: bool = False
+
+@dataclass
+class Options(Base):
+    names: dict = dataclasses.field(default_factory=dict, init=True)
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Options(**kwargs)
+    """,
     "a class in the function": """
     class Local:
         repo = path

@@ -551,6 +551,93 @@ def test_a_dataclass_config_takes_its_fields_and_nothing_else(tmp_path: Path) ->
     assert [each.key for each in result.rejections] == ["local_files_only"]
 
 
+@pytest.mark.parametrize(
+    ("source", "rejected"),
+    [
+        ("class Inner: pass", True),
+        ("class Inner(object): pass", True),
+        ("@MODELS.register_module()\nclass Inner: pass", True),
+        ("from abc import ABC\nclass Inner(ABC): pass", True),
+        ("class Inner(torch.nn.Module): pass", True),
+        ("class Inner(torch.nn.Sequential): pass", True),
+        ("class Inner:\n    def __init__(self, **kwargs):\n        super().__init__(**kwargs)", True),
+        ("class Inner(nn.Module):\n    def __init__(self, **kwargs):\n        super().__init__(**kwargs)", True),
+        (
+            "class Inner(nn.Module):\n    def __init__(self, **kwargs):\n        kwargs.pop('cache_dir')\n"
+            "        super().__init__(**kwargs)",
+            False,
+        ),
+        ("class Inner(dict): pass", False),
+        ("class Inner(PreTrainedModel): pass", False),
+        ("class Inner(PreTrainedModel, nn.Module): pass", False),
+        ("class Inner(made()): pass", False),
+        ("@attrs.define\nclass Inner:\n    cache_dir: str", False),
+        ("class Inner(metaclass=Meta): pass", False),
+        ("class Inner:\n    def __new__(cls, **kwargs):\n        return 1", False),
+        ("class Inner:\n    if made():\n        def __init__(self, **kwargs):\n            pass", False),
+        (
+            "@dataclass\nclass Base:\n    cache_dir: str\nclass Inner(Base):\n    def __init__(self, **kwargs):\n"
+            "        super().__init__(**kwargs)",
+            False,
+        ),
+        ("class Inner:\n    def __init__(self, **kwargs):\n        super(Other, self).__init__(**kwargs)", False),
+        ("@dataclass\nclass Inner:\n    cache_dir: str = field(default=None, init=False)", True),
+        ("@dataclass\nclass Inner:\n    cache_dir: str = field(default=None, init=True)", False),
+        ("@dataclass\nclass Inner:\n    cache_dir: ClassVar[str] = None", True),
+        ("@dataclass\nclass Inner:\n    cache_dir: 'typing.ClassVar' = None", True),
+        ("@dataclass\nclass Base:\n    cache_dir: str\n@dataclass\nclass Inner(Base):\n    size: int = 1", False),
+        (
+            "@dataclass\nclass Base:\n    cache_dir: str\n@dataclass\nclass Inner(Base):\n"
+            "    cache_dir: str = field(init=False)",
+            True,
+        ),
+    ],
+)
+@pytest.mark.parametrize("use", ["Inner(**kwargs)", "inner = Inner(**kwargs)\n    inner.size"])
+def test_what_a_class_without_parameters_takes_is_what_stands_behind_it(
+    tmp_path: Path, source: str, rejected: bool, use: str
+) -> None:
+    head = (
+        "import attrs, torch\nfrom dataclasses import dataclass, field\nfrom typing import ClassVar\n"
+        "from torch import nn\nfrom transformers import AutoModel, PreTrainedModel\nclass Other: pass\n"
+    )
+    loader = (
+        "\n@MODELS.register_module()\ndef f(path, **kwargs):\n"
+        f"    AutoModel.from_pretrained(path, **kwargs)\n    {use}\n"
+    )
+    result = trace(tmp_path, head + source + loader, "f", path="o/n", cache_dir="/c")
+    assert [(each.key, each.function) for each in result.rejections] == (
+        [("cache_dir", "Inner.__init__")] if rejected else []
+    )
+
+
+def test_what_torch_refuses_beside_what_is_followed_is_not_known(tmp_path: Path) -> None:
+    source = """
+    import torch
+    class Inner(torch.nn.Conv3d):
+        pass
+    @MODELS.register_module()
+    def f(**kwargs):
+        Inner(**kwargs)
+    """
+    result = trace(tmp_path, source, "f", bias=False, local_files_only=True)
+    assert [each.key for each in result.rejections] == ["local_files_only"]
+
+
+def test_a_keyword_that_may_be_gone_before_it_is_given_again_is_none_too_many(tmp_path: Path) -> None:
+    source = """
+    from transformers import AutoModel
+    @MODELS.register_module()
+    def f(path, **kwargs):
+        if path.unknown():
+            kwargs.pop("revision")
+            kwargs.pop("cache_dir")
+        AutoModel.from_pretrained(path, revision="r", cache_dir=None, **kwargs)
+    """
+    result = trace(tmp_path, source, "f", path="o/n", revision="s", cache_dir="/c")
+    assert [each.key for each in result.rejections] == ["cache_dir"]
+
+
 def test_overlay_bytes_stand_for_the_file(tmp_path: Path) -> None:
     loaders = sources(tmp_path, f="from opensora.registry import MODELS\n@MODELS.register_module()\ndef f(): pass\n")
     path = str(tmp_path / "opensora" / "f.py")

@@ -112,6 +112,8 @@ class Calls(Functions):
             if callee.name != "__init__":
                 return Unknown()
             if isinstance(receiver.self_, Instance):
+                self._calling = node
+                self._check_outside(receiver.self_.kind, arguments, receiver.owner)
                 self._absorb(receiver.self_, arguments)
             return NONE
         if isinstance(receiver, Dict):

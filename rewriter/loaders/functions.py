@@ -153,6 +153,8 @@ class Functions(Names):
                 by_object = Link(link.frame, link.node, "object", link.names) if link else None
                 self._enter(after.bind(instance), Arguments([], {}), by_object)
         else:
+            if not tolerant:
+                self._check_outside(cls, arguments)
             self._absorb(instance, arguments)
         return instance
 
@@ -203,6 +205,14 @@ class Functions(Names):
             self._check_function(init.bind(NONE), arguments)
         elif (names := self._fields(callee)) is not None:
             self._check_fields(callee, names, arguments)
+        else:
+            self._check_outside(callee, arguments)
+
+    def _check_outside(self, cls: Class, arguments: Arguments, after: Class | None = None) -> None:
+        """The same for a class without an ``__init__``, or for what stands behind its base ``after``."""
+        for name, value in arguments.keywords.items():
+            if not self._takes_outside(cls, name, after):
+                self._reject(name, value, f"{cls.node.name}.__init__", cls.unit, cls.node)
 
     def _check_fields(self, cls: Class, names: list[str], arguments: Arguments) -> None:
         """The same for a dataclass."""
@@ -267,7 +277,9 @@ class Functions(Names):
         if elsewhere or not isinstance(callee, Class) or arguments.positional:
             return hands_on
         behind = self._find_method(callee, "__init__", function.owner)
-        return isinstance(behind, Function) and not rest <= self.sources.signature(behind.node).keywords
+        if isinstance(behind, Function):
+            return not rest <= self.sources.signature(behind.node).keywords
+        return hands_on and not all(self._takes_outside(callee, name, function.owner) for name in rest)
 
     def _changeable(self, value: Val) -> bool:
         """Whether there is anything about a value that could be another one later."""

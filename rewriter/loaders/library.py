@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from rewriter.loaders.values import (
+    TRACKED,
     Choice,
     Class,
     Const,
@@ -26,7 +27,7 @@ from rewriter.loaders.values import (
 BUILTINS = frozenset(
     {"dict", "list", "tuple", "set", "str", "int", "float", "bool", "len", "isinstance", "getattr", "hasattr", "print",
      "setattr", "super", "type", "range", "enumerate", "zip", "sorted", "max", "min", "sum", "any", "all", "vars",
-     "callable"}
+     "callable", "object"}
 )  # fmt: skip
 
 DOWNLOADS = frozenset({"hf_hub_download", "snapshot_download"})
@@ -47,6 +48,12 @@ HUB_KEYWORDS = frozenset(
 
 # Libraries whose classes have no ``from_pretrained`` to inherit.
 NO_HUB = frozenset({"torch", "builtins", "abc", "typing", "typing_extensions", "enum", "collections", "dataclasses"})
+
+# Classes whose ``__init__`` takes no keyword.
+_NO_KEYWORDS = frozenset(
+    {"builtins.object", "abc.ABC", "typing.Protocol", "typing_extensions.Protocol", "torch.nn.Module",
+     "torch.nn.modules.Module", "torch.nn.modules.module.Module"}
+)  # fmt: skip
 
 # Methods of a module that give the module itself back.
 SAME_OBJECT = frozenset({"to", "eval", "half", "float", "cuda", "cpu", "train", "requires_grad_", "apply", "bfloat16"})
@@ -78,6 +85,11 @@ _SAME_PATH = frozenset(
      "os.fspath", "builtins.str", "pathlib.Path", "builtins.bool"}
 )  # fmt: skip
 _MAX_TEXT = 4096
+
+
+def refuses(kind: str, key: str) -> bool:
+    """Whether the ``__init__`` of a class from outside the checkout certainly takes no such keyword."""
+    return kind in _NO_KEYWORDS or (key in TRACKED and kind.startswith("torch."))
 
 
 def to_val(value: object, given: bool) -> Val:
