@@ -448,6 +448,33 @@ def test_a_nested_config_dict_is_built_and_answers_for_itself(tmp_path: Path) ->
     assert [(each.key, each.via) for each in result.rejections] == [("wrong", ("inner",))]
 
 
+@pytest.mark.parametrize(
+    ("rest", "reached"),
+    [
+        ({"cache_dir": "/old"}, set()),
+        ({"inner": {"cache_dir": "/old"}}, set()),
+        ({"type": "x", "cache_dir": "/old"}, {"cache_dir"}),
+        ({"inner": {"type": "x", "cache_dir": "/old"}}, {"cache_dir"}),
+    ],
+)
+def test_a_key_in_a_nested_dict_is_that_of_what_it_builds_and_never_the_loaders_own(
+    tmp_path: Path, rest: dict[str, object], reached: set[str]
+) -> None:
+    source = """
+    from transformers import AutoModel
+    @MODELS.register_module("x")
+    def x(cache_dir=None):
+        return AutoModel.from_pretrained("o/x", cache_dir=cache_dir)
+    @MODELS.register_module()
+    def f(path, cache_dir=None, rest=None):
+        rest = rest.get("inner", rest)
+        if "type" in rest:
+            return build_module(rest, MODELS)
+        return AutoModel.from_pretrained(path, **rest)
+    """
+    assert only(trace(tmp_path, source, "f", path="o/n", cache_dir="/m", rest=rest)).reached == reached
+
+
 def test_what_cannot_be_followed_is_said(tmp_path: Path) -> None:
     source = """
     import json
