@@ -540,6 +540,53 @@ CASES = {
     AutoModel.from_pretrained(two["a"], cache_dir=two["b"])
     AutoModel.from_pretrained(three["c"], cache_dir=three.get("b"))
     """,
+    "copies of dicts and lists": """
+    import copy
+    old = {"local_files_only": False, "inner": {"subfolder": "s"}, "names": ["o/a"]}
+    new, deep, own = copy.copy(old), copy.deepcopy(old), old.copy()
+    new["cache_dir"] = deep["revision"] = own["subfolder"] = cache_dir
+    new["inner"]["subfolder"] = "t"
+    deep["inner"]["subfolder"] = "u"
+    deep["names"].append("o/b")
+    names = old["names"].copy()
+    names.append("o/c")
+    for each in (old, new, deep, own):
+        AutoModel.from_pretrained(path, local_files_only=each["local_files_only"], cache_dir=each.get("cache_dir"))
+        AutoModel.from_pretrained(each["names"][-1], **each["inner"])
+    [AutoTokenizer.from_pretrained(name) for name in names]
+    """,
+    "copies of what holds itself, and of one of two": """
+    import copy
+    old = {"repo": path}
+    old["self"] = old
+    new = copy.deepcopy(old)
+    new["repo"] = "o/new"
+    AutoModel.from_pretrained(new["self"]["repo"])
+    AutoModel.from_pretrained(old["self"]["repo"])
+    one = copy.copy(old if coin() else {"repo": "o/other"})
+    one["repo"] = "o/one"
+    AutoModel.from_pretrained(old["repo"])
+    AutoModel.from_pretrained(copy.copy(path), cache_dir=copy.deepcopy(cache_dir))
+    """,
+    "copies of objects": """
+import copy
+
+class Settings:
+    def __init__(self, repo):
+        self.repo = repo
+        self.inner = {"revision": "r"}
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    old = Settings(path)
+    new, deep = copy.copy(old), copy.deepcopy(old)
+    new.repo = "o/new"
+    deep.repo = "o/deep"
+    new.inner["revision"] = "s"
+    deep.inner["revision"] = "t"
+    for each in (old, new, deep):
+        AutoModel.from_pretrained(each.repo, cache_dir=cache_dir, **each.inner)
+    """,
     "a dict that is emptied": """
     kwargs.clear()
     AutoModel.from_pretrained(path, **kwargs)

@@ -151,6 +151,8 @@ class Calls(Functions):
         if name == "functools.partial" and arguments.positional:
             rest = Arguments(arguments.positional[1:], arguments.keywords, arguments.is_open)
             return Partial(arguments.positional[0], rest)
+        if name in ("copy.copy", "copy.deepcopy") and arguments.positional:
+            return self._copied(arguments.positional[0], name == "copy.deepcopy", {})
         if name == "builtins.setattr" and len(arguments.positional) == 3:
             return self._set_attribute(*arguments.positional)
         if name == "builtins.vars" and arguments.positional:
@@ -204,9 +206,7 @@ class Calls(Functions):
                 self.state.write(receiver.items, key, value)
             return NONE
         if name == "copy":
-            return Dict(
-                dict(receiver.items), receiver.open, receiver.node, receiver.frame, receiver.given, receiver.path
-            )
+            return self._copied(receiver, False, {})
         if name in _VIEWS and not receiver.open:
             return Sequence([_VIEWS[name](key, value) for key, value in receiver.items.items()])
         if name == "clear":
@@ -215,6 +215,31 @@ class Calls(Functions):
         elif name in ("popitem", "pop", "setdefault"):
             self._blur(receiver)
         return Unknown()
+
+    def _copied(self, value: Val, deep: bool, known: dict[int, Val]) -> Val:
+        """A copy of a value; ``known``: those that were made already, by what they are copies of."""
+        value = self.force(value)
+        if id(value) in known:
+            return known[id(value)]
+        if isinstance(value, Choice):
+            return functools.reduce(join, [self._copied(each, deep, known) for each in value.options])
+        if isinstance(value, Sequence):
+            listed = known[id(value)] = Sequence([], value.fixed)
+            listed.items = [self._copied(each, deep, known) for each in value.items] if deep else list(value.items)
+            listed.open = value.open
+            return listed
+        made: Dict | Instance
+        if isinstance(value, Dict):
+            made, old = Dict({}, value.open, value.node, value.frame, value.given, value.path), value.items
+            new = made.items
+        elif isinstance(value, Instance):
+            made, old = Instance(value.kind), value.attributes
+            new = made.attributes
+        else:
+            return value
+        known[id(value)] = made
+        new.update({name: self._copied(each, True, known) if deep else each for name, each in old.items()})
+        return made
 
     def _blur(self, held: Dict) -> None:
         """Some key of it may be another now, or gone."""
@@ -229,7 +254,9 @@ class Calls(Functions):
             added = positional if name == "append" else elements(self.force(positional[0]))
         if added is not None and not (self.state.doubt or self.state.forks):
             receiver.items += added
-        elif name not in ("copy", "count", "index"):
+        elif name == "copy":
+            return self._copied(receiver, False, {})
+        elif name not in ("count", "index"):
             receiver.open = True
         return NONE if name in ("append", "extend", "insert") else Unknown()
 

@@ -140,8 +140,6 @@ def function(name: str, positional: list[Val], root: str) -> Val:
         return _on_disk(name, positional[0], root)
     if name in _SAME_PATH and len(positional) == 1 and positional[0].key is not None:
         return positional[0]
-    if name in ("copy.deepcopy", "copy.copy") and positional:
-        return positional[0]
     if name == "builtins.isinstance" and len(positional) == 2:
         return _is_instance(positional[0], positional[1])
     if name in _OF_ONE and len(positional) == 1:
