@@ -1133,6 +1133,22 @@ class f:
     def prepare(cls, where):
         cls.where = where
     """,
+    "attributes of a class that are set by its type": """
+class Settings:
+    where = None
+
+    def forget(self):
+        type(self).where = None
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    Settings.where = cache_dir
+    settings = Settings()
+    AutoModel.from_pretrained(path, cache_dir=type(settings).where)
+    settings.forget()
+    AutoTokenizer.from_pretrained(path, cache_dir=Settings.where)
+    type(path)
+    """,
     "attributes by name": """
     class Settings:
         pass

@@ -475,6 +475,81 @@ def test_a_key_in_a_nested_dict_is_that_of_what_it_builds_and_never_the_loaders_
     assert only(trace(tmp_path, source, "f", path="o/n", cache_dir="/m", rest=rest)).reached == reached
 
 
+@pytest.mark.parametrize(
+    ("helper", "arrives"),
+    [
+        ("def reset():\n    S.dir = None", False),
+        ("def reset():\n    S.dir, other = None, 1", False),
+        ("def reset():\n    other, S.dir = 1, None", False),
+        ("def reset():\n    S.dir: str = None", False),
+        ("def reset():\n    del S.dir\n    S.dir = None", False),
+        ("def reset():\n    setattr(S, 'dir', None)", False),
+        ("def reset():\n    here = S\n    here.dir = None", False),
+        ("def reset():\n    here: type = S\n    there = here  # the same\n    there.dir = None", False),
+        ("def reset():\n    S.reset()", False),
+        ("def reset():\n    S().renew()", False),
+        ("def reset():\n    S().change()", False),
+        ("def reset():\n    vars(other)\n    vars(S)\n    S.dir = None", False),
+        ("class reset:\n    OPTS['dir'] = 'c'", True),
+        ("def reset():\n    inner()\ndef inner():\n    S.dir = None", False),
+        ("class reset:\n    def __init__(self):\n        S.dir = None", False),
+        ("def reset():\n    S.opts['inner']['dir'] = None", False),
+        ("def reset():\n    S.opts.get('inner')\n    OPTS['inner'].update(dir=None)", False),
+        ("def reset():\n    OPTS.clear()", False),
+        ("def reset():\n    OPTS['dir'] = None", False),
+        ("def reset():\n    OPTS['dir'] = FIRST['dir'] = None", False),
+        ("def reset():\n    del OPTS['dir']", False),
+        ("def reset():\n    OPTS.pop('dir')", False),
+        ("import opensora.shared as shared\ndef reset():\n    shared.S.dir = None", False),
+        ("def reset():\n    other.reset()", False),
+        ("def reset(S=None):\n    S = made()\n    S.dir = None", True),
+        ("def reset():\n    here = S\n    print(here, S.dir == 1)", True),
+        ("def reset():\n    here = FIRST\n    here.clear()", True),
+        ("def reset():\n    here = there\n    there = here\n    S\n    made()", True),
+        ("def reset():\n    vars(made)['S'] = None", True),
+        ("def reset():\n    made().S = setattr(made(), 'S', None)\n    made()(1)", True),
+        ("def reset():\n    return S.dir", True),
+        ("def reset():\n    return (\n        OPTS\n    )", True),
+    ],
+)
+def test_what_a_helper_that_loads_nothing_changes_for_others_is_changed(
+    tmp_path: Path, helper: str, arrives: bool
+) -> None:
+    shared = """
+class S:
+    dir = None
+    @classmethod
+    def reset(cls):
+        cls.dir = None
+    def renew(self):
+        self.__class__.dir = None
+    def change(self):
+        type(self).dir = None
+class Other:
+    def reset(self):
+        S.dir = None
+other = Other()
+FIRST = {}
+OPTS = {"dir": None, "inner": {"dir": None}}
+"""
+    loader = """
+@MODELS.register_module()
+def f(path, cache_dir=None):
+    S.opts = OPTS
+    S.dir = OPTS["dir"] = OPTS["inner"]["dir"] = cache_dir
+    reset()
+    where = cache_dir if S.dir == OPTS.get("dir") == OPTS.get("inner", {}).get("dir") == cache_dir else None
+    AutoModel.from_pretrained(path, cache_dir=where)
+"""
+    head = (
+        "from transformers import AutoModel\nfrom opensora.registry import MODELS\n"
+        "from opensora.shared import FIRST, OPTS, Other, S, other\n"
+    )
+    result = sources(tmp_path, shared=shared, loaders=head + helper + loader)
+    call = only(result.trace("f", values(path="o/n", cache_dir="/c")))
+    assert call.reached == ({"cache_dir"} if arrives else set())
+
+
 def test_what_cannot_be_followed_is_said(tmp_path: Path) -> None:
     source = """
     import json

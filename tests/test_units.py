@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewriter.loaders import unit as units
-from rewriter.loaders.unit import FunctionNode, Signature, Unit, UnreadableError, names_in, text_of
+from rewriter.loaders.unit import FunctionNode, Signature, Unit, UnreadableError, changes, names_in, text_of
 
 PATH = "/checkout/opensora/models/loaders.py"
 MODULE = "opensora.models.loaders"
@@ -489,3 +489,11 @@ def test_a_signature_tells_how_arguments_are_bound(source: str, expected: tuple[
     assert expected == (
         found.positional, defaults, found.named, set(found.required), found.keywords, found.vararg, found.kwarg,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "changed"),
+    [("S.x = 1\nclass C:\n    S.x = 2", False), ("def f(): setattr()", False), ("def f(:\n    S", True)],
+)
+def test_only_functions_change_what_stands_outside_and_what_is_no_python_may(source: str, changed: bool) -> None:
+    assert changes(source, frozenset({"S"})) == changed

@@ -151,6 +151,9 @@ class Calls(Functions):
         if name == "functools.partial" and arguments.positional:
             rest = Arguments(arguments.positional[1:], arguments.keywords, arguments.is_open)
             return Partial(arguments.positional[0], rest)
+        if name == "builtins.type" and len(arguments.positional) == 1:
+            value = self.force(arguments.positional[0])
+            return value.kind if isinstance(value, Instance) else Unknown()
         if name in ("copy.copy", "copy.deepcopy") and arguments.positional:
             return self._copied(arguments.positional[0], name == "copy.deepcopy", {})
         if name == "builtins.setattr" and len(arguments.positional) == 3:

@@ -458,6 +458,60 @@ def names_in(node: ast.AST) -> frozenset[str]:
     return frozenset(name for name in found if name is not None)
 
 
+CHANGING = frozenset(
+    {"append", "extend", "insert", "remove", "pop", "popitem", "clear", "update", "setdefault", "add", "discard",
+     "sort", "reverse", "__setitem__", "__delitem__", "__setattr__", "__delattr__"}
+)  # fmt: skip
+
+
+def changes(text: str, names: frozenset[str]) -> bool:
+    """Whether a function or method of a definition changes an attribute or an item of one of these names.
+
+    ``cls`` stands for the class of a method.
+    """
+    try:
+        return any(_changes(each, names) for each in parse(text))
+    except UnreadableError:
+        return True
+
+
+def _changes(node: ast.AST, names: frozenset[str], runs: bool = False) -> bool:
+    """``runs``: it is in a function; anything else has run when the module was imported."""
+    if isinstance(node, FUNCTIONS):
+        runs = True
+        inner = list(ast.walk(node))
+        own = {each.arg for each in inner if isinstance(each, ast.arg)}
+        own |= {each.id for each in inner if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+        names -= own - {"cls"}
+        for each in inner:
+            if isinstance(each, ast.Assign) and _root(each.value) in names:
+                names |= {target.id for target in each.targets if isinstance(target, ast.Name)}
+    if runs and isinstance(node, (ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load):
+        return _root(node) in names
+    if runs and isinstance(node, ast.Call):
+        function = node.func
+        if isinstance(function, ast.Attribute) and function.attr in CHANGING and _root(function.value) in names:
+            return True
+        if isinstance(function, ast.Name) and function.id in ("setattr", "delattr") and _first_root(node) in names:
+            return True
+    return any(_changes(each, names, runs) for each in ast.iter_child_nodes(node))
+
+
+def _root(node: ast.expr) -> str:
+    """The name that ``a.b["c"].d`` starts with; ``cls``: the class of an object."""
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        if isinstance(node, ast.Attribute) and node.attr == "__class__":
+            return "cls"
+        node = node.value
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("type", "vars"):
+        return "cls" if node.func.id == "type" else _first_root(node)
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _first_root(call: ast.Call) -> str:
+    return "".join(map(_root, call.args[:1]))
+
+
 def bound(node: ast.stmt) -> set[str]:
     """The names that a statement binds by a definition or an assignment, or whose items it sets (not by an import)."""
     if isinstance(node, _SCOPES):
