@@ -9,8 +9,9 @@ import pytest
 from conftest import FIXTURES
 from loading import only, repos, sources, trace, values
 
+from rewriter.frozen import Frozen
 from rewriter.loaders import Sources
-from rewriter.types import Value
+from rewriter.types import HubCall, Value
 
 BOTH = {"cache_dir", "local_files_only"}
 
@@ -738,6 +739,27 @@ def test_a_keyword_that_may_be_gone_before_it_is_given_again_is_none_too_many(tm
     """
     result = trace(tmp_path, source, "f", path="o/n", revision="s", cache_dir="/c")
     assert [each.key for each in result.rejections] == ["cache_dir"]
+
+
+def test_calls_are_not_each_compared_with_every_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = 0
+
+    def equal(self: HubCall, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return Frozen.__eq__(self, other)
+
+    helpers = "\n".join(
+        f"def f{place}(path):\n    if path.a():\n        f{place + 1}(path)\n    else:\n        f{place + 1}(path)"
+        for place in range(8)
+    )
+    head = "from transformers import AutoModel\nfrom opensora.registry import MODELS\n"
+    last = "\ndef f8(path):\n    AutoModel.from_pretrained(path)\n    AutoModel.from_pretrained(path)\n"
+    loaders = sources(tmp_path, loaders=f"{head}@MODELS.register_module('x')\n{helpers}{last}")
+    monkeypatch.setattr(HubCall, "__eq__", equal)
+    calls = loaders.trace("x", values(path="o/n")).calls
+    assert len(calls) == len({tuple(step.line for step in call.chain) for call in calls}) == 512
+    assert compared <= len(calls)
 
 
 def test_overlay_bytes_stand_for_the_file(tmp_path: Path) -> None:
