@@ -214,10 +214,11 @@ class Unit:
         decorated = False
         quotes = [quote for quote in ('"""', "'''") if quote in text]
         before = behind = 0
+        strings = _Strings(text)
         for start in starts:
             for quote in quotes if start >= behind else ():
                 if text.count(quote, before, start) % 2:
-                    behind = _end_of_string(text, start)
+                    behind = strings.end(start)
             if start < behind:
                 continue
             if start > 1 and text[start - 2] in _GOES_ON:
@@ -312,12 +313,18 @@ def _first(node: ast.stmt) -> ast.stmt | None:
     return node.body[0] if isinstance(node, FUNCTIONS) else None
 
 
-def _end_of_string(text: str, start: int) -> int:
-    """Where the string ends that goes on at ``start``; ``start``: there is none."""
-    for match in re.compile(_TOKEN).finditer(text):
-        if match.end() > start:
-            return match.end() if match.start() < start else start
-    return start
+class _Strings:
+    """The comments and strings of a text, looked at once from its start to its end."""
+
+    def __init__(self, text: str) -> None:
+        self._found = re.finditer(_TOKEN, text)
+        self._last: re.Match[str] | None = None
+
+    def end(self, start: int) -> int:
+        """Where the string ends that goes on at ``start``, no less than any before; ``start``: there is none."""
+        if self._last is None or self._last.end() <= start:
+            self._last = next((match for match in self._found if match.end() > start), None)
+        return self._last.end() if self._last is not None and self._last.start() < start else start
 
 
 def _without_methods(text: str, kept: frozenset[str] = _KEPT) -> str:
