@@ -587,6 +587,19 @@ def f(path, cache_dir=None, **kwargs):
     for each in (old, new, deep):
         AutoModel.from_pretrained(each.repo, cache_dir=cache_dir, **each.inner)
     """,
+    "sets": """
+    for name in {"o/a", path, "o/a"}:
+        if len({name, path}) == 1:
+            AutoModel.from_pretrained(name)
+    AutoModel.from_pretrained(f"o/{len({each for each in ('a', 'b', 'a')})}{len(set(['a', 'a']))}{len({itself(1)})}")
+    """,
+    "methods of dict itself": """
+    dict.pop(kwargs, "local_files_only", None)
+    AutoModel.from_pretrained(path, cache_dir=cache_dir, **kwargs)
+    """,
+    "a cache_dir of which only the truth is handed on": """
+    AutoModel.from_pretrained(path, cache_dir=bool(cache_dir))
+    """,
     "a dict that is emptied": """
     kwargs.clear()
     AutoModel.from_pretrained(path, **kwargs)
@@ -1930,6 +1943,16 @@ class f:
     AutoModel.from_pretrained(path, **more)
     more.popitem()
     AutoModel.from_pretrained(path, **more)
+    """,
+    "methods of dict itself, of one of two dicts": """
+    where = {"cache_dir": cache_dir}
+    dict.pop(where if coin() else {}, "cache_dir", None)
+    dict.fromkeys("ab")
+    AutoModel.from_pretrained(path, **where)
+    """,
+    "a set of what may be the same": """
+    if len({itself(path), itself(path)}) == 1:
+        AutoModel.from_pretrained("o/same")
     """,
     "keys of one of two dicts": """
     one, two = {"subfolder": "1", "revision": "r"}, {"subfolder": "2", "cache_dir": cache_dir}

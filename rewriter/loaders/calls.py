@@ -143,6 +143,15 @@ class Calls(Functions):
             return Unknown()
         if name == "builtins.dict":
             return self._dict_call(node, arguments, frame)
+        if name.startswith("builtins.dict.") and arguments.positional:
+            held = self.force(arguments.positional[0])
+            if isinstance(held, Dict):
+                rest = Arguments(arguments.positional[1:], arguments.keywords, arguments.is_open)
+                return self._dict_method(held, last, rest)
+            for each in options(held):
+                if isinstance(each, Dict):
+                    self._blur(each)
+            return Unknown()
         if name == "builtins.getattr" and len(arguments.positional) > 1:
             attribute = self.force(arguments.positional[1])
             if isinstance(attribute, Const) and isinstance(attribute.value, str):

@@ -107,6 +107,8 @@ class Expressions(Calls):
                 items += inner or ()
             else:
                 items.append(self.eval(each, frame))
+        if known and isinstance(node, ast.Set):
+            return library.as_set(items)
         return Sequence(items, isinstance(node, ast.Tuple)) if known else Unknown()
 
     def _boolean(self, node: ast.BoolOp, frame: Frame) -> Val:
@@ -199,6 +201,8 @@ class Expressions(Calls):
         inner.registered = frame.registered
         made: _Made = []
         known = self._generate(node, node.generators, inner, made)
+        if known and isinstance(node, ast.SetComp):
+            return library.as_set([value for _, value in made])
         if not isinstance(node, ast.DictComp):
             return Sequence([value for _, value in made]) if known else Unknown()
         built = Dict({}, not known)

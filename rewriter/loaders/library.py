@@ -82,7 +82,7 @@ _PATH_FUNCTIONS = {
 # Functions that give the same path back, in another spelling: a cache_dir stays a cache_dir.
 _SAME_PATH = frozenset(
     {"os.path.expanduser", "os.path.expandvars", "os.path.abspath", "os.path.realpath", "os.path.normpath",
-     "os.fspath", "builtins.str", "pathlib.Path", "builtins.bool"}
+     "os.fspath", "builtins.str", "pathlib.Path"}
 )  # fmt: skip
 _MAX_TEXT = 4096
 
@@ -170,10 +170,24 @@ def _of_one(name: str, value: Val) -> Val:
         return Unknown() if decided is None else Const(decided, given([value]))
     items = elements(value)
     if items is not None:
+        if name == "builtins.set":
+            return as_set(items)
         return Const(len(items)) if name == "builtins.len" else Sequence(list(items), name == "builtins.tuple")
     if isinstance(value, Const) and name == "builtins.len" and isinstance(value.value, str):
         return Const(len(value.value), value.given)
     return Unknown()
+
+
+def as_set(items: list[Val]) -> Sequence:
+    """A set of these; its elements are not known where two of them may be the same."""
+    found: list[Val] = []
+    known = len(items) < 2 or all(isinstance(each, Const) for each in items)
+    for each in items:
+        if not any(_equal(each, other) for other in found):
+            found.append(each)
+    made = Sequence(found)
+    made.open = not known
+    return made
 
 
 def path_join(parts: list[Val]) -> Val:
