@@ -493,10 +493,17 @@ def test_a_signature_tells_how_arguments_are_bound(source: str, expected: tuple[
 
 @pytest.mark.parametrize(
     ("source", "changed"),
-    [("S.x = 1\nclass C:\n    S.x = 2", False), ("def f(): setattr()", False), ("def f(:\n    S", True)],
+    [
+        ("S.x = 1\nclass C:\n    S.x = 2", False),
+        ("def f(): setattr()", False),
+        ("def f(): vars(S)['x'] = 1", True),
+        ("def f(self): self.__class__.x = 1", True),
+        ("def f(self): type(self).x = 1", True),
+        ("def f(:\n    S", True),
+    ],
 )
 def test_only_functions_change_what_stands_outside_and_what_is_no_python_may(source: str, changed: bool) -> None:
-    assert changes(source, frozenset({"S"})) == changed
+    assert changes(source, frozenset({"S", "cls"})) == changed
 
 
 def test_the_strings_of_a_file_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:

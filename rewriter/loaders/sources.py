@@ -236,7 +236,7 @@ class Sources:
             return None
         found: list[_Definition] = []
         seen: _Seen = set()
-        suspects = {word for word in _CLASS if word in text and _may_change(text, word)}
+        suspects = {"cls" for word in _CLASS if word in text and _may_change(text, word)}
         for word in unit.names():
             if word in text and _names(text, word):
                 origin = unit.imports().get(word)
