@@ -144,6 +144,7 @@ def _libraries(world: _World) -> dict[str, ModuleType]:
             world.note("from_pretrained", cls.__name__, pretrained_model_name_or_path, keywords)
             return _made(cls, keywords) if cls.__name__ != name else object.__new__(cls)
 
+        from_pretrained.__qualname__ = f"{name}.from_pretrained"
         return type(name, bases, {"from_pretrained": classmethod(from_pretrained)})
 
     class Config:
@@ -160,6 +161,11 @@ def _libraries(world: _World) -> dict[str, ModuleType]:
             return self
 
         eval = __call__ = to
+
+    class Plain(Module):
+        def __init__(self, **keywords: Any) -> None:
+            for name in keywords:
+                raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument '{name}'")
 
     def hf_hub_download(repo_id: str, filename: str, **keywords: Any) -> str:
         world.note("hf_hub_download", "", repo_id, {"filename": filename, **keywords})
@@ -200,7 +206,7 @@ def _libraries(world: _World) -> dict[str, ModuleType]:
             "itself": lambda item: item,
         },
     }
-    contents["torch"]["nn"].Module = Module  # type: ignore[attr-defined]
+    contents["torch"]["nn"].Module = Plain  # type: ignore[attr-defined]
     modules: dict[str, ModuleType] = {}
     for name, members in contents.items():
         modules[name] = ModuleType(name)
@@ -270,13 +276,19 @@ def runs(root: Path, type_name: str, keywords: Mapping[str, object], module: str
     return found
 
 
+_REFUSED = re.compile(
+    r"(?:(?:builtins|executing|opensora\.\w+)\.)?([\w.<>]+)\(\) got "
+    r"(?:an unexpected keyword argument|multiple values for (?:keyword )?argument) '(\w+)'"
+)
+
+
 def _run(world: _World, type_name: str, keywords: Mapping[str, object], module: str) -> Run:
     importlib.import_module(module)
     models = sys.modules["opensora.registry"].MODELS
     try:
         models.build({"type": type_name, **copy.deepcopy(dict(keywords))})
     except TypeError as error:
-        told = re.search(r"([\w.<>]+)\(\) got an unexpected keyword argument '(\w+)'", str(error))
+        told = _REFUSED.search(str(error))
         if told is None:
             raise
         return Run(world.before_errors, rejected=(told[2], told[1].rpartition("<locals>.")[2]))

@@ -540,6 +540,66 @@ CASES = {
     AutoModel.from_pretrained(two["a"], cache_dir=two["b"])
     AutoModel.from_pretrained(three["c"], cache_dir=three.get("b"))
     """,
+    "copies of dicts and lists": """
+    import copy
+    old = {"local_files_only": False, "inner": {"subfolder": "s"}, "names": ["o/a"]}
+    new, deep, own = copy.copy(old), copy.deepcopy(old), old.copy()
+    new["cache_dir"] = deep["revision"] = own["subfolder"] = cache_dir
+    new["inner"]["subfolder"] = "t"
+    deep["inner"]["subfolder"] = "u"
+    deep["names"].append("o/b")
+    names = old["names"].copy()
+    names.append("o/c")
+    for each in (old, new, deep, own):
+        AutoModel.from_pretrained(path, local_files_only=each["local_files_only"], cache_dir=each.get("cache_dir"))
+        AutoModel.from_pretrained(each["names"][-1], **each["inner"])
+    [AutoTokenizer.from_pretrained(name) for name in names]
+    """,
+    "copies of what holds itself, and of one of two": """
+    import copy
+    old = {"repo": path}
+    old["self"] = old
+    new = copy.deepcopy(old)
+    new["repo"] = "o/new"
+    AutoModel.from_pretrained(new["self"]["repo"])
+    AutoModel.from_pretrained(old["self"]["repo"])
+    one = copy.copy(old if coin() else {"repo": "o/other"})
+    one["repo"] = "o/one"
+    AutoModel.from_pretrained(old["repo"])
+    AutoModel.from_pretrained(copy.copy(path), cache_dir=copy.deepcopy(cache_dir))
+    """,
+    "copies of objects": """
+import copy
+
+class Settings:
+    def __init__(self, repo):
+        self.repo = repo
+        self.inner = {"revision": "r"}
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    old = Settings(path)
+    new, deep = copy.copy(old), copy.deepcopy(old)
+    new.repo = "o/new"
+    deep.repo = "o/deep"
+    new.inner["revision"] = "s"
+    deep.inner["revision"] = "t"
+    for each in (old, new, deep):
+        AutoModel.from_pretrained(each.repo, cache_dir=cache_dir, **each.inner)
+    """,
+    "sets": """
+    for name in {"o/a", path, "o/a"}:
+        if len({name, path}) == 1:
+            AutoModel.from_pretrained(name)
+    AutoModel.from_pretrained(f"o/{len({each for each in ('a', 'b', 'a')})}{len(set(['a', 'a']))}{len({itself(1)})}")
+    """,
+    "methods of dict itself": """
+    dict.pop(kwargs, "local_files_only", None)
+    AutoModel.from_pretrained(path, cache_dir=cache_dir, **kwargs)
+    """,
+    "a cache_dir of which only the truth is handed on": """
+    AutoModel.from_pretrained(path, cache_dir=bool(cache_dir))
+    """,
     "a dict that is emptied": """
     kwargs.clear()
     AutoModel.from_pretrained(path, **kwargs)
@@ -568,6 +628,117 @@ CASES = {
     def load(name, folder="x"):
         AutoModel.from_pretrained(name, subfolder=folder)
     load(path, cache_dir=cache_dir)
+    """,
+    "a hub call that gets a keyword twice": """
+    AutoTokenizer.from_pretrained(path, cache_dir=cache_dir)
+    AutoModel.from_pretrained(path, local_files_only=None, **kwargs)
+    """,
+    "a hub call that gets a keyword twice, and first by **": """
+    AutoModel.from_pretrained(path, **kwargs, local_files_only=None)
+    """,
+    "a hub call that gets a keyword of two dicts": """
+    AutoModel.from_pretrained(path, **{"revision": "r"}, **{"revision": "s", 1: 2}.copy())
+    """,
+    "a dict that gets a keyword twice": """
+    AutoModel.from_pretrained(path, **dict(local_files_only=None, **kwargs))
+    """,
+    "a helper that gets a keyword twice": """
+    def load(repo, local_files_only=None):
+        return AutoModel.from_pretrained(repo)
+    load(path, local_files_only=None, **kwargs)
+    """,
+    "a helper that gets a parameter by place and by keyword": """
+    def load(repo, local_files_only=None):
+        return AutoModel.from_pretrained(repo)
+    load(path, None, **kwargs)
+    """,
+    "a parameter that gets its place's value, and a keyword of its name for the rest": """
+    def load(repo, local_files_only=None, /, **rest):
+        return AutoModel.from_pretrained(repo, **rest)
+    load(path, None, **kwargs)
+    """,
+    "a method that gets a parameter by place and by keyword": """
+    class Loader:
+        def load(self, repo, local_files_only=None):
+            return AutoModel.from_pretrained(repo)
+    Loader().load(path, None, **kwargs)
+    """,
+    "a plain helper that gets a parameter by place and by keyword": """
+def note(repo, local_files_only=None, **rest):
+    return repo
+
+@MODELS.register_module()
+def f(path, **kwargs):
+    AutoModel.from_pretrained(path)
+    note(path, None, **kwargs)
+    """,
+    "a plain object that gets a parameter by place and by keyword": """
+class Options:
+    def __init__(self, repo, local_files_only=None, cache_dir=None):
+        self.repo = repo
+
+@MODELS.register_module()
+def f(path, **kwargs):
+    AutoModel.from_pretrained(path)
+    Options(path, None, **kwargs)
+    """,
+    "methods of a plain object that get a parameter by place": """
+class Options:
+    def __init__(self):
+        self.repo = "o/a"
+    def change(self, repo, local_files_only=None):
+        self.repo = repo
+    @staticmethod
+    def named(repo, local_files_only=None):
+        return repo
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    options = Options()
+    options.named(path, **kwargs)
+    options.change(path, **kwargs)
+    AutoModel.from_pretrained(options.repo)
+    options.change(path, None, **kwargs)
+    """,
+    "a static method of a plain object that gets a parameter by place and by keyword": """
+class Options:
+    @staticmethod
+    def named(repo, local_files_only=None):
+        return repo
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Options().named(path, None, **kwargs)
+    """,
+    "a dataclass that gets a field by place and by keyword": """
+@dataclass
+class Options:
+    names: list
+    local_files_only: bool = False
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Options([], None, **kwargs)
+    """,
+    "a dataclass that is asked, and gets a field by place and by keyword": """
+@dataclass
+class Options:
+    repo: str
+    local_files_only: bool = False
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(Options({"repo": path}, None, **kwargs).repo["repo"])
+    """,
+    "a keyword that may be gone before it is given": """
+    if coin():
+        kwargs.pop("local_files_only")
+    AutoModel.from_pretrained(path, local_files_only=None, **kwargs)
+    """,
+    "a partial whose keyword is given anew": """
+    functools.partial(AutoModel.from_pretrained, path, local_files_only=None)(**kwargs)
     """,
     "positional only": """
     def load(name, /, folder="x", **rest):
@@ -713,6 +884,97 @@ def f(path, **kwargs):
         def __call__(self, name):
             return AutoModel.from_pretrained(name, **self.options)
     Loader(cache_dir=cache_dir)(path)
+    """,
+    "a module of torch that takes no keywords": """
+class Model(torch.nn.Module):
+    def __init__(self, path, **kwargs):
+        super().__init__(**kwargs)
+        self.model = AutoModel.from_pretrained(path, **kwargs)
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Model(path, **kwargs)
+    """,
+    "a module of torch that gets none": """
+@MODELS.register_module()
+class f(torch.nn.Module):
+    def __init__(self, path, **kwargs):
+        super().__init__()
+        self.model = AutoModel.from_pretrained(path, **kwargs)
+    """,
+    "a plain module of torch that takes no keywords": """
+class Base(torch.nn.Module):
+    pass
+
+class Model(Base):
+    def __init__(self, size, **kwargs):
+        super().__init__(**kwargs)
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Model(1, **kwargs)
+    """,
+    "a module of torch without an __init__": """
+class Model(torch.nn.Module):
+    pass
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Model(**kwargs)
+    """,
+    "a base that hands keywords on to a model": """
+class Mixed:
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+
+class Model(Mixed, PreTrainedModel):
+    def __init__(self, path, **kwargs):
+        super().__init__(**kwargs)
+        self.model = AutoModel.from_pretrained(path, **kwargs)
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    Model(path, **kwargs)
+    """,
+    "a dataclass with fields that its __init__ does not take": """
+@dataclass
+class Options:
+    names: dict
+    local_files_only: bool = dataclasses.field(default=False, init=False)
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Options({}, **kwargs)
+    """,
+    "a dataclass with an attribute of the class": """
+import typing
+
+@dataclass
+class Options:
+    names: dict
+    local_files_only: typing.ClassVar[bool] = False
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Options({}, **kwargs)
+    """,
+    "a dataclass of something annotated that is none": """
+class Base:
+    local_files_only: bool = False
+
+@dataclass
+class Options(Base):
+    names: dict = dataclasses.field(default_factory=dict, init=True)
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Options(**kwargs)
     """,
     "a class in the function": """
     class Local:
@@ -883,6 +1145,22 @@ class f:
     @classmethod
     def prepare(cls, where):
         cls.where = where
+    """,
+    "attributes of a class that are set by its type": """
+class Settings:
+    where = None
+
+    def forget(self):
+        type(self).where = None
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    Settings.where = cache_dir
+    settings = Settings()
+    AutoModel.from_pretrained(path, cache_dir=type(settings).where)
+    settings.forget()
+    AutoTokenizer.from_pretrained(path, cache_dir=Settings.where)
+    type(path)
     """,
     "attributes by name": """
     class Settings:
@@ -1665,6 +1943,16 @@ class f:
     AutoModel.from_pretrained(path, **more)
     more.popitem()
     AutoModel.from_pretrained(path, **more)
+    """,
+    "methods of dict itself, of one of two dicts": """
+    where = {"cache_dir": cache_dir}
+    dict.pop(where if coin() else {}, "cache_dir", None)
+    dict.fromkeys("ab")
+    AutoModel.from_pretrained(path, **where)
+    """,
+    "a set of what may be the same": """
+    if len({itself(path), itself(path)}) == 1:
+        AutoModel.from_pretrained("o/same")
     """,
     "keys of one of two dicts": """
     one, two = {"subfolder": "1", "revision": "r"}, {"subfolder": "2", "cache_dir": cache_dir}

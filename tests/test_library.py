@@ -182,11 +182,12 @@ def test_texts_grow_to_a_limit(tmp_path: Path) -> None:
     ("expression", "same"),
     [
         *((f"{name}(cache_dir)", True) for name in (
-            "str", "bool", "pathlib.Path", "copy.copy", "copy.deepcopy", "os.fspath", "os.path.expanduser",
+            "str", "pathlib.Path", "copy.copy", "copy.deepcopy", "os.fspath", "os.path.expanduser",
             "os.path.expandvars", "os.path.abspath", "os.path.realpath", "os.path.normpath", "posixpath.normpath",
         )),
         *((f"{name}(cache_dir)", False) for name in (
-            "os.path.dirname", "os.path.basename", "len", "repr", "os.path.exists", "os.path.join", "json.loads",
+            "bool", "len", "repr", "os.path.dirname", "os.path.basename", "os.path.exists",
+            "os.path.join", "json.loads",
         )),
         *((each, False) for each in (
             "os.path.expanduser(path)", "os.path.join(cache_dir, 'x')", "cache_dir + ''", "f'{cache_dir}'",

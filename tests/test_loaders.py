@@ -9,8 +9,9 @@ import pytest
 from conftest import FIXTURES
 from loading import only, repos, sources, trace, values
 
+from rewriter.frozen import Frozen
 from rewriter.loaders import Sources
-from rewriter.types import Value
+from rewriter.types import HubCall, Value
 
 BOTH = {"cache_dir", "local_files_only"}
 
@@ -448,6 +449,108 @@ def test_a_nested_config_dict_is_built_and_answers_for_itself(tmp_path: Path) ->
     assert [(each.key, each.via) for each in result.rejections] == [("wrong", ("inner",))]
 
 
+@pytest.mark.parametrize(
+    ("rest", "reached"),
+    [
+        ({"cache_dir": "/old"}, set()),
+        ({"inner": {"cache_dir": "/old"}}, set()),
+        ({"type": "x", "cache_dir": "/old"}, {"cache_dir"}),
+        ({"inner": {"type": "x", "cache_dir": "/old"}}, {"cache_dir"}),
+    ],
+)
+def test_a_key_in_a_nested_dict_is_that_of_what_it_builds_and_never_the_loaders_own(
+    tmp_path: Path, rest: dict[str, object], reached: set[str]
+) -> None:
+    source = """
+    from transformers import AutoModel
+    @MODELS.register_module("x")
+    def x(cache_dir=None):
+        return AutoModel.from_pretrained("o/x", cache_dir=cache_dir)
+    @MODELS.register_module()
+    def f(path, cache_dir=None, rest=None):
+        rest = rest.get("inner", rest)
+        if "type" in rest:
+            return build_module(rest, MODELS)
+        return AutoModel.from_pretrained(path, **rest)
+    """
+    assert only(trace(tmp_path, source, "f", path="o/n", cache_dir="/m", rest=rest)).reached == reached
+
+
+@pytest.mark.parametrize(
+    ("helper", "arrives"),
+    [
+        ("def reset():\n    S.dir = None", False),
+        ("def reset():\n    S.dir, other = None, 1", False),
+        ("def reset():\n    other, S.dir = 1, None", False),
+        ("def reset():\n    S.dir: str = None", False),
+        ("def reset():\n    del S.dir\n    S.dir = None", False),
+        ("def reset():\n    setattr(S, 'dir', None)", False),
+        ("def reset():\n    here = S\n    here.dir = None", False),
+        ("def reset():\n    here: type = S\n    there = here  # the same\n    there.dir = None", False),
+        ("def reset():\n    S.reset()", False),
+        ("def reset():\n    S().renew()", False),
+        ("def reset():\n    S().change()", False),
+        ("def reset():\n    vars(other)\n    vars(S)\n    S.dir = None", False),
+        ("class reset:\n    OPTS['dir'] = 'c'", True),
+        ("def reset():\n    inner()\ndef inner():\n    S.dir = None", False),
+        ("class reset:\n    def __init__(self):\n        S.dir = None", False),
+        ("def reset():\n    S.opts['inner']['dir'] = None", False),
+        ("def reset():\n    S.opts.get('inner')\n    OPTS['inner'].update(dir=None)", False),
+        ("def reset():\n    OPTS.clear()", False),
+        ("def reset():\n    OPTS['dir'] = None", False),
+        ("def reset():\n    OPTS['dir'] = FIRST['dir'] = None", False),
+        ("def reset():\n    del OPTS['dir']", False),
+        ("def reset():\n    OPTS.pop('dir')", False),
+        ("import opensora.shared as shared\ndef reset():\n    shared.S.dir = None", False),
+        ("def reset():\n    other.reset()", False),
+        ("def reset(S=None):\n    S = made()\n    S.dir = None", True),
+        ("def reset():\n    here = S\n    print(here, S.dir == 1)", True),
+        ("def reset():\n    here = FIRST\n    here.clear()", True),
+        ("def reset():\n    here = there\n    there = here\n    S\n    made()", True),
+        ("def reset():\n    vars(made)['S'] = None", True),
+        ("def reset():\n    made().S = setattr(made(), 'S', None)\n    made()(1)", True),
+        ("def reset():\n    return S.dir", True),
+        ("def reset():\n    return (\n        OPTS\n    )", True),
+    ],
+)
+def test_what_a_helper_that_loads_nothing_changes_for_others_is_changed(
+    tmp_path: Path, helper: str, arrives: bool
+) -> None:
+    shared = """
+class S:
+    dir = None
+    @classmethod
+    def reset(cls):
+        cls.dir = None
+    def renew(self):
+        self.__class__.dir = None
+    def change(self):
+        type(self).dir = None
+class Other:
+    def reset(self):
+        S.dir = None
+other = Other()
+FIRST = {}
+OPTS = {"dir": None, "inner": {"dir": None}}
+"""
+    loader = """
+@MODELS.register_module()
+def f(path, cache_dir=None):
+    S.opts = OPTS
+    S.dir = OPTS["dir"] = OPTS["inner"]["dir"] = cache_dir
+    reset()
+    where = cache_dir if S.dir == OPTS.get("dir") == OPTS.get("inner", {}).get("dir") == cache_dir else None
+    AutoModel.from_pretrained(path, cache_dir=where)
+"""
+    head = (
+        "from transformers import AutoModel\nfrom opensora.registry import MODELS\n"
+        "from opensora.shared import FIRST, OPTS, Other, S, other\n"
+    )
+    result = sources(tmp_path, shared=shared, loaders=head + helper + loader)
+    call = only(result.trace("f", values(path="o/n", cache_dir="/c")))
+    assert call.reached == ({"cache_dir"} if arrives else set())
+
+
 def test_what_cannot_be_followed_is_said(tmp_path: Path) -> None:
     source = """
     import json
@@ -549,6 +652,114 @@ def test_a_dataclass_config_takes_its_fields_and_nothing_else(tmp_path: Path) ->
     result = trace(tmp_path, source, "f", path="o/n", cache_dir="/c", local_files_only=True)
     assert only(result).reached == {"cache_dir"}
     assert [each.key for each in result.rejections] == ["local_files_only"]
+
+
+@pytest.mark.parametrize(
+    ("source", "rejected"),
+    [
+        ("class Inner: pass", True),
+        ("class Inner(object): pass", True),
+        ("@MODELS.register_module()\nclass Inner: pass", True),
+        ("from abc import ABC\nclass Inner(ABC): pass", True),
+        ("class Inner(torch.nn.Module): pass", True),
+        ("class Inner(torch.nn.Sequential): pass", True),
+        ("class Inner:\n    def __init__(self, **kwargs):\n        super().__init__(**kwargs)", True),
+        ("class Inner(nn.Module):\n    def __init__(self, **kwargs):\n        super().__init__(**kwargs)", True),
+        (
+            "class Inner(nn.Module):\n    def __init__(self, **kwargs):\n        kwargs.pop('cache_dir')\n"
+            "        super().__init__(**kwargs)",
+            False,
+        ),
+        ("class Inner(dict): pass", False),
+        ("class Inner(PreTrainedModel): pass", False),
+        ("class Inner(PreTrainedModel, nn.Module): pass", False),
+        ("class Inner(made()): pass", False),
+        ("@attrs.define\nclass Inner:\n    cache_dir: str", False),
+        ("class Inner(metaclass=Meta): pass", False),
+        ("class Inner:\n    def __new__(cls, **kwargs):\n        return 1", False),
+        ("class Inner:\n    if made():\n        def __init__(self, **kwargs):\n            pass", False),
+        (
+            "@dataclass\nclass Base:\n    cache_dir: str\nclass Inner(Base):\n    def __init__(self, **kwargs):\n"
+            "        super().__init__(**kwargs)",
+            False,
+        ),
+        ("class Inner:\n    def __init__(self, **kwargs):\n        super(Other, self).__init__(**kwargs)", False),
+        ("@dataclass\nclass Inner:\n    cache_dir: str = field(default=None, init=False)", True),
+        ("@dataclass\nclass Inner:\n    cache_dir: str = field(default=None, init=True)", False),
+        ("@dataclass\nclass Inner:\n    cache_dir: ClassVar[str] = None", True),
+        ("@dataclass\nclass Inner:\n    cache_dir: 'typing.ClassVar' = None", True),
+        ("@dataclass\nclass Base:\n    cache_dir: str\n@dataclass\nclass Inner(Base):\n    size: int = 1", False),
+        (
+            "@dataclass\nclass Base:\n    cache_dir: str\n@dataclass\nclass Inner(Base):\n"
+            "    cache_dir: str = field(init=False)",
+            True,
+        ),
+    ],
+)
+@pytest.mark.parametrize("use", ["Inner(**kwargs)", "inner = Inner(**kwargs)\n    inner.size"])
+def test_what_a_class_without_parameters_takes_is_what_stands_behind_it(
+    tmp_path: Path, source: str, rejected: bool, use: str
+) -> None:
+    head = (
+        "import attrs, torch\nfrom dataclasses import dataclass, field\nfrom typing import ClassVar\n"
+        "from torch import nn\nfrom transformers import AutoModel, PreTrainedModel\nclass Other: pass\n"
+    )
+    loader = (
+        "\n@MODELS.register_module()\ndef f(path, **kwargs):\n"
+        f"    AutoModel.from_pretrained(path, **kwargs)\n    {use}\n"
+    )
+    result = trace(tmp_path, head + source + loader, "f", path="o/n", cache_dir="/c")
+    assert [(each.key, each.function) for each in result.rejections] == (
+        [("cache_dir", "Inner.__init__")] if rejected else []
+    )
+
+
+def test_what_torch_refuses_beside_what_is_followed_is_not_known(tmp_path: Path) -> None:
+    source = """
+    import torch
+    class Inner(torch.nn.Conv3d):
+        pass
+    @MODELS.register_module()
+    def f(**kwargs):
+        Inner(**kwargs)
+    """
+    result = trace(tmp_path, source, "f", bias=False, local_files_only=True)
+    assert [each.key for each in result.rejections] == ["local_files_only"]
+
+
+def test_a_keyword_that_may_be_gone_before_it_is_given_again_is_none_too_many(tmp_path: Path) -> None:
+    source = """
+    from transformers import AutoModel
+    @MODELS.register_module()
+    def f(path, **kwargs):
+        if path.unknown():
+            kwargs.pop("revision")
+            kwargs.pop("cache_dir")
+        AutoModel.from_pretrained(path, revision="r", cache_dir=None, **kwargs)
+    """
+    result = trace(tmp_path, source, "f", path="o/n", revision="s", cache_dir="/c")
+    assert [each.key for each in result.rejections] == ["cache_dir"]
+
+
+def test_calls_are_not_each_compared_with_every_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = 0
+
+    def equal(self: HubCall, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return Frozen.__eq__(self, other)
+
+    helpers = "\n".join(
+        f"def f{place}(path):\n    if path.a():\n        f{place + 1}(path)\n    else:\n        f{place + 1}(path)"
+        for place in range(8)
+    )
+    head = "from transformers import AutoModel\nfrom opensora.registry import MODELS\n"
+    last = "\ndef f8(path):\n    AutoModel.from_pretrained(path)\n    AutoModel.from_pretrained(path)\n"
+    loaders = sources(tmp_path, loaders=f"{head}@MODELS.register_module('x')\n{helpers}{last}")
+    monkeypatch.setattr(HubCall, "__eq__", equal)
+    calls = loaders.trace("x", values(path="o/n")).calls
+    assert len(calls) == len({tuple(step.line for step in call.chain) for call in calls}) == 512
+    assert compared <= len(calls)
 
 
 def test_overlay_bytes_stand_for_the_file(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewriter.loaders import unit as units
-from rewriter.loaders.unit import FunctionNode, Signature, Unit, UnreadableError, names_in, text_of
+from rewriter.loaders.unit import FunctionNode, Signature, Unit, UnreadableError, changes, names_in, text_of
 
 PATH = "/checkout/opensora/models/loaders.py"
 MODULE = "opensora.models.loaders"
@@ -489,3 +489,37 @@ def test_a_signature_tells_how_arguments_are_bound(source: str, expected: tuple[
     assert expected == (
         found.positional, defaults, found.named, set(found.required), found.keywords, found.vararg, found.kwarg,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "changed"),
+    [
+        ("S.x = 1\nclass C:\n    S.x = 2", False),
+        ("def f(): setattr()", False),
+        ("def f(): vars(S)['x'] = 1", True),
+        ("def f(self): self.__class__.x = 1", True),
+        ("def f(self): type(self).x = 1", True),
+        ("def f(:\n    S", True),
+    ],
+)
+def test_only_functions_change_what_stands_outside_and_what_is_no_python_may(source: str, changed: bool) -> None:
+    assert changes(source, frozenset({"S", "cls"})) == changed
+
+
+def test_the_strings_of_a_file_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+
+    class Searching:
+        def finditer(self, pattern: str, text: str) -> Iterator[re.Match[str]]:
+            for match in re.finditer(pattern, text):
+                searched.append(match.start())
+                yield match
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(re, name)
+
+    monkeypatch.setattr(units, "re", Searching())
+    functions = "".join(f'def f{each}():\n    """A docstring\nat the margin.\n"""\n' for each in range(50))
+    unit = Unit("x.py", "x", False, functions.encode(), lambda *problem: None, lambda unit, name: True)
+    assert len(unit.names()) == 50
+    assert len(searched) == len(set(searched)) == 50

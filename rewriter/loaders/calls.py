@@ -112,6 +112,8 @@ class Calls(Functions):
             if callee.name != "__init__":
                 return Unknown()
             if isinstance(receiver.self_, Instance):
+                self._calling = node
+                self._check_outside(receiver.self_.kind, arguments, receiver.owner)
                 self._absorb(receiver.self_, arguments)
             return NONE
         if isinstance(receiver, Dict):
@@ -141,6 +143,15 @@ class Calls(Functions):
             return Unknown()
         if name == "builtins.dict":
             return self._dict_call(node, arguments, frame)
+        if name.startswith("builtins.dict.") and arguments.positional:
+            held = self.force(arguments.positional[0])
+            if isinstance(held, Dict):
+                rest = Arguments(arguments.positional[1:], arguments.keywords, arguments.is_open)
+                return self._dict_method(held, last, rest)
+            for each in options(held):
+                if isinstance(each, Dict):
+                    self._blur(each)
+            return Unknown()
         if name == "builtins.getattr" and len(arguments.positional) > 1:
             attribute = self.force(arguments.positional[1])
             if isinstance(attribute, Const) and isinstance(attribute.value, str):
@@ -149,6 +160,11 @@ class Calls(Functions):
         if name == "functools.partial" and arguments.positional:
             rest = Arguments(arguments.positional[1:], arguments.keywords, arguments.is_open)
             return Partial(arguments.positional[0], rest)
+        if name == "builtins.type" and len(arguments.positional) == 1:
+            value = self.force(arguments.positional[0])
+            return value.kind if isinstance(value, Instance) else Unknown()
+        if name in ("copy.copy", "copy.deepcopy") and arguments.positional:
+            return self._copied(arguments.positional[0], name == "copy.deepcopy", {})
         if name == "builtins.setattr" and len(arguments.positional) == 3:
             return self._set_attribute(*arguments.positional)
         if name == "builtins.vars" and arguments.positional:
@@ -202,9 +218,7 @@ class Calls(Functions):
                 self.state.write(receiver.items, key, value)
             return NONE
         if name == "copy":
-            return Dict(
-                dict(receiver.items), receiver.open, receiver.node, receiver.frame, receiver.given, receiver.path
-            )
+            return self._copied(receiver, False, {})
         if name in _VIEWS and not receiver.open:
             return Sequence([_VIEWS[name](key, value) for key, value in receiver.items.items()])
         if name == "clear":
@@ -213,6 +227,31 @@ class Calls(Functions):
         elif name in ("popitem", "pop", "setdefault"):
             self._blur(receiver)
         return Unknown()
+
+    def _copied(self, value: Val, deep: bool, known: dict[int, Val]) -> Val:
+        """A copy of a value; ``known``: those that were made already, by what they are copies of."""
+        value = self.force(value)
+        if id(value) in known:
+            return known[id(value)]
+        if isinstance(value, Choice):
+            return functools.reduce(join, [self._copied(each, deep, known) for each in value.options])
+        if isinstance(value, Sequence):
+            listed = known[id(value)] = Sequence([], value.fixed)
+            listed.items = [self._copied(each, deep, known) for each in value.items] if deep else list(value.items)
+            listed.open = value.open
+            return listed
+        made: Dict | Instance
+        if isinstance(value, Dict):
+            made, old = Dict({}, value.open, value.node, value.frame, value.given, value.path), value.items
+            new = made.items
+        elif isinstance(value, Instance):
+            made, old = Instance(value.kind), value.attributes
+            new = made.attributes
+        else:
+            return value
+        known[id(value)] = made
+        new.update({name: self._copied(each, True, known) if deep else each for name, each in old.items()})
+        return made
 
     def _blur(self, held: Dict) -> None:
         """Some key of it may be another now, or gone."""
@@ -227,7 +266,9 @@ class Calls(Functions):
             added = positional if name == "append" else elements(self.force(positional[0]))
         if added is not None and not (self.state.doubt or self.state.forks):
             receiver.items += added
-        elif name not in ("copy", "count", "index"):
+        elif name == "copy":
+            return self._copied(receiver, False, {})
+        elif name not in ("count", "index"):
             receiver.open = True
         return NONE if name in ("append", "extend", "insert") else Unknown()
 

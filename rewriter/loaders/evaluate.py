@@ -33,7 +33,7 @@ from rewriter.loaders.values import (
     tracked,
     truth,
 )
-from rewriter.types import Failure, HubCall, Trace, Value
+from rewriter.types import Failure, Trace, Value
 
 
 class Evaluation(Expressions):
@@ -71,17 +71,13 @@ class Evaluation(Expressions):
 
     def trace(self) -> Trace:
         """The result for others."""
-        calls: list[HubCall] = []
-        for reach in self.reaches:
-            if reach.call not in calls:
-                calls.append(reach.call)
         return Trace(
             type=self.type_name,
             found=self.found,
             path=self.defined[0],
             line=self.defined[1],
             accepts=self.accepts,
-            calls=tuple(calls),
+            calls=tuple(dict.fromkeys(reach.call for reach in self.reaches)),
             rejections=tuple(dict.fromkeys(each.rejection for each in self.refused)),
             failures=tuple(dict.fromkeys(self.failures)),
             unknown=tuple(dict.fromkeys(self.unknown)),

@@ -9,8 +9,8 @@ from typing import Any
 
 from rewriter.loaders import library
 from rewriter.loaders.calls import Calls
-from rewriter.loaders.frames import Arguments, Frame, place_of, reads_hub
-from rewriter.loaders.names import MAX_STEPS, TooMuchError
+from rewriter.loaders.frames import Arguments, Frame, place_of, reads_hub, source_of
+from rewriter.loaders.names import MAX_STEPS, TooMuchError, is_static
 from rewriter.loaders.values import (
     NONE,
     Class,
@@ -107,6 +107,8 @@ class Expressions(Calls):
                 items += inner or ()
             else:
                 items.append(self.eval(each, frame))
+        if known and isinstance(node, ast.Set):
+            return library.as_set(items)
         return Sequence(items, isinstance(node, ast.Tuple)) if known else Unknown()
 
     def _boolean(self, node: ast.BoolOp, frame: Frame) -> Val:
@@ -199,6 +201,8 @@ class Expressions(Calls):
         inner.registered = frame.registered
         made: _Made = []
         known = self._generate(node, node.generators, inner, made)
+        if known and isinstance(node, ast.SetComp):
+            return library.as_set([value for _, value in made])
         if not isinstance(node, ast.DictComp):
             return Sequence([value for _, value in made]) if known else Unknown()
         built = Dict({}, not known)
@@ -265,7 +269,7 @@ class Expressions(Calls):
                 return Unknown()
             waits = receiver.result is None and not self._matters(method, arguments, receiver.root)
             if isinstance(method, Function) and waits and not self._hands_on(method, arguments):
-                self._check(method, arguments)
+                self._check(method if is_static(method) else method.bind(receiver), arguments)
                 return self._put_off(
                     lambda: self._invoke(self.attribute(receiver, name), node, arguments, frame), root=receiver.root
                 )
@@ -282,12 +286,12 @@ class Expressions(Calls):
 
     def _arguments(self, node: ast.Call, frame: Frame) -> Arguments:
         found = Arguments([], {})
-        for each in node.args:
+        for argument in node.args:
             values: list[Val] | None
-            if isinstance(each, ast.Starred):
-                values = elements(self.force(self.eval(each.value, frame)))
+            if isinstance(argument, ast.Starred):
+                values = elements(self.force(self.eval(argument.value, frame)))
             else:
-                values = [self.eval(each, frame)]
+                values = [self.eval(argument, frame)]
             if values is None:
                 found.is_open = True
             elif not found.is_open:  # behind an unknown number of them no place is known
@@ -295,13 +299,22 @@ class Expressions(Calls):
         for keyword in node.keywords:
             value = self.eval(keyword.value, frame)
             if keyword.arg is not None:
-                found.keywords[keyword.arg] = value
+                self._give(found, keyword.arg, value, node, frame)
                 continue
             entries, is_open = self._entries(value)
-            found.keywords.update({name: each for name, each in entries.items() if isinstance(name, str)})
+            for name, each in entries.items():
+                if isinstance(name, str):
+                    self._give(found, name, each, node, frame)
             found.is_open = found.is_open or is_open
         self._virtual_keywords(node, frame, found.keywords)
         return found
+
+    def _give(self, found: Arguments, name: str, value: Val, node: ast.Call, frame: Frame) -> None:
+        """One more keyword of a call."""
+        if name in found.keywords:
+            self._calling = node
+            self._reject_twice(name, found.keywords[name], value, source_of(node.func), frame.unit, node)
+        found.keywords[name] = value
 
     # --- targets
 

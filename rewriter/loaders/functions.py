@@ -16,6 +16,7 @@ from rewriter.loaders.unit import Unit
 from rewriter.loaders.values import (
     NONE,
     PLAIN,
+    TRACKED,
     Choice,
     Class,
     Const,
@@ -29,7 +30,9 @@ from rewriter.loaders.values import (
     Sequence,
     Unknown,
     Val,
+    is_sure,
     join,
+    key_of,
 )
 from rewriter.types import Rejection
 
@@ -95,6 +98,8 @@ class Functions(Names):
         rest: dict[Any, Val] = {}
         for name, given in arguments.keywords.items():
             if name in spec.keywords or name in added:
+                if name in frame.given and not tolerant:
+                    self._reject_twice(name, frame.given[name], given, function.name, function.unit, function.node)
                 env[name] = frame.given[name] = given
             elif spec.kwarg is not None:
                 rest[name] = given
@@ -120,7 +125,12 @@ class Functions(Names):
     def _added(self, function: Function) -> dict[str, object]:
         return self.virtual.parameters.get(place_of(function.unit.path, function.node), {})
 
-    def _reject(self, key: str, value: Val, name: str, unit: Unit, node: ast.stmt) -> None:
+    def _reject_twice(self, key: str, one: Val, other: Val, name: str, unit: Unit, node: ast.stmt | ast.expr) -> None:
+        """Two values for a keyword; one that may be missing is only minded where the keyword is followed."""
+        if key in TRACKED or (is_sure(one) and is_sure(other)):
+            self._reject(key, one if key_of(one) == key else other, name, unit, node)
+
+    def _reject(self, key: str, value: Val, name: str, unit: Unit, node: ast.stmt | ast.expr) -> None:
         via = () if value is self._led.get(key) else self._via  # not the nested dict's, but what its loader adds
         rejection = Rejection(key, name, unit.path, node.lineno, self._chain(), via)
         caller = self._stack[-1][0] if self._stack else None
@@ -143,6 +153,8 @@ class Functions(Names):
                 by_object = Link(link.frame, link.node, "object", link.names) if link else None
                 self._enter(after.bind(instance), Arguments([], {}), by_object)
         else:
+            if not tolerant:
+                self._check_outside(cls, arguments)
             self._absorb(instance, arguments)
         return instance
 
@@ -156,8 +168,8 @@ class Functions(Names):
         for name, value in arguments.keywords.items():
             if name in names:
                 self.state.write(instance.attributes, name, value)
-            elif not tolerant:
-                self._reject(name, value, f"{instance.kind.node.name}.__init__", instance.kind.unit, instance.kind.node)
+        if not tolerant:
+            self._check_fields(instance.kind, names, arguments)
 
     def _absorb(self, instance: Instance, arguments: Arguments) -> None:
         """What a base from outside does with its arguments, as far as matters: a config keeps them as attributes."""
@@ -190,18 +202,36 @@ class Functions(Names):
             return
         init = self._find_method(callee, "__init__")
         if isinstance(init, Function):
-            self._check_function(init, arguments)
+            self._check_function(init.bind(NONE), arguments)
         elif (names := self._fields(callee)) is not None:
-            for name, value in arguments.keywords.items():
-                if name not in names:
-                    self._reject(name, value, f"{callee.node.name}.__init__", callee.unit, callee.node)
+            self._check_fields(callee, names, arguments)
+        else:
+            self._check_outside(callee, arguments)
+
+    def _check_outside(self, cls: Class, arguments: Arguments, after: Class | None = None) -> None:
+        """The same for a class without an ``__init__``, or for what stands behind its base ``after``."""
+        for name, value in arguments.keywords.items():
+            if not self._takes_outside(cls, name, after):
+                self._reject(name, value, f"{cls.node.name}.__init__", cls.unit, cls.node)
+
+    def _check_fields(self, cls: Class, names: list[str], arguments: Arguments) -> None:
+        """The same for a dataclass."""
+        function = f"{cls.node.name}.__init__"
+        by_place = dict(zip(names, arguments.positional, strict=False))
+        for name, value in arguments.keywords.items():
+            if name not in names:
+                self._reject(name, value, function, cls.unit, cls.node)
+            elif name in by_place:
+                self._reject_twice(name, by_place[name], value, function, cls.unit, cls.node)
 
     def _check_function(self, callee: Function, arguments: Arguments) -> None:
         spec = self.sources.signature(callee.node)
-        if spec.kwarg is None:
-            for name, value in arguments.keywords.items():
-                if name not in spec.keywords and name not in self._added(callee):
-                    self._reject(name, value, callee.name, callee.unit, callee.node)
+        by_place = dict(zip(spec.positional[callee.bound is not None :], arguments.positional, strict=False))
+        for name, value in arguments.keywords.items():
+            if name in by_place and name in spec.keywords:
+                self._reject_twice(name, by_place[name], value, callee.name, callee.unit, callee.node)
+            elif spec.kwarg is None and name not in spec.keywords and name not in self._added(callee):
+                self._reject(name, value, callee.name, callee.unit, callee.node)
 
     def _leads(self, value: Val) -> bool:
         """Whether calling a value may reach a hub call."""
@@ -247,7 +277,9 @@ class Functions(Names):
         if elsewhere or not isinstance(callee, Class) or arguments.positional:
             return hands_on
         behind = self._find_method(callee, "__init__", function.owner)
-        return isinstance(behind, Function) and not rest <= self.sources.signature(behind.node).keywords
+        if isinstance(behind, Function):
+            return not rest <= self.sources.signature(behind.node).keywords
+        return hands_on and not all(self._takes_outside(callee, name, function.owner) for name in rest)
 
     def _changeable(self, value: Val) -> bool:
         """Whether there is anything about a value that could be another one later."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from rewriter.loaders.values import (
+    TRACKED,
     Choice,
     Class,
     Const,
@@ -26,7 +27,7 @@ from rewriter.loaders.values import (
 BUILTINS = frozenset(
     {"dict", "list", "tuple", "set", "str", "int", "float", "bool", "len", "isinstance", "getattr", "hasattr", "print",
      "setattr", "super", "type", "range", "enumerate", "zip", "sorted", "max", "min", "sum", "any", "all", "vars",
-     "callable"}
+     "callable", "object"}
 )  # fmt: skip
 
 DOWNLOADS = frozenset({"hf_hub_download", "snapshot_download"})
@@ -47,6 +48,12 @@ HUB_KEYWORDS = frozenset(
 
 # Libraries whose classes have no ``from_pretrained`` to inherit.
 NO_HUB = frozenset({"torch", "builtins", "abc", "typing", "typing_extensions", "enum", "collections", "dataclasses"})
+
+# Classes whose ``__init__`` takes no keyword.
+_NO_KEYWORDS = frozenset(
+    {"builtins.object", "abc.ABC", "typing.Protocol", "typing_extensions.Protocol", "torch.nn.Module",
+     "torch.nn.modules.Module", "torch.nn.modules.module.Module"}
+)  # fmt: skip
 
 # Methods of a module that give the module itself back.
 SAME_OBJECT = frozenset({"to", "eval", "half", "float", "cuda", "cpu", "train", "requires_grad_", "apply", "bfloat16"})
@@ -75,9 +82,14 @@ _PATH_FUNCTIONS = {
 # Functions that give the same path back, in another spelling: a cache_dir stays a cache_dir.
 _SAME_PATH = frozenset(
     {"os.path.expanduser", "os.path.expandvars", "os.path.abspath", "os.path.realpath", "os.path.normpath",
-     "os.fspath", "builtins.str", "pathlib.Path", "builtins.bool"}
+     "os.fspath", "builtins.str", "pathlib.Path"}
 )  # fmt: skip
 _MAX_TEXT = 4096
+
+
+def refuses(kind: str, key: str) -> bool:
+    """Whether the ``__init__`` of a class from outside the checkout certainly takes no such keyword."""
+    return kind in _NO_KEYWORDS or (key in TRACKED and kind.startswith("torch."))
 
 
 def to_val(value: object, given: bool) -> Val:
@@ -128,8 +140,6 @@ def function(name: str, positional: list[Val], root: str) -> Val:
         return _on_disk(name, positional[0], root)
     if name in _SAME_PATH and len(positional) == 1 and positional[0].key is not None:
         return positional[0]
-    if name in ("copy.deepcopy", "copy.copy") and positional:
-        return positional[0]
     if name == "builtins.isinstance" and len(positional) == 2:
         return _is_instance(positional[0], positional[1])
     if name in _OF_ONE and len(positional) == 1:
@@ -160,10 +170,24 @@ def _of_one(name: str, value: Val) -> Val:
         return Unknown() if decided is None else Const(decided, given([value]))
     items = elements(value)
     if items is not None:
+        if name == "builtins.set":
+            return as_set(items)
         return Const(len(items)) if name == "builtins.len" else Sequence(list(items), name == "builtins.tuple")
     if isinstance(value, Const) and name == "builtins.len" and isinstance(value.value, str):
         return Const(len(value.value), value.given)
     return Unknown()
+
+
+def as_set(items: list[Val]) -> Sequence:
+    """A set of these; its elements are not known where two of them may be the same."""
+    found: list[Val] = []
+    known = len(items) < 2 or all(isinstance(each, Const) for each in items)
+    for each in items:
+        if not any(_equal(each, other) for other in found):
+            found.append(each)
+    made = Sequence(found)
+    made.open = not known
+    return made
 
 
 def path_join(parts: list[Val]) -> Val:

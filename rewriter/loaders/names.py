@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from rewriter.loaders import library
-from rewriter.loaders.frames import Arguments, Frame, Link, Reach, Refused, Virtual, source_of
+from rewriter.loaders.frames import Arguments, Frame, Link, Reach, Refused, Virtual, last_name, source_of
 from rewriter.loaders.state import State
 from rewriter.loaders.unit import PLAIN, Unit, definitions
 from rewriter.loaders.values import (
@@ -191,6 +191,22 @@ class Names(ABC):
         """Dotted names of the bases from outside the checkout that a class leads to."""
         return [base.name for each in self._lineage(cls) for base in self._bases(each) if isinstance(base, External)]
 
+    def _takes_outside(self, cls: Class, key: str, after: Class | None = None) -> bool:
+        """Whether the ``__init__`` of what stands behind a class, or behind its base ``after``, may take a keyword."""
+        lineage = self._lineage(cls)
+        if after is None:
+            behind = lineage
+            if self._find_method(cls, "__new__") is not None:
+                return True
+        elif after in lineage:
+            behind = lineage[lineage.index(after) + 1 :]
+        else:
+            return True
+        if self._find_method(cls, "__init__", after) is not None or any(map(_is_remade, behind)):
+            return True
+        bases = [base for each in lineage for base in self._bases(each) if not isinstance(base, Class)]
+        return not all(isinstance(base, External) and library.refuses(base.name, key) for base in bases)
+
     def _find_method(self, cls: Class, name: str, after: Class | None = None) -> Val | None:
         """A member of a class or its bases in the checkout; ``after``: only of those behind that class."""
         lineage = self._lineage(cls)
@@ -212,18 +228,14 @@ class Names(ABC):
 
     def _fields(self, cls: Class) -> list[str] | None:
         """The parameters of a dataclass; None: it is none."""
-        if not any("dataclass" in ast.unparse(each) for each in cls.node.decorator_list):
+        if not _is_dataclass(cls):
             return None
-        names: list[str] = []
-        for owner in reversed(self._lineage(cls)):
+        fields: dict[str, bool] = {}
+        for owner in filter(_is_dataclass, reversed(self._lineage(cls))):
             for node in owner.node.body:
-                if (
-                    isinstance(node, ast.AnnAssign)
-                    and isinstance(node.target, ast.Name)
-                    and node.target.id not in names
-                ):
-                    names.append(node.target.id)
-        return names
+                if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                    fields[node.target.id] = _is_parameter(node)
+        return [name for name, is_parameter in fields.items() if is_parameter]
 
     # --- attributes
 
@@ -257,9 +269,9 @@ class Names(ABC):
         found = self._find_method(value.kind, name)
         if not isinstance(found, Function):
             return Method(value, name) if found is None else found
-        decorators = [ast.unparse(each) for each in found.node.decorator_list]
-        if "staticmethod" in decorators:
+        if is_static(found):
             return found
+        decorators = [ast.unparse(each) for each in found.node.decorator_list]
         if any(each.endswith("property") for each in decorators):
             return self._enter(found.bind(value), Arguments([], {}), None)
         return found.bind(value.kind if "classmethod" in decorators else value)
@@ -355,6 +367,29 @@ class Names(ABC):
 
     def _note(self, text: str) -> None:
         self.unknown.append(text)
+
+
+def _is_remade(cls: Class) -> bool:
+    """Whether a class may be made into something else by a decorator, such as a dataclass, or by its metaclass."""
+    decorators = {last_name(getattr(each, "func", each)) for each in cls.node.decorator_list}
+    return bool(cls.node.keywords) or not decorators <= {"register_module"}
+
+
+def _is_dataclass(cls: Class) -> bool:
+    return any("dataclass" in ast.unparse(each) for each in cls.node.decorator_list)
+
+
+def _is_parameter(field: ast.AnnAssign) -> bool:
+    """Whether the ``__init__`` of a dataclass takes a field."""
+    kind = ast.unparse(field.annotation).strip("'\"").partition("[")[0].rpartition(".")[2]
+    if kind in ("ClassVar", "KW_ONLY"):
+        return False
+    given = field.value.keywords if isinstance(field.value, ast.Call) else []
+    return not any(each.arg == "init" and ast.unparse(each.value) == "False" for each in given)
+
+
+def is_static(function: Function) -> bool:
+    return any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in function.node.decorator_list)
 
 
 def class_of(value: Val) -> Class | None:

@@ -11,7 +11,7 @@ from rewriter.checkout import Unreadable
 from rewriter.loaders.evaluate import Evaluation
 from rewriter.loaders.frames import Virtual
 from rewriter.loaders.index import Registration, python_files, read_bytes, registered, registered_in
-from rewriter.loaders.unit import FunctionNode, Signature, Unit, UnreadableError, names_in, text_of
+from rewriter.loaders.unit import CHANGING, FunctionNode, Signature, Unit, UnreadableError, changes, names_in, text_of
 from rewriter.loaders.values import TRACKED, Val
 from rewriter.types import Trace, Value
 
@@ -21,6 +21,13 @@ _LEADS_ON = re.compile(
     r"|\.build\("
     r"|\n[ \t]+global[ \t]"  # what it does to others may
 )
+
+# What stands behind a name where what it stands for is changed.
+_PART = r"(?:\.\w+|\[.*\])"
+_CHANGED = re.compile(
+    rf"{_PART}*\.(?:{'|'.join(CHANGING)})\(|{_PART}+[ \t]*(?::[^=\n]*)?(?:[-+*/%|&^@<>]{{1,2}})?=(?!=)"
+)
+_CLASS = ("cls", "self.__class__", "type(self)")
 
 _Definition = tuple[Unit, str]
 _Seen = set[tuple[str, str | None]]
@@ -225,13 +232,17 @@ class Sources:
             return None
         found: list[_Definition] = []
         seen: _Seen = set()
+        suspects = {"cls" for word in _CLASS if word in text and _may_change(text, word)}
         for word in unit.names():
-            if word != name and word in text and _names(text, word):
-                for each in self._meant(text, unit, word, seen):
+            if word in text and _names(text, word):
+                origin = unit.imports().get(word)
+                if (origin is None or self.inside(origin[0])) and _may_change(text, word):
+                    suspects.add(word)
+                for each in self._meant(text, unit, word, seen) if word != name else ():
                     if each is None:
                         return None
                     found.append(each)
-        return found
+        return None if suspects and changes(text, frozenset(suspects)) else found
 
     def _meant(self, text: str, unit: Unit, name: str, seen: _Seen) -> Iterator[_Definition | None]:
         """The definitions that a name of ``unit`` stands for in ``text``; None: one of the Hub's functions."""
@@ -303,6 +314,28 @@ def _names(text: str, word: str) -> bool:
         before, after = text[place - 1 : place], text[end : end + 1]
         if not (before == "_" or before.isalnum() or after == "_" or after.isalnum()):
             return True
+        place = text.find(word, end)
+    return False
+
+
+def _may_change(text: str, word: str, seen: frozenset[str] = frozenset()) -> bool:
+    """False if no line with a name can change what it stands for; quick, and sometimes wrong the other way."""
+    place = text.find(word) if word not in seen else -1
+    while place >= 0:
+        end = place + len(word)
+        if text[end : end + 1] in (".", "[") and _CHANGED.match(text, end):
+            return True
+        before = text[text.rfind("\n", 0, place) + 1 : place].strip()
+        if before.endswith(("attr(", "vars(")) or before.startswith("del"):
+            return True
+        if before == "" or before[-1] == "=":
+            line = text[end : text.find("\n", end) % (len(text) + 1)]
+            name = before.rstrip("= ").partition(":")[0]
+            if name == "":
+                if re.match(rf"{_PART}+[ \t]*,", line):  # the first of several targets
+                    return True
+            elif re.fullmatch(rf"{_PART}*[ \t]*(?:#.*)?", line) and _may_change(text, name.rstrip(), seen | {word}):
+                return True
         place = text.find(word, end)
     return False
 

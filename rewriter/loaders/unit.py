@@ -214,10 +214,11 @@ class Unit:
         decorated = False
         quotes = [quote for quote in ('"""', "'''") if quote in text]
         before = behind = 0
+        strings = _Strings(text)
         for start in starts:
             for quote in quotes if start >= behind else ():
                 if text.count(quote, before, start) % 2:
-                    behind = _end_of_string(text, start)
+                    behind = strings.end(start)
             if start < behind:
                 continue
             if start > 1 and text[start - 2] in _GOES_ON:
@@ -312,12 +313,18 @@ def _first(node: ast.stmt) -> ast.stmt | None:
     return node.body[0] if isinstance(node, FUNCTIONS) else None
 
 
-def _end_of_string(text: str, start: int) -> int:
-    """Where the string ends that goes on at ``start``; ``start``: there is none."""
-    for match in re.compile(_TOKEN).finditer(text):
-        if match.end() > start:
-            return match.end() if match.start() < start else start
-    return start
+class _Strings:
+    """The comments and strings of a text, looked at once from its start to its end."""
+
+    def __init__(self, text: str) -> None:
+        self._found = re.finditer(_TOKEN, text)
+        self._last: re.Match[str] | None = None
+
+    def end(self, start: int) -> int:
+        """Where the string ends that goes on at ``start``, no less than any before; ``start``: there is none."""
+        if self._last is None or self._last.end() <= start:
+            self._last = next((match for match in self._found if match.end() > start), None)
+        return self._last.end() if self._last is not None and self._last.start() < start else start
 
 
 def _without_methods(text: str, kept: frozenset[str] = _KEPT) -> str:
@@ -456,6 +463,60 @@ def names_in(node: ast.AST) -> frozenset[str]:
         elif isinstance(each, ast.MatchMapping):
             found.add(each.rest)
     return frozenset(name for name in found if name is not None)
+
+
+CHANGING = frozenset(
+    {"append", "extend", "insert", "remove", "pop", "popitem", "clear", "update", "setdefault", "add", "discard",
+     "sort", "reverse", "__setitem__", "__delitem__", "__setattr__", "__delattr__"}
+)  # fmt: skip
+
+
+def changes(text: str, names: frozenset[str]) -> bool:
+    """Whether a function or method of a definition changes an attribute or an item of one of these names.
+
+    ``cls`` stands for the class of a method.
+    """
+    try:
+        return any(_changes(each, names) for each in parse(text))
+    except UnreadableError:
+        return True
+
+
+def _changes(node: ast.AST, names: frozenset[str], runs: bool = False) -> bool:
+    """``runs``: it is in a function; anything else has run when the module was imported."""
+    if isinstance(node, FUNCTIONS):
+        runs = True
+        inner = list(ast.walk(node))
+        own = {each.arg for each in inner if isinstance(each, ast.arg)}
+        own |= {each.id for each in inner if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+        names -= own - {"cls"}
+        for each in inner:
+            if isinstance(each, ast.Assign) and _root(each.value) in names:
+                names |= {target.id for target in each.targets if isinstance(target, ast.Name)}
+    if runs and isinstance(node, (ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load):
+        return _root(node) in names
+    if runs and isinstance(node, ast.Call):
+        function = node.func
+        if isinstance(function, ast.Attribute) and function.attr in CHANGING and _root(function.value) in names:
+            return True
+        if isinstance(function, ast.Name) and function.id in ("setattr", "delattr") and _first_root(node) in names:
+            return True
+    return any(_changes(each, names, runs) for each in ast.iter_child_nodes(node))
+
+
+def _root(node: ast.expr) -> str:
+    """The name that ``a.b["c"].d`` starts with; ``cls``: the class of an object."""
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        if isinstance(node, ast.Attribute) and node.attr == "__class__":
+            return "cls"
+        node = node.value
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("type", "vars"):
+        return "cls" if node.func.id == "type" else _first_root(node)
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _first_root(call: ast.Call) -> str:
+    return "".join(map(_root, call.args[:1]))
 
 
 def bound(node: ast.stmt) -> set[str]:

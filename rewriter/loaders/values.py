@@ -287,6 +287,11 @@ def key_of(value: Val) -> str | None:
     return value.key
 
 
+def is_sure(value: Val) -> bool:
+    """False for what may as well be missing."""
+    return not any(isinstance(each, Unknown) and each.key is None and not each.text for each in options(value))
+
+
 def options(value: Val) -> list[Val]:
     """What ``value`` may be."""
     return value.options if isinstance(value, Choice) else [value]
@@ -326,7 +331,11 @@ def from_literal(value: object, key: str | None = None, path: tuple[str, ...] = 
     if isinstance(value, Value):
         return from_literal(value.value, key, path) if value.literal else Unknown(value.text, key)
     if isinstance(value, dict):
-        items = {name: from_literal(each, tracked(name), (*path, str(name))) for name, each in value.items()}
+        built = "type" in value  # a component, which answers for itself; other dicts may be for anything
+        items = {
+            name: from_literal(each, tracked(name) if built else None, (*path, str(name)))
+            for name, each in value.items()
+        }
         return Dict(items, given=True, path=path)
     if isinstance(value, (list, tuple, set, frozenset)):
         return Sequence([from_literal(each, None, path) for each in value], isinstance(value, tuple))
