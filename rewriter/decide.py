@@ -43,6 +43,7 @@ class Decision(Frozen):
 
     ``findings``: for ``check`` what is wrong with it as it stands; for ``rewrite`` why it is refused, and warnings.
     ``changes``: what ``rewrite`` will do to the config. ``trace``: with the keywords as they will be.
+    ``heirs``: types of dicts elsewhere that take the changes over, as their loaders have to.
     """
 
     component: Component
@@ -51,6 +52,7 @@ class Decision(Frozen):
     findings: tuple[Finding, ...] = ()
     changes: tuple[ConfigChange, ...] = ()
     trace: Trace | None = None
+    heirs: tuple[str, ...] = ()
 
 
 def hub_calls(trace: Trace, root: str | None, *, own: bool = True) -> tuple[list[HubCall], list[HubCall]]:

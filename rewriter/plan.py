@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rewriter import configs
-from rewriter.checkout import Target, Unreadable, outside, read_bytes
+from rewriter.checkout import Target, Unreadable, config_files, outside, read_bytes
 from rewriter.decide import Decider, Decision, cache_option, hub_calls
 from rewriter.frozen import Frozen, replace
 from rewriter.loaders import Sources
@@ -195,6 +195,7 @@ class Planner:
         self._texts: dict[str, str] = {}
         self._selected = {*request.components, *request.named}
         self._cures: dict[tuple[object, ...], Threading] = {}
+        self._heirs: dict[str | None, dict[str, list[str]]] = {}  # of each checkout, by the base that they name
         self._alike: dict[tuple[object, ...], Any] = {}  # what was found for components of the same content
 
     # --- reading ---
@@ -224,6 +225,30 @@ class Planner:
             return None if found.problem is not None else found
 
         return configs.inherit(config, lookup)
+
+    def heirs(self, path: str, root: str | None) -> tuple[str, ...]:
+        """The configs of the checkout, in the run or not, that inherit from ``path``: straight, or by way of others."""
+        if root not in self._heirs:
+            self._heirs[root] = self._named_bases(root)
+        found = {path: None}
+        for base in (todo := [path]):
+            fresh = [heir for heir in self._heirs[root].get(base, ()) if heir not in found]
+            found.update(dict.fromkeys(fresh))
+            todo += fresh
+        return tuple(found)[1:]
+
+    def _named_bases(self, root: str | None) -> dict[str, list[str]]:
+        """The configs that name each base: few have one, so the text of each is searched before it is read."""
+        by_base: dict[str, list[str]] = {}
+        own = [target.path for target in self.targets.values() if target.root == root]
+        for path in dict.fromkeys([*own, *(config_files(root) if root is not None else ())]):
+            try:
+                data = self.overlay[path] if path in self.overlay else read_bytes(path)
+            except Unreadable:
+                continue
+            for base in self.read(path)[1].bases if b"_base_" in data else ():
+                by_base.setdefault(base, []).append(path)
+        return by_base
 
     # --- deciding ---
 
@@ -303,7 +328,77 @@ class Planner:
         passed_over = {component.span.line for component in config.components} - looked_at
         result = FileResult(target.path, root, tuple(decisions), tuple(findings), data, data, config.ignores,
                             tuple(sorted(passed_over)))  # fmt: skip
-        return result if self.request.checking or not result.changes else self._edited(result, data)
+        if self.request.checking or not result.changes:
+            return result
+        edited = self._edited(result, data)
+        return self._spared(edited, data) if edited.new != data else edited
+
+    def _spared(self, result: FileResult, data: bytes) -> FileResult:
+        """The result without the changes that would break what an heir makes of a changed dict."""
+        found = list(self._taken_over(result))
+        decisions = tuple([
+            _taken(decision, result.path, [taken for taken in found if taken.touches(decision)])
+            for decision in result.decisions
+        ])  # fmt: skip
+        spared = replace(result, decisions=decisions, new=data)
+        if spared.changes == result.changes:
+            return replace(spared, new=result.new)
+        return self._edited(spared, data) if spared.changes else spared
+
+    def _taken_over(self, result: FileResult) -> Iterator[_Taken]:
+        """What the heirs of a changed file make of the dicts that they take over from it."""
+        assert result.new is not None
+        after = configs.read_config(result.new, result.path)
+        for heir in self.heirs(result.path, result.root):
+            plain = self.read(heir)[1]
+            before = configs.inherit(plain, lambda base: self.read(base)[1])
+            now = configs.inherit(plain, lambda base: after if base == result.path else self.read(base)[1])
+            changed = {change.component.keys for change in result.changes}
+            for one, other in zip(before.components, now.components, strict=False):
+                if "inherited" in one.ways:
+                    break  # from here on nothing is the heir's own: the base's decision serves
+                if one.replaced_by is None and (one.values != other.values or one.keys in changed):
+                    yield from self._taker(result, heir, one, other)
+
+    def _taker(self, result: FileResult, heir: str, before: Component, after: Component) -> Iterator[_Taken]:
+        """What becomes of one dict of an heir, ``before`` and ``after`` its base is changed."""
+        dotted = ".".join(after.keys)
+        told = f"`{dotted}` of {_below(heir, result.root)}"
+        if after.form == "other" and after.unsure:
+            why = f"{told} may take this dict over: it is `{after.text}`, which only running the config would tell"
+            yield _Taken(after.keys, "", "OSR007", why, f"write {told} as a dict")
+            return
+        was, values = dict(before.values), dict(after.values)
+        for name, key, value in self.request.sets if heir in self.targets else ():
+            if name == after.name:
+                values[key] = Value(True, value, repr(value))
+        kind = values.get("type")
+        fresh = values.keys() - was.keys()
+        moved = kind is not None and (kind.literal, kind.value) != ((k := was.get("type", kind)).literal, k.value)
+        if kind is None or not (fresh or moved):
+            return  # it builds nothing, or as before
+        remedy = f"write {told} with `_delete_=True` and all its keywords"
+        if not isinstance(kind.value, str):
+            why = (
+                f"{told} takes this dict over, and its type is `{kind.text}`, which only running the config would tell"
+            )
+            yield _Taken(after.keys, "", "OSR007", why, remedy)
+            return
+        trace = self.loaders.trace(result.root, kind.value, values)
+        if not trace.found:
+            why = f"{told} takes this dict over, and no loader is registered as `{kind.value}` in the sources"
+            yield _Taken(after.keys, "", "OSR007", why, remedy)
+        rejections = [each for each in trace.rejections if not each.via and (moved or each.key in fresh)]
+        for each in rejections:
+            place = f"{_below(each.path, result.root)}:{each.line}" if each.path else "built-in table"
+            why = f"{told} takes this dict over, and its loader rejects {each.key}: {each.function} ({place}) has no " \
+                  "such parameter"  # fmt: skip
+            if not self.request.edit_source and self._threadable(result.root, kind.value, values, each.key) is None:
+                remedy += ", or let its loader be edited (without --no-source)"
+            severity: Severity = "warning" if self.request.force else "error"
+            yield _Taken(after.keys, kind.value, "OSR004", why, remedy, severity)
+        if trace.found and not rejections:
+            yield _Taken(after.keys, kind.value)
 
     def _edited(self, result: FileResult, data: bytes) -> FileResult:
         """The file with its changes made and proved; as it was, with a finding, where they cannot be made."""
@@ -434,7 +529,7 @@ class Planner:
     def again(self, loaders: Loaders) -> Planner:
         """The same run with other loaders; what has been read need not be read again."""
         other = Planner(tuple(self.targets.values()), self.request, loaders, overlay=self.overlay)
-        other._read = self._read
+        other._read, other._heirs = self._read, self._heirs
         return other
 
     def _forget(self, path: str) -> None:
@@ -453,6 +548,46 @@ class Planner:
         ])  # fmt: skip
         ignores, passed_over = (result.ignores, result.passed_over) if result.ignores else ((), ())
         return FileResult(result.path, result.root, (), found, None, None, ignores, passed_over)
+
+
+class _Taken(Frozen):
+    """That a dict elsewhere, at ``keys``, takes over what is changed; ``code`` and what follows: why it must not."""
+
+    keys: tuple[str, ...]
+    type: str
+    code: str = ""
+    message: str = ""
+    remedy: str = ""
+    severity: Severity = "error"
+
+    def touches(self, decision: Decision) -> bool:
+        """Whether it takes over what is decided there."""
+        component = decision.component
+        return bool(decision.changes) and (self.keys == component.keys or ".".join(self.keys) in component.shared_with)
+
+
+def _taken(decision: Decision, path: str, found: list[_Taken]) -> Decision:
+    """The decision, refused where a dict that takes over its changes would not load any more."""
+    if not found:
+        return decision
+    component, span = decision.component, decision.component.span
+    told = [
+        Finding(each.code, path, span.line, span.column, ".".join(component.keys), each.message, each.remedy,
+                each.severity)
+        for each in found if each.code
+    ]  # fmt: skip
+    refused = any(finding.severity == "error" for finding in told)
+    return replace(
+        decision,
+        outcome="cannot" if refused else decision.outcome,
+        changes=() if refused else decision.changes,
+        findings=(*decision.findings, *dict.fromkeys(told)),
+        heirs=tuple(dict.fromkeys(each.type for each in found)),
+    )
+
+
+def _below(path: str, root: str | None) -> str:
+    return os.path.relpath(path, root) if root and path.startswith(root + os.sep) else path
 
 
 def _content(component: Component) -> tuple[object, ...] | None:
@@ -570,8 +705,8 @@ def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
 def _with_sources(plan: Plan, edited: Mapping[str, FileEdit]) -> Plan:
     """Keep the source edits that a component which is set (or was already) needs, and no other."""
     served = {
-        decision.type for result in plan.results for decision in result.decisions
-        if decision.outcome in ("set", "already")
+        kind for result in plan.results for decision in result.decisions
+        if decision.outcome in ("set", "already") for kind in (decision.type, *decision.heirs)
     }  # fmt: skip
     kept = tuple(thread for thread in plan.threads if thread.type in served)
     before, now = _by_path(plan.threads), _by_path(kept)
@@ -590,12 +725,22 @@ def _notes(loaders: Loaders) -> tuple[str, ...]:
 def _threads(planner: Planner, processes: int) -> tuple[Thread, ...]:
     """The source changes that would let every asked key reach every Hub call, one entry a loader."""
 
+    roots = {target.path: target.root for target in planner.targets.values()}
+    outside: dict[str, set[tuple[str, ...]]] = {}  # heirs that are not in the run, and what they may take over
+    for base, root in list(roots.items()):
+        for heir in planner.heirs(base, root):
+            if heir not in planner.targets:
+                roots[heir] = root
+                outside.setdefault(heir, set()).update(c.keys for c in planner.read(base)[1].components)
+
     def of_file(path: str) -> list[_Changes]:
-        root = planner.targets[path].root
+        root = roots[path]
         if planner.loaders.sources(root) is None or planner.read(path)[1].problem is not None:
             return []
         found = []
         for component, owner in planner.chosen(planner.complete(path), root):
+            if path in outside and component.keys not in outside[path]:
+                continue
             found += planner._remember(
                 ("threads", root, owner),
                 component,
@@ -604,7 +749,7 @@ def _threads(planner: Planner, processes: int) -> tuple[Thread, ...]:
         return found
 
     slots: dict[tuple[str, str], dict[SourceChange, None]] = {}
-    for found in planner.shared(of_file, processes=processes):
+    for found in (*planner.shared(of_file, processes=processes), *map(of_file, outside)):
         for place, kind, changes in found:
             slots.setdefault((place, kind), {}).update(dict.fromkeys(changes))
     return tuple(Thread(place, kind, tuple(changes)) for (place, kind), changes in slots.items() if changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from conftest import FIXTURES
 
 from rewriter import plan
 from rewriter.checkout import Target
+from rewriter.frozen import replace
 from rewriter.plan import FileResult, Loaders, Plan, ProofError
 from rewriter.request import Request
 from rewriter.types import Finding
@@ -100,6 +102,134 @@ def test_a_base_that_cannot_be_read_is_a_finding_of_its_own_and_not_of_its_heirs
         ("OSR007", "heir"),
     ]
     assert set(written(made)) == {"heir"}
+
+
+# --- configs that inherit, and would not load any more -------------------------------------------
+
+T5_SET = T5.replace(")\n", ', cache_dir="/c")\n')
+CLIP = "text_encoder = dict(type='clip', from_pretrained='openai/clip')\n"
+REJECTED = (
+    "`text_encoder` of configs/heir.py takes this dict over, and its loader rejects cache_dir: ClipEncoder.__init__ "
+    "(opensora/models/text_encoder/clip.py:27) has no such parameter"
+)
+OWN = "write `text_encoder` of configs/heir.py with `_delete_=True` and all its keywords"
+NO_SOURCE = replace(ASKED, edit_source=False)
+
+
+@pytest.mark.parametrize("covered", [True, False])
+@pytest.mark.parametrize("by_way", [True, False])
+def test_the_loader_of_a_dict_that_an_heir_makes_of_a_set_one_is_edited_too(
+    covered: bool, by_way: bool, tmp_path: Path
+) -> None:
+    texts = {"base": T5, "heir": f"_base_ = '{'mid' if by_way else 'base'}.py'\n" + CLIP, "mid": "_base_ = 'base.py'\n"}
+    targets = configs(tmp_path, **texts)
+    made = plan.rewrite(targets if covered else targets[:1], ASKED, Loaders())
+    assert written(made) == {"base": T5_SET}
+    assert [Path(edit.path).name for edit in made.sources] == ["clip.py"]
+    assert made.all_findings == ()
+    dropped = plan.drop(made, {targets[0].path: Finding("OSR901", targets[0].path, 1, 0, "", "")})
+    assert dropped.edits == () or covered
+
+
+HEIRS = {
+    "another loader that rejects it": (CLIP, NO_SOURCE, "OSR004", REJECTED, OWN),
+    "an asked key of the same loader": (
+        "text_encoder = dict(model_max_length=3)\n", Request(sets=(("text_encoder", "colour", 1),)), "OSR004",
+        "`colour`", "leave out",
+    ),
+    "a loader that loads nothing": (
+        "text_encoder = dict(type='classes')\n", ASKED, "OSR004",
+        "`text_encoder` of configs/heir.py takes this dict over, and its loader rejects cache_dir: "
+        "ClassEncoder.__init__ (opensora/models/text_encoder/classes.py:12) has no such parameter", OWN,
+    ),
+    "no loader": (
+        "text_encoder = dict(type='nobody')\n", ASKED, "OSR007",
+        "`text_encoder` of configs/heir.py takes this dict over, and no loader is registered as `nobody` in the",
+        OWN,
+    ),
+    "a type that is computed": (
+        "text_encoder = dict(type=str('t5'))\n", ASKED, "OSR007",
+        "`text_encoder` of configs/heir.py takes this dict over, and its type is `str('t5')`, which only running the "
+        "config would tell", OWN,
+    ),
+    "a dict that is computed": (
+        "text_encoder = make()\n", ASKED, "OSR007",
+        "`text_encoder` of configs/heir.py may take this dict over: it is `make()`, which only running the config",
+        "write `text_encoder` of configs/heir.py as a dict",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("covered", [True, False])
+@pytest.mark.parametrize(("heir", "request_", "code", "message", "remedy"), HEIRS.values(), ids=HEIRS)
+def test_a_dict_of_which_an_heir_makes_what_would_not_load_any_more_is_refused(
+    heir: str, request_: Request, code: str, message: str, remedy: str, covered: bool, tmp_path: Path
+) -> None:
+    targets = configs(tmp_path, base=VAE + T5, heir="_base_ = './base.py'\n" + heir)
+    made = plan.rewrite(targets if covered else targets[:1], request_, Loaders())
+    assert "text_encoder" not in [change.component.name for edit in made.config_edits for change in edit.changes]
+    (finding,) = made.results[0].all_findings
+    assert (finding.code, finding.severity) == (code, "error")
+    assert message in finding.message
+    assert remedy in finding.remedy
+    if request_ is not HEIRS["an asked key of the same loader"][1]:
+        assert written(made) == {"base": SET + T5}  # the rest goes on
+        assert made.sources == ()
+
+
+HARMLESS = {
+    "everything anew": "text_encoder = dict(_delete_=True, type='clip', from_pretrained='openai/clip')\n",
+    "the same loader": "text_encoder = dict(model_max_length=3)\n",
+    "replaced": CLIP + "text_encoder = None\n",
+    "no dict": "text_encoder = None\n",
+    "another": "vae = dict(type='nobody', from_pretrained='a/b')\n",
+    "a file that cannot be read": "x = (\n",
+}
+
+
+@pytest.mark.parametrize("heir", HARMLESS.values(), ids=HARMLESS)
+def test_an_heir_that_still_loads_does_not_matter(heir: str, tmp_path: Path) -> None:
+    targets = configs(tmp_path, base=T5, heir="_base_ = './base.py'\n" + heir)
+    os.mkdir(tmp_path / "configs" / "folder.py")
+    made = plan.rewrite(targets[:1], NO_SOURCE, Loaders())
+    assert (written(made), made.all_findings) == ({"base": T5_SET}, ())
+
+
+def test_a_type_that_is_set_in_an_heir_of_the_run_counts(tmp_path: Path) -> None:
+    targets = configs(tmp_path, base=T5, heir="_base_ = './base.py'\n" + CLIP)
+    request = replace(NO_SOURCE, sets=(("text_encoder", "type", "t5"),))
+    made = plan.rewrite(targets, request, Loaders())
+    assert written(made)["base"] == T5_SET
+    assert made.results[0].all_findings == ()
+
+
+def test_a_type_that_is_set_where_an_heir_brings_keywords_of_another(tmp_path: Path) -> None:
+    heir = "_base_ = './base.py'\ntext_encoder = dict(shardformer=True)\n"
+    targets = configs(tmp_path, base=T5, heir=heir)
+    made = plan.rewrite(targets[:1], Request(sets=(("text_encoder", "type", "clip"),)), Loaders())
+    assert written(made) == {}
+    (finding,) = made.all_findings
+    assert "its loader rejects shardformer: ClipEncoder.__init__" in finding.message
+
+
+def test_with_force_what_an_heir_makes_of_a_dict_is_a_warning(tmp_path: Path) -> None:
+    targets = configs(tmp_path, base=T5, heir="_base_ = './base.py'\n" + CLIP)
+    made = plan.rewrite(targets[:1], replace(NO_SOURCE, force=True), Loaders())
+    assert written(made) == {"base": T5_SET}
+    assert [(f.code, f.severity, f.message, f.remedy) for f in made.all_findings] == [
+        ("OSR004", "warning", REJECTED, OWN + ", or let its loader be edited (without --no-source)")
+    ]
+
+
+def test_an_heir_counts_for_a_lone_config_whose_loaders_are_built_in(tmp_path: Path) -> None:
+    texts = {"base": T5, "heir": "_base_ = './base.py'\ntext_encoder = dict(type='classes')\n"}
+    targets = []
+    for name, text in texts.items():
+        (tmp_path / f"{name}.py").write_text(text)
+        targets.append(Target(str(tmp_path / f"{name}.py"), None, True))
+    made = plan.rewrite(targets, ASKED, Loaders())
+    assert written(made) == {}
+    assert "(built-in table)" in made.results[0].all_findings[0].message
 
 
 # --- many files ---------------------------------------------------------------------------------
