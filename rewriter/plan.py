@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rewriter import configs
@@ -15,6 +15,8 @@ from rewriter.locality import locality
 from rewriter.request import Request
 from rewriter.types import (
     CACHE_DIR,
+    LOCAL_FILES_ONLY,
+    REMOVE,
     Component,
     ConfigChange,
     ConfigFile,
@@ -24,6 +26,7 @@ from rewriter.types import (
     Problem,
     Severity,
     SourceChange,
+    Span,
     Trace,
     Value,
 )
@@ -267,7 +270,8 @@ class Planner:
             owners[component.keys] = owner
             picked.append((component, owner))
         picked.sort(key=lambda pair: (pair[0].span.line, pair[0].span.column))
-        return picked
+        spans = {component.span for component, _ in picked}
+        return [pair for pair in picked if pair[0].name in self._selected or not _goes_on(pair[0], spans)]
 
     def _trace(self, component: Component, root: str | None) -> Trace | None:
         values = dict(component.values)
@@ -324,6 +328,7 @@ class Planner:
             decisions.append(_moved(known, component, target.path))
         findings = self._others(target, config, [component for component, _ in picked])
         findings += self._unknown_bases(target, config)
+        decisions = _apart(decisions, target.path, self._selected)
         looked_at = {component.span.line for component, _ in picked}
         passed_over = {component.span.line for component in config.components} - looked_at
         result = FileResult(target.path, root, tuple(decisions), tuple(findings), data, data, config.ignores,
@@ -448,6 +453,8 @@ class Planner:
         found: list[Finding] = []
         for component in config.components:
             if len(component.keys) != 1 or component.keys in keys or component.form == "other":
+                continue
+            if _goes_on(component, {each.span for each in picked}):
                 continue
             repos = self._remember((target.root,), component, lambda: self._open_repos(component, target.root))  # noqa: B023
             if repos:
@@ -590,10 +597,48 @@ def _below(path: str, root: str | None) -> str:
     return os.path.relpath(path, root) if root and path.startswith(root + os.sep) else path
 
 
+def _goes_on(component: Component, spans: Container[Span]) -> bool:
+    """Whether a dict is spread into a call that has the keys for it, or will: the component of that call counts."""
+    if not component.takers or CACHE_DIR in dict(component.values):
+        return False
+    return any(
+        taker.stars and (taker.span in spans or CACHE_DIR in taker.given or LOCAL_FILES_ONLY in taker.given)
+        for taker in component.takers
+    )
+
+
+def _apart(decisions: list[Decision], path: str, selected: Container[str]) -> list[Decision]:
+    """The decisions without keys that a call would get twice: by its own change, and by what is spread into it."""
+    if not any(decision.component.takers and decision.changes for decision in decisions):
+        return decisions
+    given: dict[tuple[Span, str], Span] = {}  # call and key -> the dict that gives it
+    for decision in decisions:
+        span = decision.component.span
+        given.update({(span, change.key): span for change in decision.changes if change.value is not REMOVE})
+    apart = []
+    for decision in decisions:
+        component, present = decision.component, dict(decision.component.values)
+        fresh = [change.key for change in decision.changes if change.value is not REMOVE and change.key not in present]
+        calls = [(taker.span, key) for taker in component.takers if taker.stars for key in fresh]
+        twice = next((call for call in calls if given.setdefault(call, component.span) != component.span), None)
+        if twice is None:
+            apart.append(decision)
+        elif component.name not in selected:
+            apart.append(replace(decision, outcome="untouched", changes=()))
+        else:
+            dotted, line, span = ".".join(component.keys), twice[0].line, component.span
+            message = f"line {line} takes `{dotted}` over by `**` and gets `{twice[1]}` besides; twice would be a " \
+                      "TypeError"  # fmt: skip
+            finding = Finding("OSR007", path, span.line, span.column, dotted, message,
+                              f"leave out either `{dotted}` or what stands on line {line}")  # fmt: skip
+            apart.append(replace(decision, outcome="cannot", changes=(), findings=(*decision.findings, finding)))
+    return apart
+
+
 def _content(component: Component) -> tuple[object, ...] | None:
     """All that a decision can depend on, or None where that includes places in the file."""
     c = component
-    if c.overrides or c.unsure or c.origin or c.replaced_by is not None or c.form == "other":
+    if c.overrides or c.unsure or c.origin or c.takers or c.replaced_by is not None or c.form == "other":
         return None
     values = [
         (key, value.literal, type(value.value), value.text,

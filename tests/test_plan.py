@@ -232,6 +232,92 @@ def test_an_heir_counts_for_a_lone_config_whose_loaders_are_built_in(tmp_path: P
     assert "(built-in table)" in made.results[0].all_findings[0].message
 
 
+# --- dicts that are spread into others -------------------------------------------------------------
+
+BASE = VAE.replace("vae", "base")
+SPREAD = BASE + "vae = dict(**base, micro_batch_size=4)\n"
+TWICE = "line 2 takes `base` over by `**` and {} `cache_dir` besides; twice would be a TypeError"
+SELECTED = replace(ASKED, components=("base", "vae"))
+ALL = replace(ASKED, all_components=True)
+ONLY_BASE = replace(ASKED, components=("base",))
+
+
+def changed(made: Plan) -> list[tuple[str, str]]:
+    return [(change.component.name, change.key) for edit in made.config_edits for change in edit.changes]
+
+
+SPREADS = {
+    "not selected": (SPREAD, ASKED, [("vae", "cache_dir")], []),
+    "every component": (SPREAD, ALL, [("vae", "cache_dir")], []),
+    "both by name": (SPREAD, SELECTED, [("vae", "cache_dir")], [TWICE.format("gets")]),
+    "the spread one alone": (
+        SPREAD, ONLY_BASE, [("base", "cache_dir")], ["`vae` still loads a/b from the Hub without cache_dir"],
+    ),
+    "written there": (
+        SPREAD.replace("=4", "=4, cache_dir='/c'"), SELECTED, [], [TWICE.format("has")],
+    ),
+    "written there, every component": (SPREAD.replace("=4", "=4, cache_dir='/c'"), ALL, [], []),
+    "written there, not selected": (SPREAD.replace("=4", "=4, cache_dir='/c'"), ASKED, [], []),
+    "written in a call that is not looked at": (
+        BASE + "first = dict(**base, local_files_only=True)\n", ALL, [("first", "cache_dir")], [],
+    ),
+    "there already": (
+        SPREAD.replace('/b")', '/b", cache_dir="/old")'), ALL, [("base", "cache_dir")],
+        ["`cache_dir` comes in through a `**` spread; a second one in the call would be a TypeError"],
+    ),
+    "a literal": (
+        BASE + "vae = {**base, 'cache_dir': None}\n", SELECTED, [("base", "cache_dir"), ("vae", "cache_dir")], [],
+    ),
+    "by way of another": (
+        BASE + "mid = dict(base)\nvae = dict(**mid, cache_dir='/c')\n", SELECTED, [],
+        ["line 3 takes `base` over by `**` and has `cache_dir` besides; twice would be a TypeError"],
+    ),
+    "two in one call": (
+        BASE + "more = dict(type='VideoAutoencoderKL', from_pretrained='c/d')\nrest = dict(**dict(x=1), **base)\n"
+        "vae = [dict, more]\n", replace(ASKED, components=("base", "more")),
+        [("base", "cache_dir"), ("more", "cache_dir")], ["`rest` still loads a/b from the Hub without cache_dir"],
+    ),
+    "beside what cannot be told": (
+        BASE + "rest = dict(**base, **make())\n", ONLY_BASE, [],
+        ["`rest` still loads a/b from the Hub without cache_dir",
+         "line 2 takes `base` over by `**` and may have `cache_dir` besides; twice would be a TypeError"],
+    ),
+    "a key that goes": (
+        SPREAD.replace('/b")', '/b", cache_dir="/old")'), Request(unsets=(("base", "cache_dir"),)),
+        [("base", "cache_dir")], [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "request_", "changes", "messages"), SPREADS.values(), ids=SPREADS)
+def test_no_call_gets_a_key_by_itself_and_by_what_is_spread_into_it(
+    text: str, request_: Request, changes: list[tuple[str, str]], messages: list[str], tmp_path: Path
+) -> None:
+    made = plan.rewrite(configs(tmp_path, a=text), request_, Loaders())
+    assert (changed(made), [finding.message for finding in made.all_findings]) == (changes, messages)
+
+
+def test_two_that_are_spread_into_one_call_do_not_both_get_a_key(tmp_path: Path) -> None:
+    text = BASE + "more = dict(subfolder='x')\nrest = dict(**base, **more)\n"
+    sets = (("base", "micro_batch_size", 1), ("more", "micro_batch_size", 2))
+    made = plan.rewrite(configs(tmp_path, a=text), Request(sets=sets), Loaders())
+    assert changed(made) == [("base", "micro_batch_size")]
+    assert [(f.component, f.message, f.remedy) for f in made.all_findings] == [
+        ("more", "line 3 takes `more` over by `**` and gets `micro_batch_size` besides; twice would be a TypeError",
+         "leave out either `more` or what stands on line 3")
+    ]  # fmt: skip
+
+
+def test_a_check_does_not_advise_what_would_be_refused(tmp_path: Path) -> None:
+    target = configs(tmp_path, a=SPREAD.replace("=4", "=4, cache_dir='/c'"))
+    assert plan.check(target, replace(ALL, cache_dir=None), Loaders()).all_findings[1:] == ()
+    assert [f.code for f in plan.check(target, ASKED, Loaders()).all_findings] == ["OSR006"]
+    found = plan.check(target, ONLY_BASE, Loaders()).all_findings
+    assert [(f.code, f.remedy) for f in found] == [
+        ("OSR001", "take `cache_dir` out of line 2, or leave `base` out of the run")
+    ]
+
+
 # --- many files ---------------------------------------------------------------------------------
 
 
