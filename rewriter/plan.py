@@ -214,9 +214,12 @@ class Planner:
                 self._read[path] = (data, configs.read_config(data, path))
         return self._read[path]
 
-    def complete(self, path: str) -> ConfigFile:
-        """The reading of a file with its ``_base_`` files' values merged in, as they will be after this run."""
-        _, config = self.read(path)
+    def complete(self, path: str, config: ConfigFile | None = None) -> ConfigFile:
+        """The reading of a file with its ``_base_`` files' values merged in, as they will be after this run.
+
+        ``config``: its own reading, where that is another than :meth:`read` gives.
+        """
+        config = config or self.read(path)[1]
         if not config.bases:
             return config
 
@@ -339,7 +342,7 @@ class Planner:
         return self._spared(edited, data) if edited.new != data else edited
 
     def _spared(self, result: FileResult, data: bytes) -> FileResult:
-        """The result without the changes that would break what an heir makes of a changed dict."""
+        """The result without the changes that would break what else is made of a changed dict."""
         found = list(self._taken_over(result))
         decisions = tuple([
             _taken(decision, result.path, [taken for taken in found if taken.touches(decision)])
@@ -351,30 +354,42 @@ class Planner:
         return self._edited(spared, data) if spared.changes else spared
 
     def _taken_over(self, result: FileResult) -> Iterator[_Taken]:
-        """What the heirs of a changed file make of the dicts that they take over from it."""
+        """What the file itself and its heirs make of the dicts that they take over from it."""
         assert result.new is not None
-        after = configs.read_config(result.new, result.path)
-        for heir in self.heirs(result.path, result.root):
-            plain = self.read(heir)[1]
-            before = configs.inherit(plain, lambda base: self.read(base)[1])
-            now = configs.inherit(plain, lambda base: after if base == result.path else self.read(base)[1])
-            changed = {change.component.keys for change in result.changes}
-            for one, other in zip(before.components, now.components, strict=False):
-                if "inherited" in one.ways:
-                    break  # from here on nothing is the heir's own: the base's decision serves
-                if one.replaced_by is None and (one.values != other.values or one.keys in changed):
-                    yield from self._taker(result, heir, one, other)
+        path, plain, after = result.path, self.read(result.path)[1], configs.read_config(result.new, result.path)
+        takers = {taker.span for change in result.changes for taker in change.component.takers}
+        for one, other in _twins(self.complete(path, plain), self.complete(path, after)) if takers else ():
+            if one.replaced_by is None and one.span in takers:
+                told, remedy = f"`{'.'.join(one.keys)}` on line {one.span.line}", "write {} as a dict of its own"
+                yield from self._taker(result, path, frozenset([one.span]), told, remedy, one, other)
+        changed = {change.component.span for change in result.changes} | takers
+        places = {component.keys for component in plain.components if component.span in changed}
+        for heir in self.heirs(path, result.root):
+            config = self.read(heir)[1]
+            before = configs.inherit(config, lambda base: self.read(base)[1])
+            now = configs.inherit(config, lambda base: after if base == path else self.read(base)[1])
+            for one, other in _twins(before, now):
+                if one.replaced_by is None and "inherited" not in one.ways and one.keys in places:
+                    told = f"`{'.'.join(one.keys)}` of {_below(heir, result.root)}"
+                    remedy = "write {} with `_delete_=True` and all its keywords"
+                    spans = frozenset(component.span for component in plain.components if component.keys == one.keys)
+                    yield from self._taker(result, heir, spans, told, remedy, one, other)
 
-    def _taker(self, result: FileResult, heir: str, before: Component, after: Component) -> Iterator[_Taken]:
-        """What becomes of one dict of an heir, ``before`` and ``after`` its base is changed."""
-        dotted = ".".join(after.keys)
-        told = f"`{dotted}` of {_below(heir, result.root)}"
+    def _taker(
+        self, result: FileResult, path: str, spans: frozenset[Span], told: str, remedy: str, before: Component,
+        after: Component,
+    ) -> Iterator[_Taken]:  # fmt: skip
+        """What becomes of one dict of ``path``, ``before`` and ``after`` those at ``spans`` are changed."""
+        remedy = remedy.format(told)
         if after.form == "other" and after.unsure:
             why = f"{told} may take this dict over: it is `{after.text}`, which only running the config would tell"
-            yield _Taken(after.keys, "", "OSR007", why, f"write {told} as a dict")
+            yield _Taken(spans, "", "OSR007", why, f"write {told} as a dict")
             return
         was, values = dict(before.values), dict(after.values)
-        for name, key, value in self.request.sets if heir in self.targets else ():
+        for change in result.changes if after.unsure and not after.delete else ():
+            if change.value is not REMOVE:  # it may have come here, too
+                values.setdefault(change.key, Value(True, change.value, repr(change.value)))
+        for name, key, value in self.request.sets if path in self.targets else ():
             if name == after.name:
                 values[key] = Value(True, value, repr(value))
         kind = values.get("type")
@@ -382,28 +397,27 @@ class Planner:
         moved = kind is not None and (kind.literal, kind.value) != ((k := was.get("type", kind)).literal, k.value)
         if kind is None or not (fresh or moved):
             return  # it builds nothing, or as before
-        remedy = f"write {told} with `_delete_=True` and all its keywords"
         if not isinstance(kind.value, str):
             why = (
                 f"{told} takes this dict over, and its type is `{kind.text}`, which only running the config would tell"
             )
-            yield _Taken(after.keys, "", "OSR007", why, remedy)
+            yield _Taken(spans, "", "OSR007", why, remedy)
             return
         trace = self.loaders.trace(result.root, kind.value, values)
         if not trace.found:
             why = f"{told} takes this dict over, and no loader is registered as `{kind.value}` in the sources"
-            yield _Taken(after.keys, "", "OSR007", why, remedy)
+            yield _Taken(spans, "", "OSR007", why, remedy)
         rejections = [each for each in trace.rejections if not each.via and (moved or each.key in fresh)]
         for each in rejections:
             place = f"{_below(each.path, result.root)}:{each.line}" if each.path else "built-in table"
             why = f"{told} takes this dict over, and its loader rejects {each.key}: {each.function} ({place}) has no " \
                   "such parameter"  # fmt: skip
-            if not self.request.edit_source and self._threadable(result.root, kind.value, values, each.key) is None:
-                remedy += ", or let its loader be edited (without --no-source)"
+            curable = not self.request.edit_source and not self._threadable(result.root, kind.value, values, each.key)
+            cure = remedy + ", or let its loader be edited (without --no-source)" * curable
             severity: Severity = "warning" if self.request.force else "error"
-            yield _Taken(after.keys, kind.value, "OSR004", why, remedy, severity)
+            yield _Taken(spans, kind.value, "OSR004", why, cure, severity)
         if trace.found and not rejections:
-            yield _Taken(after.keys, kind.value)
+            yield _Taken(spans, kind.value)
 
     def _edited(self, result: FileResult, data: bytes) -> FileResult:
         """The file with its changes made and proved; as it was, with a finding, where they cannot be made."""
@@ -558,9 +572,12 @@ class Planner:
 
 
 class _Taken(Frozen):
-    """That a dict elsewhere, at ``keys``, takes over what is changed; ``code`` and what follows: why it must not."""
+    """That a dict takes over what is changed: it is at ``spans``, or goes in there (in an heir: by the same keys).
 
-    keys: tuple[str, ...]
+    ``code`` and what follows: why that must not be.
+    """
+
+    spans: frozenset[Span]
     type: str
     code: str = ""
     message: str = ""
@@ -570,7 +587,17 @@ class _Taken(Frozen):
     def touches(self, decision: Decision) -> bool:
         """Whether it takes over what is decided there."""
         component = decision.component
-        return bool(decision.changes) and (self.keys == component.keys or ".".join(self.keys) in component.shared_with)
+        places = {component.span, *(taker.span for taker in component.takers)}
+        return bool(decision.changes) and not places.isdisjoint(self.spans)
+
+
+def _twins(before: ConfigFile, after: ConfigFile) -> list[tuple[Component, Component]]:
+    """The components of a file as it was, each with what has become of it."""
+    places: dict[tuple[str, ...], list[Component]] = {}
+    for component in after.components:
+        places.setdefault(component.keys, []).append(component)
+    found = [(component, places.get(component.keys)) for component in before.components]
+    return [(component, others.pop(0)) for component, others in found if others]
 
 
 def _taken(decision: Decision, path: str, found: list[_Taken]) -> Decision:

@@ -157,15 +157,21 @@ def _inherits(result: FileResult) -> bool:
 
 
 def _explains(change: ConfigChange, old: Resolved, path: Sequence[object], after: object) -> bool:
-    """Whether a value changed as was asked: in the dict itself, or in one of the same type that is made from it."""
+    """Whether a value changed as was asked: in the dict itself, or in one that is made from it and builds something.
+
+    That one's loader has been found to take the key, or is the same.
+    """
     if path[-1:] != (change.key,) or not (change.value is REMOVE or after == _plain(change.value)):
         return False
     holder, component = tuple(path[:-1]), change.component
     shared = [tuple(name.split(".")) for name in component.shared_with]
     if component.name in holder or holder in (component.keys, *shared):
         return True
+    own_type = _at(old.value, (*holder, "type"))
+    if own_type is not MISSING and any(holder in taker.places for taker in component.takers):
+        return True
     kind = dict(component.values).get("type")
-    return kind is not None and kind.literal and _at(old.value, (*holder, "type")) == _plain(kind.value)
+    return kind is not None and kind.literal and own_type == _plain(kind.value)
 
 
 def _is_there(old: Resolved, component: Component) -> bool:

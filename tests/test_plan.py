@@ -282,6 +282,10 @@ SPREADS = {
         ["`rest` still loads a/b from the Hub without cache_dir",
          "line 2 takes `base` over by `**` and may have `cache_dir` besides; twice would be a TypeError"],
     ),
+    "the first key there already, every component": (
+        SPREAD.replace('/b")', '/b", cache_dir="/c")'), replace(ALL, local_files_only=True),
+        [("vae", "local_files_only")], [],
+    ),
     "a key that goes": (
         SPREAD.replace('/b")', '/b", cache_dir="/old")'), Request(unsets=(("base", "cache_dir"),)),
         [("base", "cache_dir")], [],
@@ -316,6 +320,89 @@ def test_a_check_does_not_advise_what_would_be_refused(tmp_path: Path) -> None:
     assert [(f.code, f.remedy) for f in found] == [
         ("OSR001", "take `cache_dir` out of line 2, or leave `base` out of the run")
     ]
+
+
+# --- dicts that are made of others ----------------------------------------------------------------
+
+MADE = "`made` on line 2"
+NO_LOADER = MADE + " takes this dict over, and no loader is registered as `iddpm` in the sources"
+COPIES = {
+    "no loader": ("made = dict(vae, type='iddpm')\n", "OSR007", NO_LOADER),
+    "made in passing": ("made = {**dict(vae), 'type': 'iddpm'}\n", "OSR007", NO_LOADER),
+    "in a literal": ("made = {**vae, 'type': 'iddpm'}\n", "OSR007", NO_LOADER),
+    "a union": ("made = vae | {'type': 'iddpm'}\n", "OSR007", NO_LOADER),
+    "a loader that rejects it": (
+        "made = dict(vae, type='classes')\n", "OSR004",
+        MADE + " takes this dict over, and its loader rejects cache_dir: ClassEncoder.__init__ "
+        "(opensora/models/text_encoder/classes.py:12) has no such parameter",
+    ),
+    "a copy that is changed": ("made = vae.copy()\nmade['type'] = 'iddpm'\n", "OSR007", NO_LOADER),
+    "updated": (
+        "made = dict(type='iddpm')\nmade.update(vae)\nmade.update(type='iddpm')\n", "OSR007", NO_LOADER,
+    ),
+    "by way of another": ("mid = dict(vae)\nmade = dict(mid, type='iddpm')\n", "OSR007", NO_LOADER.replace("2", "3")),
+    "in doubt": ("made = dict(vae, **make(), type='iddpm')\n", "OSR007", NO_LOADER),
+    "a copy in doubt": (
+        "if f:\n    vae['x'] = 1\nmade = vae.copy()\n", "OSR007",
+        "`made` on line 4 may take this dict over: it is `vae.copy()`, which only running the config would tell",
+    ),
+    "a type that is computed": (
+        "made = dict(vae, type=str(1))\n", "OSR007",
+        MADE + " takes this dict over, and its type is `str(1)`, which only running the config would tell",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("made_of", "code", "message"), COPIES.values(), ids=COPIES)
+def test_a_dict_that_goes_into_one_which_would_not_load_any_more_is_refused(
+    made_of: str, code: str, message: str, tmp_path: Path
+) -> None:
+    text = VAE + made_of + T5
+    made = plan.rewrite(configs(tmp_path, a=text), ASKED, Loaders())
+    findings = [finding for finding in made.all_findings if finding.severity == "error"]
+    assert [(f.code, f.component, f.line, f.message) for f in findings] == [(code, "vae", 1, message)]
+    assert written(made) == {"a": text.replace(T5, T5_SET)}
+    if "may take" not in message:
+        line = message.split(" takes")[0]
+        assert findings[0].remedy == f"write {line} as a dict of its own"
+
+
+FINE = {
+    "the same loader": "made = dict(vae, micro_batch_size=4)\n",
+    "another that takes it": "made = dict(vae, type='t5')\n",
+    "taken out": "made = dict(vae, type='iddpm')\nmade.pop('cache_dir', None)\n",
+    "replaced": "made = dict(vae, type='iddpm')\nmade = None\n",
+    "no type": "made = dict(vae)\ndel made['type']\n",
+    "made before": "made = vae.copy()\nmade = dict(type='iddpm')\n",
+    "nothing of it": "made = dict(type='iddpm')\n",
+}
+
+
+@pytest.mark.parametrize("made_of", FINE.values(), ids=FINE)
+def test_a_dict_may_go_into_others_that_still_load(made_of: str, tmp_path: Path) -> None:
+    made = plan.rewrite(configs(tmp_path, a=VAE + made_of), ASKED, Loaders())
+    assert written(made) == {"a": SET + made_of}
+
+
+def test_a_key_that_goes_does_no_harm_to_what_is_made_of_the_dict(tmp_path: Path) -> None:
+    text = SET + "made = dict(vae, **make(), type='iddpm')\n"
+    made = plan.rewrite(configs(tmp_path, a=text), Request(unsets=(("vae", "cache_dir"),)), Loaders())
+    assert written(made) == {"a": text.replace(SET, VAE)}
+    assert made.all_findings == ()
+
+
+def test_what_an_heir_makes_of_a_copy_counts(tmp_path: Path) -> None:
+    texts = {"base": VAE + "made = dict(vae)\n", "heir": "_base_ = 'base.py'\nmade = dict(type='iddpm')\n"}
+    made = plan.rewrite(configs(tmp_path, **texts), ASKED, Loaders())
+    assert written(made) == {}
+    assert [(f.code, f.component) for f in made.results[0].all_findings if f.severity == "error"] == [("OSR007", "vae")]
+
+
+def test_two_keys_that_are_rejected_are_two_findings(tmp_path: Path) -> None:
+    targets = configs(tmp_path, a=VAE + "made = dict(vae, type='classes')\n")
+    made = plan.rewrite(targets, replace(NO_SOURCE, local_files_only=True), Loaders())
+    found = [f for f in made.all_findings if f.component == "vae" and "takes this dict over" in f.message]
+    assert sorted(f.message.split(" rejects ")[1].split(":")[0] for f in found) == ["cache_dir", "local_files_only"]
 
 
 # --- many files ---------------------------------------------------------------------------------

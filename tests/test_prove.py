@@ -35,6 +35,7 @@ AS_ASKED = {
     "in_a_list": VAE + "parts = [1, (2, vae), dict(a=[vae])]\n",
     "by_another_name": VAE + "first_stage = vae\n",
     "copied": VAE + "first_stage = dict(vae, subfolder='x')\n",
+    "another loader that takes it": VAE + "first_stage = dict(vae, type='t5', from_pretrained='x/y')\n",
     "spread": VAE + "first_stage = dict(subfolder='x', **vae)\n",
     "nested": f"model = dict(type='STDiT3-XL/2', vae=dict({TYPE}))\n",
     "clock": "import time\nnow = time.time_ns()\n" + VAE,
@@ -96,8 +97,12 @@ CONTRADICTIONS = {
         "`vae_kwargs.hub` resolves to '/c', it was None",
     ),
     "another loader": (
-        VAE + "first_stage = dict(vae, type='Other')\n",
-        "`first_stage.cache_dir` resolves to '/c', it was nothing",
+        VAE + "stages = [dict(vae, type='Other')]\n",
+        "`stages.0.cache_dir` resolves to '/c', it was nothing",
+    ),
+    "a copy without a type": (
+        VAE + "stage = dict(vae)\ndel stage['type']\n",
+        "`stage.cache_dir` resolves to '/c', it was nothing",
     ),
     "no loader": (
         VAE + "paths = dict(cache_dir=vae.get('cache_dir'))\n",
