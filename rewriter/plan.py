@@ -55,6 +55,7 @@ class FileResult(Frozen):
 
     ``old`` is what was read (None: it could not be); ``new`` is what ``rewrite`` would write, equal to ``old`` where
     nothing changes. ``ignores``: its ignore comments. ``passed_over``: lines of components that nobody selected.
+    ``bases``: what it inherits from, straight or by way of others.
     """
 
     path: str
@@ -65,6 +66,7 @@ class FileResult(Frozen):
     new: bytes | None = None
     ignores: tuple[Ignore, ...] = ()
     passed_over: tuple[int, ...] = ()
+    bases: tuple[str, ...] = ()
 
     @property
     def changes(self) -> tuple[ConfigChange, ...]:
@@ -243,6 +245,14 @@ class Planner:
             todo += fresh
         return tuple(found)[1:]
 
+    def _all_bases(self, path: str) -> tuple[str, ...]:
+        found = dict.fromkeys(todo := list(self.read(path)[1].bases))
+        for base in todo:
+            fresh = [each for each in self.read(base)[1].bases if each not in found]
+            found.update(dict.fromkeys(fresh))
+            todo += fresh
+        return tuple(found)
+
     def _named_bases(self, root: str | None) -> dict[str, list[str]]:
         """The configs that name each base: few have one, so the text of each is searched before it is read."""
         by_base: dict[str, list[str]] = {}
@@ -335,7 +345,7 @@ class Planner:
         looked_at = {component.span.line for component, _ in picked}
         passed_over = {component.span.line for component in config.components} - looked_at
         result = FileResult(target.path, root, tuple(decisions), tuple(findings), data, data, config.ignores,
-                            tuple(sorted(passed_over)))  # fmt: skip
+                            tuple(sorted(passed_over)), self._all_bases(target.path))  # fmt: skip
         if self.request.checking or not result.changes:
             return result
         edited = self._edited(result, data)
@@ -712,6 +722,15 @@ def _refuse(result: FileResult, why: Finding) -> FileResult:
     return replace(result, decisions=decisions, findings=(*result.findings, why), new=result.old)
 
 
+def _bereft(result: FileResult, keys: set[tuple[str, ...]]) -> FileResult:
+    """The file without what it would have had from a base that is left as it was, by ``keys``."""
+    decisions = tuple(
+        replace(d, outcome="cannot") if d.component.keys in keys and d.outcome in ("inherited", "already") else d
+        for d in result.decisions
+    )
+    return replace(result, decisions=decisions) if keys else result
+
+
 def _leads_out(path: str) -> Finding:
     message = f"it is a link to {os.path.realpath(path)}, out of the checkout; nothing is written through it"
     return Finding("OSR900", path, 1, 0, "", message, "rewrite the file that it leads to, or copy it here")
@@ -768,8 +787,13 @@ def rewrite(
 
 def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
     """Refuse whole files (path -> why): their edits go, and the source edits that only they needed."""
+    lost = {each.path: {change.component.keys for change in each.changes} for each in plan.results}
     results = tuple(
-        _refuse(result, refused[result.path]) if result.path in refused else result for result in plan.results
+        _bereft(
+            _refuse(result, refused[result.path]) if result.path in refused else result,
+            {keys for base in result.bases if base in refused for keys in lost.get(base, ())},
+        )
+        for result in plan.results
     )
     return _with_sources(replace(plan, results=results), {edit.path: edit for edit in plan.sources})
 
