@@ -193,6 +193,11 @@ def select(
     )
 
 
+def config_files(root: str) -> list[str]:
+    """Every ``*.py`` below the ``configs/`` of a checkout, sorted, git-ignored or not."""
+    return sorted(entry.path for entry in _walk(os.path.join(root, CONFIGS), {}))
+
+
 _Match = Callable[[str], bool]
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from rewriter.decoding import Decoded, decode
 from rewriter.frozen import replace
 from rewriter.statements import Placed, outline, pieces, shape
-from rewriter.types import Component, ConfigFile, Form, Ignore, Keyword, Override, Problem, Span, Value
+from rewriter.types import Component, ConfigFile, Form, Ignore, Keyword, Override, Problem, Span, Taker, Value
 
 # Names that hold a component even where what is bound to them is not a dict that can be read.
 OPAQUE_NAMES = frozenset({"text_encoder", "vae", "t5", "clip", "ae", "model", "vae_2d", "discriminator"})
@@ -131,8 +131,8 @@ class _Dict:
     """One dict object: where it is written, what it holds, who changes it."""
 
     __slots__ = (
-        "children", "form", "odd", "overrides", "places", "span", "statement", "text", "touched", "unsure", "values",
-        "ways", "written",
+        "children", "form", "odd", "overrides", "places", "span", "stars", "statement", "text", "touched", "unsure",
+        "users", "values", "ways", "written",
     )  # fmt: skip
 
     def __init__(self, form: Form, span: Span, statement: Span, text: str) -> None:
@@ -149,6 +149,30 @@ class _Dict:
         self.touched: Override | None = None  # by a function, whenever that runs
         self.overrides: list[Override] = []
         self.places: list[_Place] = []
+        self.users: tuple[_Dict, ...] = ()  # dicts that take over what it holds
+        self.stars: tuple[tuple[_Dict, ...], ...] = ()  # of a call: what each `**` in it may be, as far as is known
+
+    def takers(self) -> tuple[Taker, ...]:
+        """The dicts that are made from it, and from those."""
+        found: dict[_Dict, list[Taker]] = {}
+        todo = [self]
+        for each in todo:
+            for user in each.users:
+                if user not in found:
+                    todo.append(user)
+                stars, given = any(each in spread for spread in user.stars), user.given_beside(each)
+                places = tuple([place.keys for place in user.places if place.replaced_by is None])
+                found.setdefault(user, []).append(Taker(user.span, places, stars, given if stars else ()))
+        return tuple(dict.fromkeys([taker for takers in found.values() for taker in takers]))
+
+    def given_beside(self, spread: _Dict) -> tuple[str | None, ...]:
+        """The keys that a call has, but for those of one dict that is spread into it; None: it may have others."""
+        keys: list[str | None] = [word.key for word in self.written]
+        for given in self.stars:
+            for other in given if spread not in given else ():
+                keys += [*other.current(), *([None] if other.doubts() else [])]
+            keys += [] if given else [None]
+        return tuple(dict.fromkeys(keys))
 
     def doubt(self, why: str) -> None:
         self.unsure = self.unsure or why
@@ -288,6 +312,7 @@ class _Place:
             replaced_by=self.replaced_by,
             shared_with=self._shared(),
             delete=delete is not None and delete.value is True,
+            takers=held.takers() if held.users else (),
         )
 
     def _shared(self) -> tuple[str, ...]:
@@ -687,6 +712,8 @@ class _Reader:
     def _update(self, targets: list[_Held], argument: ast.expr, line: int) -> None:
         outcome = self._evaluate(argument)
         given = outcome.only()
+        for target in targets:
+            _hand_over(target.dict, outcome)
         if given is None or given.doubts():
             self._set_key(targets, None, None, [], line)
         if given is not None:
@@ -928,9 +955,11 @@ class _Reader:
         if top is None or right.dicts[0].alias:  # nothing is written here that an edit could change for this name alone
             held = self._opaque(node)
             held.unsure = None
+            _hand_over(held, left, right)
             self._default(held, base, node.left)
             self._default(held, top, node.right)
             return _Outcome([_Held(held)])
+        _hand_over(top, left)
         values, children = top.values, top.children
         top.values, top.children = {}, {}
         self._default(top, base, node.left)
@@ -992,6 +1021,7 @@ class _Reader:
         """A copy; ``deep``: what has been copied already, where the dicts in it are copied too."""
         made = self._opaque(node)
         made.values, made.unsure, made.odd = held.settled(), held.doubts(), held.odd
+        held.users += (made,)
         if deep is not None:
             deep[held] = made
         for key, children in held.children.items():
@@ -1008,7 +1038,9 @@ class _Reader:
             held.ways.append("positional")
         for argument in node.args:
             given = _without_items(argument)
-            self._default(held, self._evaluate(given).only(), given)
+            outcome = self._evaluate(given)
+            _hand_over(held, outcome)
+            self._default(held, outcome.only(), given)
         seen = set()
         for k in node.keywords:
             if k.arg is None:
@@ -1087,7 +1119,11 @@ class _Reader:
     def _spread(self, held: _Dict, node: ast.expr) -> _Dict | None:
         if "spread" not in held.ways:
             held.ways.append("spread")
-        given = self._evaluate(node).only()
+        outcome = self._evaluate(node)
+        given = outcome.only()
+        _hand_over(held, outcome)
+        if held.form == "call":
+            held.stars += (tuple([each.dict for each in outcome.dicts]),)
         self._default(held, given, node)
         return given
 
@@ -1211,6 +1247,13 @@ def _is_scalar(value: Value) -> bool:
 
 def _is_text(node: ast.expr) -> bool:
     return isinstance(node, (ast.JoinedStr, ast.Constant))
+
+
+def _hand_over(user: _Dict, *outcomes: _Outcome) -> None:
+    """``user`` takes over what the dicts hold that the outcomes may be."""
+    for outcome in outcomes:
+        for each in outcome.dicts:
+            each.dict.users += (user,)
 
 
 def _aliases(held: list[_Held]) -> list[_Held]:

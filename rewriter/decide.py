@@ -44,6 +44,7 @@ class Decision(Frozen):
 
     ``findings``: for ``check`` what is wrong with it as it stands; for ``rewrite`` why it is refused, and warnings.
     ``changes``: what ``rewrite`` will do to the config. ``trace``: with the keywords as they will be.
+    ``heirs``: types of dicts elsewhere that take the changes over, as their loaders have to.
     """
 
     component: Component
@@ -52,6 +53,7 @@ class Decision(Frozen):
     findings: tuple[Finding, ...] = ()
     changes: tuple[ConfigChange, ...] = ()
     trace: Trace | None = None
+    heirs: tuple[str, ...] = ()
 
 
 def hub_calls(trace: Trace, root: str | None, *, own: bool = True) -> tuple[list[HubCall], list[HubCall]]:
@@ -292,6 +294,8 @@ class _Case:
 
     def _diagnose(self, key: str, present: Value | None) -> None:
         cure = self._command("--local-files-only" if key == LOCAL_FILES_ONLY else self._cache_option())
+        if (twice := self._twice(key)) is not None:
+            cure = twice[1]
         if key == LOCAL_FILES_ONLY:
             if present is None or not present.literal or present.value is not True:
                 self._add("OSR011", "local_files_only is not True", cure)
@@ -323,6 +327,9 @@ class _Case:
     def _uneditable(self, key: str) -> Decision | None:
         """A refusal where ``key`` cannot be written into this dict, or None."""
         component = self.component
+        twice = self._twice(key)
+        if twice is not None:
+            return self._undecidable(*twice)
         if component.form != "call" or "spread" not in component.ways or key in self.written:
             return self._elsewhere(key)
         if key in self.values:
@@ -331,6 +338,18 @@ class _Case:
                 f"change `{key}` where the spread dict is written",
             )
         return self._undecidable(*self._perhaps(key)) if component.unsure else None
+
+    def _twice(self, key: str) -> tuple[str, str] | None:
+        """Message and remedy where a call that the dict is spread into would get ``key`` twice, or None."""
+        for taker in self.component.takers if key not in self.values else ():
+            if taker.clashes(key):
+                line = taker.span.line
+                has, remedy = "may have", f"write out what line {line} spreads"
+                if key in taker.given:
+                    has, remedy = "has", f"take `{key}` out of line {line}, or leave `{self.dotted}` out of the run"
+                return (f"line {line} takes `{self.dotted}` over by `**` and {has} `{key}` besides; twice would be a "
+                        "TypeError", remedy)  # fmt: skip
+        return None
 
     def _perhaps(self, key: str) -> tuple[str, str]:
         """Message and remedy where nobody can see whether the dict holds ``key``."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rewriter import configs
-from rewriter.checkout import Target, Unreadable, find_root, outside, read_bytes
+from rewriter.checkout import Target, Unreadable, config_files, find_root, outside, read_bytes
 from rewriter.decide import Decider, Decision, cache_option, hub_calls
 from rewriter.frozen import Frozen, replace
 from rewriter.loaders import Sources
@@ -16,6 +16,7 @@ from rewriter.request import Request
 from rewriter.types import (
     CACHE_DIR,
     LOCAL_FILES_ONLY,
+    REMOVE,
     Component,
     ConfigChange,
     ConfigFile,
@@ -25,6 +26,7 @@ from rewriter.types import (
     Problem,
     Severity,
     SourceChange,
+    Span,
     Trace,
     Value,
 )
@@ -53,6 +55,7 @@ class FileResult(Frozen):
 
     ``old`` is what was read (None: it could not be); ``new`` is what ``rewrite`` would write, equal to ``old`` where
     nothing changes. ``ignores``: its ignore comments. ``passed_over``: lines of components that nobody selected.
+    ``bases``: what it inherits from, straight or by way of others.
     """
 
     path: str
@@ -63,6 +66,7 @@ class FileResult(Frozen):
     new: bytes | None = None
     ignores: tuple[Ignore, ...] = ()
     passed_over: tuple[int, ...] = ()
+    bases: tuple[str, ...] = ()
 
     @property
     def changes(self) -> tuple[ConfigChange, ...]:
@@ -208,6 +212,7 @@ class Planner:
         self._selected = {*request.components, *request.named}
         self._dropped: Mapping[tuple[str, str], str] = {}  # (root of the sources, type) -> why its source stays
         self._cures: dict[tuple[object, ...], Threading] = {}
+        self._heirs: dict[str | None, dict[str, list[str]]] = {}  # of each checkout, by the base that they name
         self._alike: dict[tuple[object, ...], Any] = {}  # what was found for components of the same content
 
     # --- reading ---
@@ -228,9 +233,12 @@ class Planner:
         _, config = self.read(path)
         return configs.inherit(config, lambda base: self.read(base)[1]) if config.bases else config
 
-    def complete(self, path: str) -> ConfigFile:
-        """The reading of a file with its ``_base_`` files' values merged in, as they will be after this run."""
-        _, config = self.read(path)
+    def complete(self, path: str, config: ConfigFile | None = None) -> ConfigFile:
+        """The reading of a file with its ``_base_`` files' values merged in, as they will be after this run.
+
+        ``config``: its own reading, where that is another than :meth:`read` gives.
+        """
+        config = config or self.read(path)[1]
         if not config.bases:
             return config
 
@@ -242,6 +250,38 @@ class Planner:
             return None if found.problem is not None else found
 
         return configs.inherit(config, lookup)
+
+    def heirs(self, path: str, root: str | None) -> tuple[str, ...]:
+        """The configs of the checkout, in the run or not, that inherit from ``path``: straight, or by way of others."""
+        if root not in self._heirs:
+            self._heirs[root] = self._named_bases(root)
+        found = {path: None}
+        for base in (todo := [path]):
+            fresh = [heir for heir in self._heirs[root].get(base, ()) if heir not in found]
+            found.update(dict.fromkeys(fresh))
+            todo += fresh
+        return tuple(found)[1:]
+
+    def _all_bases(self, path: str) -> tuple[str, ...]:
+        found = dict.fromkeys(todo := list(self.read(path)[1].bases))
+        for base in todo:
+            fresh = [each for each in self.read(base)[1].bases if each not in found]
+            found.update(dict.fromkeys(fresh))
+            todo += fresh
+        return tuple(found)
+
+    def _named_bases(self, root: str | None) -> dict[str, list[str]]:
+        """The configs that name each base: few have one, so the text of each is searched before it is read."""
+        by_base: dict[str, list[str]] = {}
+        own = [target.path for target in self.targets.values() if target.root == root]
+        for path in dict.fromkeys([*own, *(config_files(root) if root is not None else ())]):
+            try:
+                data = self.overlay[path] if path in self.overlay else read_bytes(path)
+            except Unreadable:
+                continue
+            for base in self.read(path)[1].bases if b"_base_" in data else ():
+                by_base.setdefault(base, []).append(path)
+        return by_base
 
     # --- deciding ---
 
@@ -260,7 +300,8 @@ class Planner:
             owners[component.keys] = owner
             picked.append((component, owner))
         picked.sort(key=lambda pair: (pair[0].span.line, pair[0].span.column))
-        return picked
+        spans = {component.span for component, _ in picked}
+        return [pair for pair in picked if pair[0].name in self._selected or not _goes_on(pair[0], spans)]
 
     def _trace(self, component: Component, root: str | None) -> Trace | None:
         values = dict(component.values)
@@ -332,11 +373,93 @@ class Planner:
             decisions.append(_moved(known, component, target.path))
         findings = self._others(target, config, [component for component, _ in picked])
         findings += self._unknown_bases(target, config)
+        decisions = _apart(decisions, target.path, self._selected)
         looked_at = {component.span.line for component, _ in picked}
         passed_over = {component.span.line for component in config.components} - looked_at
         result = FileResult(target.path, root, tuple(decisions), tuple(findings), data, data, config.ignores,
-                            tuple(sorted(passed_over)))  # fmt: skip
-        return result if self.request.checking or not result.changes else self._edited(result, data)
+                            tuple(sorted(passed_over)), self._all_bases(target.path))  # fmt: skip
+        if self.request.checking or not result.changes:
+            return result
+        edited = self._edited(result, data)
+        return self._spared(edited, data) if edited.new != data else edited
+
+    def _spared(self, result: FileResult, data: bytes) -> FileResult:
+        """The result without the changes that would break what else is made of a changed dict."""
+        found = list(self._taken_over(result))
+        decisions = tuple([
+            _taken(decision, result.path, [taken for taken in found if taken.touches(decision)])
+            for decision in result.decisions
+        ])  # fmt: skip
+        spared = replace(result, decisions=decisions, new=data)
+        if spared.changes == result.changes:
+            return replace(spared, new=result.new)
+        return self._edited(spared, data) if spared.changes else spared
+
+    def _taken_over(self, result: FileResult) -> Iterator[_Taken]:
+        """What the file itself and its heirs make of the dicts that they take over from it."""
+        assert result.new is not None
+        path, plain, after = result.path, self.read(result.path)[1], configs.read_config(result.new, result.path)
+        takers = {taker.span for change in result.changes for taker in change.component.takers}
+        for one, other in _twins(self.complete(path, plain), self.complete(path, after)) if takers else ():
+            if one.replaced_by is None and one.span in takers:
+                told, remedy = f"`{'.'.join(one.keys)}` on line {one.span.line}", "write {} as a dict of its own"
+                yield from self._taker(result, path, frozenset([one.span]), told, remedy, one, other)
+        changed = {change.component.span for change in result.changes} | takers
+        places = {component.keys for component in plain.components if component.span in changed}
+        for heir in self.heirs(path, result.root):
+            config = self.read(heir)[1]
+            before = configs.inherit(config, lambda base: self.read(base)[1])
+            now = configs.inherit(config, lambda base: after if base == path else self.read(base)[1])
+            for one, other in _twins(before, now):
+                if one.replaced_by is None and "inherited" not in one.ways and one.keys in places:
+                    told = f"`{'.'.join(one.keys)}` of {_below(heir, result.root)}"
+                    remedy = "write {} with `_delete_=True` and all its keywords"
+                    spans = frozenset(component.span for component in plain.components if component.keys == one.keys)
+                    yield from self._taker(result, heir, spans, told, remedy, one, other)
+
+    def _taker(
+        self, result: FileResult, path: str, spans: frozenset[Span], told: str, remedy: str, before: Component,
+        after: Component,
+    ) -> Iterator[_Taken]:  # fmt: skip
+        """What becomes of one dict of ``path``, ``before`` and ``after`` those at ``spans`` are changed."""
+        remedy = remedy.format(told)
+        if after.form == "other" and after.unsure:
+            why = f"{told} may take this dict over: it is `{after.text}`, which only running the config would tell"
+            yield _Taken(spans, "", "OSR007", why, f"write {told} as a dict")
+            return
+        was, values = dict(before.values), dict(after.values)
+        for change in result.changes if after.unsure and not after.delete else ():
+            if change.value is not REMOVE:  # it may have come here, too
+                values.setdefault(change.key, Value(True, change.value, repr(change.value)))
+        for name, key, value in self.request.sets if path in self.targets else ():
+            if name == after.name:
+                values[key] = Value(True, value, repr(value))
+        kind = values.get("type")
+        fresh = values.keys() - was.keys()
+        moved = kind is not None and (kind.literal, kind.value) != ((k := was.get("type", kind)).literal, k.value)
+        if kind is None or not (fresh or moved):
+            return  # it builds nothing, or as before
+        if not isinstance(kind.value, str):
+            why = (
+                f"{told} takes this dict over, and its type is `{kind.text}`, which only running the config would tell"
+            )
+            yield _Taken(spans, "", "OSR007", why, remedy)
+            return
+        trace = self.loaders.trace(result.root, kind.value, values)
+        if not trace.found:
+            why = f"{told} takes this dict over, and no loader is registered as `{kind.value}` in the sources"
+            yield _Taken(spans, "", "OSR007", why, remedy)
+        rejections = [each for each in trace.rejections if not each.via and (moved or each.key in fresh)]
+        for each in rejections:
+            place = f"{_below(each.path, result.root)}:{each.line}" if each.path else "built-in table"
+            why = f"{told} takes this dict over, and its loader rejects {each.key}: {each.function} ({place}) has no " \
+                  "such parameter"  # fmt: skip
+            curable = not self.request.edit_source and not self._threadable(result.root, kind.value, values, each.key)
+            cure = remedy + ", or let its loader be edited (without --no-source)" * curable
+            severity: Severity = "warning" if self.request.force else "error"
+            yield _Taken(spans, kind.value, "OSR004", why, cure, severity)
+        if trace.found and not rejections:
+            yield _Taken(spans, kind.value)
 
     def _edited(self, result: FileResult, data: bytes) -> FileResult:
         """The file with its changes made and proved; as it was, with a finding, where they cannot be made."""
@@ -393,6 +516,8 @@ class Planner:
         found: list[Finding] = []
         for component in config.components:
             if len(component.keys) != 1 or component.keys in keys or component.form == "other":
+                continue
+            if _goes_on(component, {each.span for each in picked}):
                 continue
             repos = self._remember((target.root,), component, lambda: self._open_repos(component, target.root))  # noqa: B023
             if repos:
@@ -478,7 +603,7 @@ class Planner:
         ``dropped``: of which loaders (root of the sources, type) the source has to stay, and why.
         """
         other = Planner(tuple(self.targets.values()), self.request, loaders, overlay=self.overlay)
-        other._read = self._read
+        other._read, other._heirs = self._read, self._heirs
         other._dropped = dropped
         return other
 
@@ -500,10 +625,101 @@ class Planner:
         return FileResult(result.path, result.root, (), found, None, None, ignores, passed_over)
 
 
+class _Taken(Frozen):
+    """That a dict takes over what is changed: it is at ``spans``, or goes in there (in an heir: by the same keys).
+
+    ``code`` and what follows: why that must not be.
+    """
+
+    spans: frozenset[Span]
+    type: str
+    code: str = ""
+    message: str = ""
+    remedy: str = ""
+    severity: Severity = "error"
+
+    def touches(self, decision: Decision) -> bool:
+        """Whether it takes over what is decided there."""
+        component = decision.component
+        places = {component.span, *(taker.span for taker in component.takers)}
+        return bool(decision.changes) and not places.isdisjoint(self.spans)
+
+
+def _twins(before: ConfigFile, after: ConfigFile) -> list[tuple[Component, Component]]:
+    """The components of a file as it was, each with what has become of it."""
+    places: dict[tuple[str, ...], list[Component]] = {}
+    for component in after.components:
+        places.setdefault(component.keys, []).append(component)
+    found = [(component, places.get(component.keys)) for component in before.components]
+    return [(component, others.pop(0)) for component, others in found if others]
+
+
+def _taken(decision: Decision, path: str, found: list[_Taken]) -> Decision:
+    """The decision, refused where a dict that takes over its changes would not load any more."""
+    if not found:
+        return decision
+    component, span = decision.component, decision.component.span
+    told = [
+        Finding(each.code, path, span.line, span.column, ".".join(component.keys), each.message, each.remedy,
+                each.severity)
+        for each in found if each.code
+    ]  # fmt: skip
+    refused = any(finding.severity == "error" for finding in told)
+    return replace(
+        decision,
+        outcome="cannot" if refused else decision.outcome,
+        changes=() if refused else decision.changes,
+        findings=(*decision.findings, *dict.fromkeys(told)),
+        heirs=tuple(dict.fromkeys(each.type for each in found)),
+    )
+
+
+def _below(path: str, root: str | None) -> str:
+    return os.path.relpath(path, root) if root and path.startswith(root + os.sep) else path
+
+
+def _goes_on(component: Component, spans: Container[Span]) -> bool:
+    """Whether a dict is spread into a call that has the keys for it, or will: the component of that call counts."""
+    if not component.takers or CACHE_DIR in dict(component.values):
+        return False
+    return any(
+        taker.stars and (taker.span in spans or CACHE_DIR in taker.given or LOCAL_FILES_ONLY in taker.given)
+        for taker in component.takers
+    )
+
+
+def _apart(decisions: list[Decision], path: str, selected: Container[str]) -> list[Decision]:
+    """The decisions without keys that a call would get twice: by its own change, and by what is spread into it."""
+    if not any(decision.component.takers and decision.changes for decision in decisions):
+        return decisions
+    given: dict[tuple[Span, str], Span] = {}  # call and key -> the dict that gives it
+    for decision in decisions:
+        span = decision.component.span
+        given.update({(span, change.key): span for change in decision.changes if change.value is not REMOVE})
+    apart = []
+    for decision in decisions:
+        component, present = decision.component, dict(decision.component.values)
+        fresh = [change.key for change in decision.changes if change.value is not REMOVE and change.key not in present]
+        calls = [(taker.span, key) for taker in component.takers if taker.stars for key in fresh]
+        twice = next((call for call in calls if given.setdefault(call, component.span) != component.span), None)
+        if twice is None:
+            apart.append(decision)
+        elif component.name not in selected:
+            apart.append(replace(decision, outcome="untouched", changes=()))
+        else:
+            dotted, line, span = ".".join(component.keys), twice[0].line, component.span
+            message = f"line {line} takes `{dotted}` over by `**` and gets `{twice[1]}` besides; twice would be a " \
+                      "TypeError"  # fmt: skip
+            finding = Finding("OSR007", path, span.line, span.column, dotted, message,
+                              f"leave out either `{dotted}` or what stands on line {line}")  # fmt: skip
+            apart.append(replace(decision, outcome="cannot", changes=(), findings=(*decision.findings, finding)))
+    return apart
+
+
 def _content(component: Component) -> tuple[object, ...] | None:
     """All that a decision can depend on, or None where that includes places in the file."""
     c = component
-    if c.overrides or c.unsure or c.origin or c.replaced_by is not None or c.form == "other":
+    if c.overrides or c.unsure or c.origin or c.takers or c.replaced_by is not None or c.form == "other":
         return None
     values = [
         (key, value.literal, type(value.value), value.text,
@@ -548,6 +764,15 @@ def _refuse(result: FileResult, why: Finding) -> FileResult:
     """The file as it was, its decisions taken back, with the reason."""
     decisions = tuple(replace(d, outcome="cannot", changes=()) if d.changes else d for d in result.decisions)
     return replace(result, decisions=decisions, findings=(*result.findings, why), new=result.old)
+
+
+def _bereft(result: FileResult, keys: set[tuple[str, ...]]) -> FileResult:
+    """The file without what it would have had from a base that is left as it was, by ``keys``."""
+    decisions = tuple(
+        replace(d, outcome="cannot") if d.component.keys in keys and d.outcome in ("inherited", "already") else d
+        for d in result.decisions
+    )
+    return replace(result, decisions=decisions) if keys else result
 
 
 def _leads_out(path: str) -> Finding:
@@ -623,8 +848,13 @@ def rewrite(
 
 def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
     """Refuse whole files (path -> why): their edits go, and the source edits that only they needed."""
+    lost = {each.path: {change.component.keys for change in each.changes} for each in plan.results}
     results = tuple(
-        _refuse(result, refused[result.path]) if result.path in refused else result for result in plan.results
+        _bereft(
+            _refuse(result, refused[result.path]) if result.path in refused else result,
+            {keys for base in result.bases if base in refused for keys in lost.get(base, ())},
+        )
+        for result in plan.results
     )
     return _with_sources(replace(plan, results=results), {edit.path: edit for edit in plan.sources})
 
@@ -632,8 +862,8 @@ def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
 def _with_sources(plan: Plan, edited: Mapping[str, FileEdit]) -> Plan:
     """Keep the source edits that a component which is set (or was already) needs, and no other."""
     served = {
-        decision.type for result in plan.results for decision in result.decisions
-        if decision.outcome in ("set", "already")
+        kind for result in plan.results for decision in result.decisions
+        if decision.outcome in ("set", "already") for kind in (decision.type, *decision.heirs)
     }  # fmt: skip
     kept = tuple(thread for thread in plan.threads if thread.type in served)
     before, now = _by_path(plan.threads), _by_path(kept)
@@ -656,12 +886,22 @@ def _notes(loaders: Loaders) -> tuple[str, ...]:
 def _threads(planner: Planner, processes: int) -> tuple[Thread, ...]:
     """The source changes that would let every asked key reach every Hub call, one entry a loader."""
 
+    roots = {target.path: target.root for target in planner.targets.values()}
+    outside: dict[str, set[tuple[str, ...]]] = {}  # heirs that are not in the run, and what they may take over
+    for base, root in list(roots.items()):
+        for heir in planner.heirs(base, root):
+            if heir not in planner.targets:
+                roots[heir] = root
+                outside.setdefault(heir, set()).update(c.keys for c in planner.read(base)[1].components)
+
     def of_file(path: str) -> list[_Changes]:
-        root = planner.targets[path].root
+        root = roots[path]
         if planner.loaders.sources(root) is None or planner.read(path)[1].problem is not None:
             return []
         found = []
         for component, owner in planner.chosen(planner.complete(path), root):
+            if path in outside and component.keys not in outside[path]:
+                continue
             found += planner._remember(
                 ("threads", root, owner),
                 component,
@@ -670,7 +910,7 @@ def _threads(planner: Planner, processes: int) -> tuple[Thread, ...]:
         return found
 
     slots: dict[tuple[str, str], dict[SourceChange, None]] = {}
-    for found in planner.shared(of_file, processes=processes):
+    for found in (*planner.shared(of_file, processes=processes), *map(of_file, outside)):
         for place, kind, changes in found:
             slots.setdefault((place, kind), {}).update(dict.fromkeys(changes))
     return tuple(Thread(place, kind, tuple(changes)) for (place, kind), changes in slots.items() if changes)

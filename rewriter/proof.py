@@ -83,7 +83,8 @@ def compare(
     pairs = list(zip(kept, kept_now, strict=False))
     return (
         _components_differ(kept, kept_now)
-        or _unmade(now, _carried(was, pairs, changes))
+        or _unmade(now, carried := _carried(was, pairs, changes))
+        or _given_twice(pairs, carried)
         or _dicts_differ(_Text(before.utf8), _Text(after.utf8), pairs, changes)
     )
 
@@ -173,6 +174,18 @@ def _unmade(config: ConfigFile, changes: Iterable[ConfigChange]) -> str | None:
 def _is_in(component: Component, override: Override) -> bool:
     """Whether a part of the dict itself (a spread, a computed key) sets the key again."""
     return component.form == "literal" and component.span.line <= override.line <= component.span.end_line
+
+
+def _given_twice(pairs: Pairs, changes: Iterable[ConfigChange]) -> str | None:
+    """Which of the new keys a call gets twice: by itself, and from the dict that is spread into it."""
+    before = {now.span: was for was, now in pairs if now.takers}
+    for change in changes:
+        was = before.get(change.component.span)
+        if was is not None and change.key not in dict(was.values):
+            for taker in change.component.takers:
+                if change.key in taker.given:
+                    return f"line {taker.span.line} gets {change.key} twice"
+    return None
 
 
 def _dicts_differ(old: _Text, new: _Text, pairs: Pairs, changes: Sequence[ConfigChange]) -> str | None:

@@ -14,9 +14,12 @@ from rewriter.plan import FileResult, Plan
 from rewriter.resolve import MISSING, Child, Job, Resolved, ResolveError, differences, find_interpreter, resolve
 from rewriter.types import REMOVE, Component, ConfigChange, Finding
 
+_BY_HAND = ("change what depends on the dict, or write the keyword by hand; if nothing does, "
+            "please report this with the file")  # fmt: skip
+
 
 class ResolveFailedError(Exception):
-    """mmengine cannot be asked, or its answer contradicts what was written."""
+    """mmengine cannot be asked, or its answer contradicts what was asked for, whatever is left out."""
 
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
@@ -51,10 +54,10 @@ class Prover:
             self._ready.kill()
 
     def prove(self, plan: Plan) -> Plan:
-        """The plan, with files that mmengine cannot load refused (OSR901).
+        """The plan, files refused that mmengine cannot load (OSR901), or of which it makes something else (OSR902).
 
-        Raises :class:`ResolveFailedError` where mmengine cannot be asked, or resolves something else than was asked for
-        (OSR902).
+        With a file of the second kind go those that it inherits from; what is left is proved again. Raises
+        :class:`ResolveFailedError` where mmengine cannot be asked, or still contradicts.
         """
         if self._mode == "never" or not plan.config_edits:
             return plan
@@ -67,19 +70,48 @@ class Prover:
                                     "pip install 'opensora-rewriter[resolve]', or name one with --python")  # fmt: skip
             note = "mmengine was not asked (none found): pip install 'opensora-rewriter[resolve]', or give --python"
             return replace(plan, notes=(*plan.notes, note))
+        told: dict[str, Finding] = {}
         touched = _touched(plan)
+        while touched:
+            found = self._judge(plan, touched, self._answers(plan, touched))
+            if not found:
+                break
+            fresh = {path: finding for path, finding in found.items() if path not in told}
+            if not fresh:
+                path, finding = next(iter(found.items()))
+                raise ResolveFailedError(f"OSR902 {path}: {finding.message}",
+                                         "nothing was written; please report this with the file")  # fmt: skip
+            told |= fresh
+            plan = planning.drop(plan, fresh)
+            # What inherits from a refused file has another base now; and a contradiction has to be gone.
+            contradicted = {path for path, finding in fresh.items() if finding.code == "OSR902"}
+            touched = [
+                result
+                for result in plan.results
+                if plan.config_edits
+                and (
+                    result.path in contradicted
+                    or (result.path not in told and not fresh.keys().isdisjoint(result.bases))
+                )
+            ]
+        return plan
+
+    def _answers(self, plan: Plan, touched: list[FileResult]) -> list[Resolved]:
+        assert self._interpreter is not None
         overlay = {edit.path: edit.new for edit in plan.config_edits}
         jobs = [job for result in touched for job in _jobs(result)]
+        ready, self._ready = self._ready, None
         try:
-            answers = resolve(self._interpreter, jobs, overlay=overlay, ready=self._ready, processes=processors())
+            return resolve(self._interpreter, jobs, overlay=overlay, ready=ready, processes=processors())
         except ResolveError as error:
             remedy = "name an interpreter that has mmengine with --python, or --no-resolve"
             raise ResolveFailedError(str(error), remedy) from None
-        return self._judge(plan, touched, answers)
 
-    def _judge(self, plan: Plan, touched: list[FileResult], answers: list[Resolved]) -> Plan:
+    def _judge(self, plan: Plan, touched: list[FileResult], answers: list[Resolved]) -> dict[str, Finding]:
+        """Which files are refused, and why."""
         assert self._interpreter is not None
         refused: dict[str, Finding] = {}
+        edited = {edit.path for edit in plan.config_edits}
         for index, result in enumerate(touched):
             old, new = answers[2 * index], answers[2 * index + 1]
             if not (old.tried and new.tried):
@@ -99,9 +131,11 @@ class Prover:
                 moving = frozenset(path for path, _, _ in differences(old.value, again.value)) if again.ok else ()
                 problem = _contradiction(result, plan, old, new, frozenset(moving))
             if problem is not None:
-                raise ResolveFailedError(f"OSR902 {result.path}: {problem}",
-                                    "nothing was written; please report this with the file")  # fmt: skip
-        return planning.drop(plan, refused) if refused else plan
+                refused[result.path] = Finding("OSR902", result.path, 1, 0, "", problem, _BY_HAND)
+                for base in edited.intersection(result.bases):
+                    message = f"{os.path.relpath(result.path, os.path.dirname(base))} inherits from it, and {problem}"
+                    refused.setdefault(base, Finding("OSR902", base, 1, 0, "", message, _BY_HAND))
+        return refused
 
 
 def _cure(result: FileResult, old: Resolved) -> str:
@@ -120,10 +154,7 @@ def _cure(result: FileResult, old: Resolved) -> str:
 def _touched(plan: Plan) -> list[FileResult]:
     """Files that are edited, and files that inherit from one that is."""
     edited = {edit.path for edit in plan.config_edits}
-    return [
-        result for result in plan.results
-        if result.path in edited or any(decision.outcome == "inherited" for decision in result.decisions)
-    ]  # fmt: skip
+    return [result for result in plan.results if not edited.isdisjoint((result.path, *result.bases))]
 
 
 def _jobs(result: FileResult) -> tuple[Job, Job]:
@@ -154,7 +185,8 @@ def _contradiction(
     """
     if not new.ok:
         return f"mmengine loads the old file but not the new one: {new.error}"
-    changes = [change for edit in plan.config_edits for change in edit.changes] if _inherits(result) else result.changes
+    heir = result.bases or _inherits(result)
+    changes = [change for edit in plan.config_edits for change in edit.changes] if heir else result.changes
     found = differences(old.value, new.value)
     for path, before, after in found:
         if path not in moving and not any(_explains(change, old, path, after) for change in changes):
@@ -175,15 +207,21 @@ def _inherits(result: FileResult) -> bool:
 
 
 def _explains(change: ConfigChange, old: Resolved, path: Sequence[object], after: object) -> bool:
-    """Whether a value changed as was asked: in the dict itself, or in one of the same type that is made from it."""
+    """Whether a value changed as was asked: in the dict itself, or in one that is made from it and builds something.
+
+    That one's loader has been found to take the key, or is the same.
+    """
     if path[-1:] != (change.key,) or not (change.value is REMOVE or after == _plain(change.value)):
         return False
     holder, component = tuple(path[:-1]), change.component
     shared = [tuple(name.split(".")) for name in component.shared_with]
     if component.name in holder or holder in (component.keys, *shared):
         return True
+    own_type = _at(old.value, (*holder, "type"))
+    if own_type is not MISSING and any(holder in taker.places for taker in component.takers):
+        return True
     kind = dict(component.values).get("type")
-    return kind is not None and kind.literal and _at(old.value, (*holder, "type")) == _plain(kind.value)
+    return kind is not None and kind.literal and own_type == _plain(kind.value)
 
 
 def _is_there(old: Resolved, component: Component) -> bool:

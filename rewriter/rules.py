@@ -76,7 +76,9 @@ vae = dict(type="VideoAutoencoderKL", from_pretrained="stabilityai/sd-vae-ft-ema
         """Open-Sora's registry passes every key of the dict to the loader. This loader (or a function that it hands its
         keywords to) has no such parameter: mmengine loads the config, and building it raises a TypeError. v1.2's
         OpenSoraVAE_V1_2, every `clip` and all of v1.0 are such loaders. `rewrite` edits the loader together with the
-        config; with --no-source, or where the source cannot be edited, the component is refused and left as it was.""",
+        config; with --no-source, or where the source cannot be edited, the component is refused and left as it was. So
+        it is where a dict that is made from it, in this file or in one that names this one as its `_base_`, has a
+        loader that would reject the keyword.""",
         """
 vae = dict(type="OpenSoraVAE_V1_2", from_pretrained="hpcai-tech/OpenSora-VAE-v1.2")
 """,
@@ -194,8 +196,11 @@ text_encoder = dict(type="classes", num_classes=1000)
     ),
     _rule(
         "OSR902", "mmengine-differs", "mmengine resolves something else than was written", "error",
-        """After the edit mmengine's resolved dict differs in more than the keys asked for, or a key did not arrive. The
-        run is aborted and nothing is written. Please report it together with the config.""",
+        """After the edit mmengine's resolved dict differs in more than the keys asked for, or a key did not arrive:
+        something in the config depends on the dict (`len(vae)`), or takes the key away again. The file is left as it
+        is, with the bases that it inherits from, and the rest is proved again; where the difference stays, the run is
+        aborted and nothing is written. If nothing in the config explains it, please report it together with the
+        config.""",
     ),
 )  # fmt: skip
 

@@ -60,6 +60,23 @@ class Override(Frozen):
     why: str | None = None
 
 
+class Taker(Frozen):
+    """A dict that takes over what a component holds, straight (``dict(vae, ...)``, ``{**vae}``) or by way of others.
+
+    ``places``: where it stands, as keys. ``stars``: it is a call that takes it over by ``**``; ``given``: the keys that
+    this call has from elsewhere (None among them: it may have any), so that one more of them would be a TypeError.
+    """
+
+    span: Span
+    places: tuple[tuple[str, ...], ...] = ()
+    stars: bool = False
+    given: tuple[str | None, ...] = ()
+
+    def clashes(self, key: str) -> bool:
+        """Whether the call would get ``key`` twice, were it in the component too."""
+        return key in self.given or None in self.given
+
+
 Form = Literal["call", "literal", "other"]
 
 
@@ -82,6 +99,7 @@ class Component(Frozen):
     ``shared_with``: where else the same dict object stands by alias, dotted (``vae = common``: "common").
     ``delete``: ``_delete_=True`` stands in it (mmengine does not merge the base's dict).
     ``origin``: path of the ``_base_`` file that writes it, where this file only inherits it (way "inherited").
+    ``takers``: dicts of the same file that are made from it.
     """
 
     keys: tuple[str, ...]
@@ -98,6 +116,7 @@ class Component(Frozen):
     shared_with: tuple[str, ...] = ()
     delete: bool = False
     origin: str | None = None
+    takers: tuple[Taker, ...] = ()
 
     @property
     def name(self) -> str:

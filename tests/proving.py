@@ -34,9 +34,12 @@ def component(config: ConfigFile, *keys: str) -> Component:
 
 
 def changes_for(config: ConfigFile, names: Iterable[str], key: str, value: object) -> list[ConfigChange]:
-    """``key`` for every component of these names that is a dict of this file."""
+    """``key`` for every component of these names that is a dict of this file, but once for a call and its spreads."""
     wanted = set(names)
-    return [ConfigChange(c, key, value) for c in config.components if c.name in wanted and c.form != "other"]
+    found = [c for c in config.components if c.name in wanted and c.form != "other"]
+    calls = {c.span for c in found}
+    twice = {c.span for c in found for t in c.takers if t.stars and (t.span in calls or t.clashes(key))}
+    return [ConfigChange(c, key, value) for c in found if c.span not in twice]
 
 
 def prove_config_edit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from loading import write
 
 from rewriter import plan
 from rewriter.checkout import Target
+from rewriter.frozen import replace
 from rewriter.plan import FileResult, Loaders, Plan, ProofError
 from rewriter.request import Request
 from rewriter.types import Finding
@@ -101,6 +103,307 @@ def test_a_base_that_cannot_be_read_is_a_finding_of_its_own_and_not_of_its_heirs
         ("OSR007", "heir"),
     ]
     assert set(written(made)) == {"heir"}
+
+
+# --- configs that inherit, and would not load any more -------------------------------------------
+
+T5_SET = T5.replace(")\n", ', cache_dir="/c")\n')
+CLIP = "text_encoder = dict(type='clip', from_pretrained='openai/clip')\n"
+REJECTED = (
+    "`text_encoder` of configs/heir.py takes this dict over, and its loader rejects cache_dir: ClipEncoder.__init__ "
+    "(opensora/models/text_encoder/clip.py:27) has no such parameter"
+)
+OWN = "write `text_encoder` of configs/heir.py with `_delete_=True` and all its keywords"
+NO_SOURCE = replace(ASKED, edit_source=False)
+
+
+@pytest.mark.parametrize("covered", [True, False])
+@pytest.mark.parametrize("by_way", [True, False])
+def test_the_loader_of_a_dict_that_an_heir_makes_of_a_set_one_is_edited_too(
+    covered: bool, by_way: bool, tmp_path: Path
+) -> None:
+    texts = {"base": T5, "heir": f"_base_ = '{'mid' if by_way else 'base'}.py'\n" + CLIP, "mid": "_base_ = 'base.py'\n"}
+    targets = configs(tmp_path, **texts)
+    made = plan.rewrite(targets if covered else targets[:1], ASKED, Loaders())
+    assert written(made) == {"base": T5_SET}
+    assert [Path(edit.path).name for edit in made.sources] == ["clip.py"]
+    assert made.all_findings == ()
+    dropped = plan.drop(made, {targets[0].path: Finding("OSR901", targets[0].path, 1, 0, "", "")})
+    assert dropped.edits == () or covered
+
+
+HEIRS = {
+    "another loader that rejects it": (CLIP, NO_SOURCE, "OSR004", REJECTED, OWN),
+    "an asked key of the same loader": (
+        "text_encoder = dict(model_max_length=3)\n", Request(sets=(("text_encoder", "colour", 1),)), "OSR004",
+        "`colour`", "leave out",
+    ),
+    "a loader that loads nothing": (
+        "text_encoder = dict(type='classes')\n", ASKED, "OSR004",
+        "`text_encoder` of configs/heir.py takes this dict over, and its loader rejects cache_dir: "
+        "ClassEncoder.__init__ (opensora/models/text_encoder/classes.py:12) has no such parameter", OWN,
+    ),
+    "no loader": (
+        "text_encoder = dict(type='nobody')\n", ASKED, "OSR007",
+        "`text_encoder` of configs/heir.py takes this dict over, and no loader is registered as `nobody` in the",
+        OWN,
+    ),
+    "a type that is computed": (
+        "text_encoder = dict(type=str('t5'))\n", ASKED, "OSR007",
+        "`text_encoder` of configs/heir.py takes this dict over, and its type is `str('t5')`, which only running the "
+        "config would tell", OWN,
+    ),
+    "a dict that is computed": (
+        "text_encoder = make()\n", ASKED, "OSR007",
+        "`text_encoder` of configs/heir.py may take this dict over: it is `make()`, which only running the config",
+        "write `text_encoder` of configs/heir.py as a dict",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("covered", [True, False])
+@pytest.mark.parametrize(("heir", "request_", "code", "message", "remedy"), HEIRS.values(), ids=HEIRS)
+def test_a_dict_of_which_an_heir_makes_what_would_not_load_any_more_is_refused(
+    heir: str, request_: Request, code: str, message: str, remedy: str, covered: bool, tmp_path: Path
+) -> None:
+    targets = configs(tmp_path, base=VAE + T5, heir="_base_ = './base.py'\n" + heir)
+    made = plan.rewrite(targets if covered else targets[:1], request_, Loaders())
+    assert "text_encoder" not in [change.component.name for edit in made.config_edits for change in edit.changes]
+    (finding,) = made.results[0].all_findings
+    assert (finding.code, finding.severity) == (code, "error")
+    assert message in finding.message
+    assert remedy in finding.remedy
+    if request_ is not HEIRS["an asked key of the same loader"][1]:
+        assert written(made) == {"base": SET + T5}  # the rest goes on
+        assert made.sources == ()
+
+
+HARMLESS = {
+    "everything anew": "text_encoder = dict(_delete_=True, type='clip', from_pretrained='openai/clip')\n",
+    "the same loader": "text_encoder = dict(model_max_length=3)\n",
+    "replaced": CLIP + "text_encoder = None\n",
+    "no dict": "text_encoder = None\n",
+    "another": "vae = dict(type='nobody', from_pretrained='a/b')\n",
+    "a file that cannot be read": "x = (\n",
+}
+
+
+@pytest.mark.parametrize("heir", HARMLESS.values(), ids=HARMLESS)
+def test_an_heir_that_still_loads_does_not_matter(heir: str, tmp_path: Path) -> None:
+    targets = configs(tmp_path, base=T5, heir="_base_ = './base.py'\n" + heir)
+    os.mkdir(tmp_path / "configs" / "folder.py")
+    made = plan.rewrite(targets[:1], NO_SOURCE, Loaders())
+    assert (written(made), made.all_findings) == ({"base": T5_SET}, ())
+
+
+def test_a_type_that_is_set_in_an_heir_of_the_run_counts(tmp_path: Path) -> None:
+    targets = configs(tmp_path, base=T5, heir="_base_ = './base.py'\n" + CLIP)
+    request = replace(NO_SOURCE, sets=(("text_encoder", "type", "t5"),))
+    made = plan.rewrite(targets, request, Loaders())
+    assert written(made)["base"] == T5_SET
+    assert made.results[0].all_findings == ()
+
+
+def test_a_type_that_is_set_where_an_heir_brings_keywords_of_another(tmp_path: Path) -> None:
+    heir = "_base_ = './base.py'\ntext_encoder = dict(shardformer=True)\n"
+    targets = configs(tmp_path, base=T5, heir=heir)
+    made = plan.rewrite(targets[:1], Request(sets=(("text_encoder", "type", "clip"),)), Loaders())
+    assert written(made) == {}
+    (finding,) = made.all_findings
+    assert "its loader rejects shardformer: ClipEncoder.__init__" in finding.message
+
+
+def test_with_force_what_an_heir_makes_of_a_dict_is_a_warning(tmp_path: Path) -> None:
+    targets = configs(tmp_path, base=T5, heir="_base_ = './base.py'\n" + CLIP)
+    made = plan.rewrite(targets[:1], replace(NO_SOURCE, force=True), Loaders())
+    assert written(made) == {"base": T5_SET}
+    assert [(f.code, f.severity, f.message, f.remedy) for f in made.all_findings] == [
+        ("OSR004", "warning", REJECTED, OWN + ", or let its loader be edited (without --no-source)")
+    ]
+
+
+def test_an_heir_counts_for_a_lone_config_whose_loaders_are_built_in(tmp_path: Path) -> None:
+    texts = {"base": T5, "heir": "_base_ = './base.py'\ntext_encoder = dict(type='classes')\n"}
+    targets = []
+    for name, text in texts.items():
+        (tmp_path / f"{name}.py").write_text(text)
+        targets.append(Target(str(tmp_path / f"{name}.py"), None, True))
+    made = plan.rewrite(targets, ASKED, Loaders())
+    assert written(made) == {}
+    assert "(built-in table)" in made.results[0].all_findings[0].message
+
+
+# --- dicts that are spread into others -------------------------------------------------------------
+
+BASE = VAE.replace("vae", "base")
+SPREAD = BASE + "vae = dict(**base, micro_batch_size=4)\n"
+TWICE = "line 2 takes `base` over by `**` and {} `cache_dir` besides; twice would be a TypeError"
+SELECTED = replace(ASKED, components=("base", "vae"))
+ALL = replace(ASKED, all_components=True)
+ONLY_BASE = replace(ASKED, components=("base",))
+
+
+def changed(made: Plan) -> list[tuple[str, str]]:
+    return [(change.component.name, change.key) for edit in made.config_edits for change in edit.changes]
+
+
+SPREADS = {
+    "not selected": (SPREAD, ASKED, [("vae", "cache_dir")], []),
+    "every component": (SPREAD, ALL, [("vae", "cache_dir")], []),
+    "both by name": (SPREAD, SELECTED, [("vae", "cache_dir")], [TWICE.format("gets")]),
+    "the spread one alone": (
+        SPREAD, ONLY_BASE, [("base", "cache_dir")], ["`vae` still loads a/b from the Hub without cache_dir"],
+    ),
+    "written there": (
+        SPREAD.replace("=4", "=4, cache_dir='/c'"), SELECTED, [], [TWICE.format("has")],
+    ),
+    "written there, every component": (SPREAD.replace("=4", "=4, cache_dir='/c'"), ALL, [], []),
+    "written there, not selected": (SPREAD.replace("=4", "=4, cache_dir='/c'"), ASKED, [], []),
+    "written in a call that is not looked at": (
+        BASE + "first = dict(**base, local_files_only=True)\n", ALL, [("first", "cache_dir")], [],
+    ),
+    "there already": (
+        SPREAD.replace('/b")', '/b", cache_dir="/old")'), ALL, [("base", "cache_dir")],
+        ["`cache_dir` comes in through a `**` spread; a second one in the call would be a TypeError"],
+    ),
+    "a literal": (
+        BASE + "vae = {**base, 'cache_dir': None}\n", SELECTED, [("base", "cache_dir"), ("vae", "cache_dir")], [],
+    ),
+    "by way of another": (
+        BASE + "mid = dict(base)\nvae = dict(**mid, cache_dir='/c')\n", SELECTED, [],
+        ["line 3 takes `base` over by `**` and has `cache_dir` besides; twice would be a TypeError"],
+    ),
+    "two in one call": (
+        BASE + "more = dict(type='VideoAutoencoderKL', from_pretrained='c/d')\nrest = dict(**dict(x=1), **base)\n"
+        "vae = [dict, more]\n", replace(ASKED, components=("base", "more")),
+        [("base", "cache_dir"), ("more", "cache_dir")], ["`rest` still loads a/b from the Hub without cache_dir"],
+    ),
+    "beside what cannot be told": (
+        BASE + "rest = dict(**base, **make())\n", ONLY_BASE, [],
+        ["`rest` still loads a/b from the Hub without cache_dir",
+         "line 2 takes `base` over by `**` and may have `cache_dir` besides; twice would be a TypeError"],
+    ),
+    "the first key there already, every component": (
+        SPREAD.replace('/b")', '/b", cache_dir="/c")'), replace(ALL, local_files_only=True),
+        [("vae", "local_files_only")], [],
+    ),
+    "a key that goes": (
+        SPREAD.replace('/b")', '/b", cache_dir="/old")'), Request(unsets=(("base", "cache_dir"),)),
+        [("base", "cache_dir")], [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "request_", "changes", "messages"), SPREADS.values(), ids=SPREADS)
+def test_no_call_gets_a_key_by_itself_and_by_what_is_spread_into_it(
+    text: str, request_: Request, changes: list[tuple[str, str]], messages: list[str], tmp_path: Path
+) -> None:
+    made = plan.rewrite(configs(tmp_path, a=text), request_, Loaders())
+    assert (changed(made), [finding.message for finding in made.all_findings]) == (changes, messages)
+
+
+def test_two_that_are_spread_into_one_call_do_not_both_get_a_key(tmp_path: Path) -> None:
+    text = BASE + "more = dict(subfolder='x')\nrest = dict(**base, **more)\n"
+    sets = (("base", "micro_batch_size", 1), ("more", "micro_batch_size", 2))
+    made = plan.rewrite(configs(tmp_path, a=text), Request(sets=sets), Loaders())
+    assert changed(made) == [("base", "micro_batch_size")]
+    assert [(f.component, f.message, f.remedy) for f in made.all_findings] == [
+        ("more", "line 3 takes `more` over by `**` and gets `micro_batch_size` besides; twice would be a TypeError",
+         "leave out either `more` or what stands on line 3")
+    ]  # fmt: skip
+
+
+def test_a_check_does_not_advise_what_would_be_refused(tmp_path: Path) -> None:
+    target = configs(tmp_path, a=SPREAD.replace("=4", "=4, cache_dir='/c'"))
+    assert plan.check(target, replace(ALL, cache_dir=None), Loaders()).all_findings[1:] == ()
+    assert [f.code for f in plan.check(target, ASKED, Loaders()).all_findings] == ["OSR006"]
+    found = plan.check(target, ONLY_BASE, Loaders()).all_findings
+    assert [(f.code, f.remedy) for f in found] == [
+        ("OSR001", "take `cache_dir` out of line 2, or leave `base` out of the run")
+    ]
+
+
+# --- dicts that are made of others ----------------------------------------------------------------
+
+MADE = "`made` on line 2"
+NO_LOADER = MADE + " takes this dict over, and no loader is registered as `iddpm` in the sources"
+COPIES = {
+    "no loader": ("made = dict(vae, type='iddpm')\n", "OSR007", NO_LOADER),
+    "made in passing": ("made = {**dict(vae), 'type': 'iddpm'}\n", "OSR007", NO_LOADER),
+    "in a literal": ("made = {**vae, 'type': 'iddpm'}\n", "OSR007", NO_LOADER),
+    "a union": ("made = vae | {'type': 'iddpm'}\n", "OSR007", NO_LOADER),
+    "a loader that rejects it": (
+        "made = dict(vae, type='classes')\n", "OSR004",
+        MADE + " takes this dict over, and its loader rejects cache_dir: ClassEncoder.__init__ "
+        "(opensora/models/text_encoder/classes.py:12) has no such parameter",
+    ),
+    "a copy that is changed": ("made = vae.copy()\nmade['type'] = 'iddpm'\n", "OSR007", NO_LOADER),
+    "updated": (
+        "made = dict(type='iddpm')\nmade.update(vae)\nmade.update(type='iddpm')\n", "OSR007", NO_LOADER,
+    ),
+    "by way of another": ("mid = dict(vae)\nmade = dict(mid, type='iddpm')\n", "OSR007", NO_LOADER.replace("2", "3")),
+    "in doubt": ("made = dict(vae, **make(), type='iddpm')\n", "OSR007", NO_LOADER),
+    "a copy in doubt": (
+        "if f:\n    vae['x'] = 1\nmade = vae.copy()\n", "OSR007",
+        "`made` on line 4 may take this dict over: it is `vae.copy()`, which only running the config would tell",
+    ),
+    "a type that is computed": (
+        "made = dict(vae, type=str(1))\n", "OSR007",
+        MADE + " takes this dict over, and its type is `str(1)`, which only running the config would tell",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("made_of", "code", "message"), COPIES.values(), ids=COPIES)
+def test_a_dict_that_goes_into_one_which_would_not_load_any_more_is_refused(
+    made_of: str, code: str, message: str, tmp_path: Path
+) -> None:
+    text = VAE + made_of + T5
+    made = plan.rewrite(configs(tmp_path, a=text), ASKED, Loaders())
+    findings = [finding for finding in made.all_findings if finding.severity == "error"]
+    assert [(f.code, f.component, f.line, f.message) for f in findings] == [(code, "vae", 1, message)]
+    assert written(made) == {"a": text.replace(T5, T5_SET)}
+    if "may take" not in message:
+        line = message.split(" takes")[0]
+        assert findings[0].remedy == f"write {line} as a dict of its own"
+
+
+FINE = {
+    "the same loader": "made = dict(vae, micro_batch_size=4)\n",
+    "another that takes it": "made = dict(vae, type='t5')\n",
+    "taken out": "made = dict(vae, type='iddpm')\nmade.pop('cache_dir', None)\n",
+    "replaced": "made = dict(vae, type='iddpm')\nmade = None\n",
+    "no type": "made = dict(vae)\ndel made['type']\n",
+    "made before": "made = vae.copy()\nmade = dict(type='iddpm')\n",
+    "nothing of it": "made = dict(type='iddpm')\n",
+}
+
+
+@pytest.mark.parametrize("made_of", FINE.values(), ids=FINE)
+def test_a_dict_may_go_into_others_that_still_load(made_of: str, tmp_path: Path) -> None:
+    made = plan.rewrite(configs(tmp_path, a=VAE + made_of), ASKED, Loaders())
+    assert written(made) == {"a": SET + made_of}
+
+
+def test_a_key_that_goes_does_no_harm_to_what_is_made_of_the_dict(tmp_path: Path) -> None:
+    text = SET + "made = dict(vae, **make(), type='iddpm')\n"
+    made = plan.rewrite(configs(tmp_path, a=text), Request(unsets=(("vae", "cache_dir"),)), Loaders())
+    assert written(made) == {"a": text.replace(SET, VAE)}
+    assert made.all_findings == ()
+
+
+def test_what_an_heir_makes_of_a_copy_counts(tmp_path: Path) -> None:
+    texts = {"base": VAE + "made = dict(vae)\n", "heir": "_base_ = 'base.py'\nmade = dict(type='iddpm')\n"}
+    made = plan.rewrite(configs(tmp_path, **texts), ASKED, Loaders())
+    assert written(made) == {}
+    assert [(f.code, f.component) for f in made.results[0].all_findings if f.severity == "error"] == [("OSR007", "vae")]
+
+
+def test_two_keys_that_are_rejected_are_two_findings(tmp_path: Path) -> None:
+    targets = configs(tmp_path, a=VAE + "made = dict(vae, type='classes')\n")
+    made = plan.rewrite(targets, replace(NO_SOURCE, local_files_only=True), Loaders())
+    found = [f for f in made.all_findings if f.component == "vae" and "takes this dict over" in f.message]
+    assert sorted(f.message.split(" rejects ")[1].split(":")[0] for f in found) == ["cache_dir", "local_files_only"]
 
 
 # --- many files ---------------------------------------------------------------------------------

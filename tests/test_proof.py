@@ -313,6 +313,26 @@ def test_a_dict_of_two_names_and_one_in_another() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("old", "names", "new", "words"),
+    [
+        ("b = dict(a=1)\nvae = dict(**b)\n", ["b"], "b = dict(a=1, c=2)\nvae = dict(**b)\n", None),
+        (
+            "b = dict(a=1)\nvae = dict(**b)\n", ["b", "vae"], "b = dict(a=1, c=2)\nvae = dict(c=2, **b)\n",
+            "line 2 gets c twice",
+        ),
+        ("b = dict(a=1)\nvae = dict(**b, c=1)\n", ["b"], "b = dict(a=1, c=2)\nvae = dict(**b, c=1)\n",
+         "line 2 gets c twice"),
+        ("b = dict(c=1)\nvae = dict(**b, c=1)\n", ["b"], "b = dict(c=2)\nvae = dict(**b, c=1)\n", None),
+        ("b = dict(a=1)\nvae = {**b, 'c': 1}\n", ["b"], "b = dict(a=1, c=2)\nvae = {**b, 'c': 1}\n", None),
+    ],
+)  # fmt: skip
+def test_no_new_key_comes_to_a_call_twice(old: str, names: list[str], new: str, words: str | None) -> None:
+    changes = [ConfigChange(c, "c", 2) for c in read(old).components if c.name in names]
+    assert edit_config(old.encode(), changes).decode() == new
+    assert compare(old.encode(), new.encode(), PATH, changes) == words
+
+
 def test_what_was_asked_of_a_dict_that_another_change_takes_away_is_left_out() -> None:
     old = b"vae = dict(vae_2d=dict(a=1), b=2)\n"
     outer, inner = read(old).components

@@ -41,6 +41,9 @@ def shown(config: ConfigFile) -> str:
         lines += [f"  unsure {c.unsure}"] * (c.unsure is not None)
         lines += [f"  replaced by line {c.replaced_by}"] * (c.replaced_by is not None)
         lines += [f"  also {other}" for other in c.shared_with]
+        for taker in c.takers:
+            made = f"  made into {' and '.join(map('.'.join, taker.places)) or 'nothing'} {place(taker.span)}"
+            lines.append(made + f" by ** beside {' '.join(map(str, taker.given))}".rstrip() * taker.stars)
         lines += ["  deletes"] * c.delete
         lines += [f"  from {c.origin}"] * (c.origin is not None)
     lines += [f"base {base}" for base in config.bases]
