@@ -831,14 +831,23 @@ def rewrite(
         deciding = planner.again(after, dropped)
         if edited and others is None:
             others = _others(planner, threads)
-        results = deciding.results(progress, processes=processes)
-        plan = Plan(results, (), (*loaders.problems(), *obstacles), _notes(after), threads)
+        decided = deciding.shared(
+            lambda path: (deciding.result(path), _harmed(planner, deciding, path) if edited else []),  # noqa: B023
+            progress, processes,
+        )  # fmt: skip
+        plan = Plan(
+            tuple(result for result, _ in decided), (), (*loaders.problems(), *obstacles), _notes(after), threads
+        )
         done = _with_sources(plan, edited)
         if not edited:
             return done
-        bad = _harmful(planner, threads, edited, others or (), processes)
+        harmed = [each for _, of_one in decided for each in of_one]
+        bad = _harmful(planner, deciding, threads, harmed, others or (), processes)
         if not bad and done.threads != threads:
-            bad = _harmful(planner, done.threads, {edit.path: edit for edit in done.sources}, others or (), processes)
+            trial = planner.again(_after(loaders, {edit.path: edit for edit in done.sources}), {})
+            told = trial.shared(lambda path: _harmed(planner, trial, path), processes=processes)  # noqa: B023
+            harmed = [each for of_one in told for each in of_one]
+            bad = _harmful(planner, trial, done.threads, harmed, others or (), processes)
         if not bad:
             return done
         dropped |= bad
@@ -1007,19 +1016,16 @@ def _others(planner: Planner, threads: Sequence[Thread]) -> list[str]:
 
 
 def _harmful(
-    planner: Planner, threads: Sequence[Thread], edited: Mapping[str, FileEdit], others: Sequence[str], processes: int
-) -> dict[tuple[str, str], str]:
-    """Of which loaders (root of the sources, type) the edit would do harm, and why; ``edited``: all of them made."""
-    if not edited:
-        return {}
+    planner: Planner, trial: Planner, threads: Sequence[Thread], harmed: list[_Built], others: Sequence[str],
+    processes: int,
+) -> dict[tuple[str, str], str]:  # fmt: skip
+    """Of which loaders (root of the sources, type) the edit would do harm, and why.
+
+    ``trial``: with the edited sources. ``harmed``: what they do harm to in the run; ``others`` are looked at here.
+    """
     loaders = planner.loaders
-    trial = planner.again(_after(loaders, edited), {})
-
-    def of_file(path: str) -> list[_Built]:
-        return _harmed(planner, trial, path)
-
-    found = [*trial.shared(of_file, processes=processes), *trial.shared(of_file, processes=processes, others=others)]
-    harmed = [each for of_one in found for each in of_one]
+    found = trial.shared(lambda path: _harmed(planner, trial, path), processes=processes, others=others)
+    harmed = [*harmed, *(each for of_one in found for each in of_one)]
     bad: dict[tuple[str, str], str] = {}
     kept: tuple[Thread, ...] = ()
     for thread in threads if harmed else ():
