@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rewriter import configs
@@ -398,15 +398,19 @@ class Planner:
     def _taken_over(self, result: FileResult) -> Iterator[_Taken]:
         """What the file itself and its heirs make of the dicts that they take over from it."""
         assert result.new is not None
-        path, plain, after = result.path, self.read(result.path)[1], configs.read_config(result.new, result.path)
+        path, plain = result.path, self.read(result.path)[1]
         takers = {taker.span for change in result.changes for taker in change.component.takers}
+        heirs = self.heirs(path, result.root)
+        if not takers and not heirs:
+            return
+        after = configs.read_config(result.new, path)
         for one, other in _twins(self.complete(path, plain), self.complete(path, after)) if takers else ():
             if one.replaced_by is None and one.span in takers:
                 told, remedy = f"`{'.'.join(one.keys)}` on line {one.span.line}", "write {} as a dict of its own"
                 yield from self._taker(result, path, frozenset([one.span]), told, remedy, one, other)
         changed = {change.component.span for change in result.changes} | takers
         places = {component.keys for component in plain.components if component.span in changed}
-        for heir in self.heirs(path, result.root):
+        for heir in heirs:
             config = self.read(heir)[1]
             before = configs.inherit(config, lambda base: self.read(base)[1])
             now = configs.inherit(config, lambda base: after if base == path else self.read(base)[1])
@@ -832,7 +836,7 @@ def rewrite(
         if edited and others is None:
             others = _others(planner, threads)
         decided = deciding.shared(
-            lambda path: (deciding.result(path), _harmed(planner, deciding, path) if edited else []),  # noqa: B023
+            lambda path: (deciding.result(path), _harmed(planner, deciding, path, edited) if edited else []),  # noqa: B023
             progress, processes,
         )  # fmt: skip
         plan = Plan(
@@ -842,12 +846,13 @@ def rewrite(
         if not edited:
             return done
         harmed = [each for _, of_one in decided for each in of_one]
-        bad = _harmful(planner, deciding, threads, harmed, others or (), processes)
+        bad = _harmful(planner, deciding, threads, edited, harmed, others or (), processes)
         if not bad and done.threads != threads:
-            trial = planner.again(_after(loaders, {edit.path: edit for edit in done.sources}), {})
-            told = trial.shared(lambda path: _harmed(planner, trial, path), processes=processes)  # noqa: B023
+            fewer = {edit.path: edit for edit in done.sources}
+            trial = planner.again(_after(loaders, fewer), {})
+            told = trial.shared(lambda path: _harmed(planner, trial, path, fewer), processes=processes)  # noqa: B023
             harmed = [each for of_one in told for each in of_one]
-            bad = _harmful(planner, trial, done.threads, harmed, others or (), processes)
+            bad = _harmful(planner, trial, done.threads, fewer, harmed, others or (), processes)
         if not bad:
             return done
         dropped |= bad
@@ -988,14 +993,17 @@ class _Built(Frozen):
     where: str
     present: bool
 
-    def damage(self, before: Loaders, after: Loaders) -> str | None:
-        """What goes wrong with edited sources and did not before, in words; None: nothing.
+    def damage(self, before: Loaders, after: Loaders, edited: Collection[str]) -> str | None:
+        """What goes wrong with edited sources (their paths) and did not before, in words; None: nothing.
 
         Where something was wrong before with what is only asked for, no more can go wrong.
         """
         given = dict(self.values)
+        now = after.trace(self.root, self.type, given)
+        if now.files.isdisjoint(edited):
+            return None
         old = _faults(before.trace(self.root, self.type, given), given)
-        new = _faults(after.trace(self.root, self.type, given), given) if self.present or not old else {}
+        new = _faults(now, given) if self.present or not old else {}
         return next((words for fault, words in new.items() if fault not in old), None)
 
 
@@ -1016,22 +1024,23 @@ def _others(planner: Planner, threads: Sequence[Thread]) -> list[str]:
 
 
 def _harmful(
-    planner: Planner, trial: Planner, threads: Sequence[Thread], harmed: list[_Built], others: Sequence[str],
-    processes: int,
+    planner: Planner, trial: Planner, threads: Sequence[Thread], edited: Collection[str], harmed: list[_Built],
+    others: Sequence[str], processes: int,
 ) -> dict[tuple[str, str], str]:  # fmt: skip
     """Of which loaders (root of the sources, type) the edit would do harm, and why.
 
-    ``trial``: with the edited sources. ``harmed``: what they do harm to in the run; ``others`` are looked at here.
+    ``trial``: with the sources ``edited``. ``harmed``: what they do harm to in the run; ``others`` are looked at here.
     """
     loaders = planner.loaders
-    found = trial.shared(lambda path: _harmed(planner, trial, path), processes=processes, others=others)
+    found = trial.shared(lambda path: _harmed(planner, trial, path, edited), processes=processes, others=others)
     harmed = [*harmed, *(each for of_one in found for each in of_one)]
     bad: dict[tuple[str, str], str] = {}
     kept: tuple[Thread, ...] = ()
     for thread in threads if harmed else ():
         tried = (*kept, thread)
-        after = _after(loaders, _edit_sources(_by_path(tried), loaders.source))
-        told = ((each, each.damage(loaders, after)) for each in harmed)
+        made = _edit_sources(_by_path(tried), loaders.source)
+        after = _after(loaders, made)
+        told = ((each, each.damage(loaders, after, made)) for each in harmed)
         first = next(((each, what) for each, what in told if what is not None), None)
         if first is None:
             kept = tried
@@ -1040,8 +1049,8 @@ def _harmful(
     return bad
 
 
-def _harmed(planner: Planner, trial: Planner, path: str) -> list[_Built]:
-    """The components of a config, selected or not, that edited sources would do harm to."""
+def _harmed(planner: Planner, trial: Planner, path: str, edited: Collection[str]) -> list[_Built]:
+    """The components of a config, selected or not, that edited sources (their paths) would do harm to."""
     config = planner.present(path)
     if config.problem is not None:
         return []
@@ -1056,7 +1065,7 @@ def _harmed(planner: Planner, trial: Planner, path: str) -> list[_Built]:
             ("harm", root, owner),
             component,
             lambda: [each for each in _built(planner.request, component, owner, root, shown)  # noqa: B023
-                     if each.damage(planner.loaders, trial.loaders) is not None],
+                     if each.damage(planner.loaders, trial.loaders, edited) is not None],
         )  # fmt: skip
     return found
 

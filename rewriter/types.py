@@ -229,7 +229,7 @@ class Trace(Frozen):
     ``found``: the type is registered in the sources (or in the built-in table: ``builtin``).
     ``accepts``: keys among "cache_dir" and "local_files_only" that the loader's signature takes (by name or by
     ``**kwargs``). ``path``/``line``: the loader's definition.
-    ``unknown``: what could not be followed, in plain words, one each.
+    ``unknown``: what could not be followed, in plain words, one each. ``files``: sources whose functions run for it.
     """
 
     type: str
@@ -242,6 +242,7 @@ class Trace(Frozen):
     rejections: tuple[Rejection, ...] = ()
     failures: tuple[Failure, ...] = ()
     unknown: tuple[str, ...] = ()
+    files: frozenset[str] = frozenset()
 
 
 # --- findings, edits ---------------------------------------------------------------------------

@@ -81,6 +81,7 @@ class Evaluation(Expressions):
             rejections=tuple(dict.fromkeys(each.rejection for each in self.refused)),
             failures=tuple(dict.fromkeys(self.failures)),
             unknown=tuple(dict.fromkeys(self.unknown)),
+            files=frozenset(self._files),
         )
 
     # --- statements

@@ -63,6 +63,7 @@ class Functions(Names):
         self._bind(function, arguments, frame, tolerant)
         frame.returns = Exits(self.state.mark())
         frame.forks = self.state.forks
+        self._files.add(function.unit.path)
         self._stack.append((frame, node.lineno))
         status = self._body(node.body, frame)
         self._stack.pop()

@@ -62,6 +62,7 @@ class Names(ABC):
         self._stack: list[tuple[Frame, int]] = []  # frame, line of the call that leads on
         self.state = State()
         self._via: tuple[str, ...] = ()
+        self._files: set[str] = set()
         self._led: Mapping[str, Val] = {}  # what the loader of a nested dict builds it with, beside its own keywords
         self._built = False
         self._given: dict[str, Val] = {}
