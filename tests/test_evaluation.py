@@ -502,8 +502,8 @@ class Small:
 
 class Box:
     def __init__(self, path):
-        self.path = Small(path).repo
-        self.options = {"repo": "o/a"}
+        if Small(path).repo == path:
+            self.options = {"repo": "o/a"}
 
 @MODELS.register_module()
 def f(path, cache_dir=None):
@@ -1015,7 +1015,7 @@ class Holder:
         return self
 
 class Base:
-    def __init__(self, size):
+    def __init__(self, /, size):
         self.size = size
 
 class Child(Base):
