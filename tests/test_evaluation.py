@@ -121,6 +121,33 @@ CASES: dict[str, tuple[str, list[str]]] = {
     """,
         ["o/n?"],
     ),
+    "a key of a display that is not known": (
+        """
+    options = {itself("repo"): "o/a"}
+    AutoModel.from_pretrained(options.get("repo", "o/default"))
+    """,
+        ["o/default?", "<options.get('repo', 'o/default')>?"],
+    ),
+    "a key that was never there": (
+        """
+    options = {"repo": "o/a"}
+    if coin():
+        del options["folder"]
+    AutoModel.from_pretrained(options["repo"])
+    """,
+        ["o/a"],
+    ),
+    "two dicts that a branch sets the same key of": (
+        """
+    one, two = {"repo": "o/a"}, {"repo": "o/b"}
+    if coin():
+        one["repo"] = "o/c"
+        two["repo"] = "o/d"
+    AutoModel.from_pretrained(one["repo"])
+    AutoModel.from_pretrained(two["repo"])
+    """,
+        ["o/c?", "o/a?", "o/d?", "o/b?"],
+    ),
     # --- lists
     "what is removed is not known": (
         """
@@ -383,6 +410,44 @@ def f(path, cache_dir=None):
     """,
         ["o/default", "o/default?", "<settings.repo>?"],
     ),
+    "a function that becomes a method keeps its defaults": (
+        """
+    class Box:
+        pass
+    name = path
+    def load(self, repo=name):
+        AutoModel.from_pretrained(repo)
+    name = "o/later"
+    Box.load = load
+    Box().load()
+    """,
+        ["o/n"],
+    ),
+    "a static method of a class of its own": (
+        """
+    repo = "o/a"
+    class Box:
+        @staticmethod
+        def put():
+            nonlocal repo
+            repo = "o/b"
+    Box.put()
+    AutoModel.from_pretrained(repo)
+    """,
+        ["o/b"],
+    ),
+    "keywords that are not known, beside a list": (
+        """
+class Box:
+    def __init__(self, names, repo="o/default"):
+        self.repo = repo
+
+@MODELS.register_module()
+def f(path, cache_dir=None):
+    AutoModel.from_pretrained(Box(["o/a"], **itself({"repo": path})).repo)
+    """,
+        ["<Box(['o/a'], **itself({'repo': path})).repo>"],
+    ),
     # --- what is put off
     "an object changes a dict that it is given": (
         """
@@ -401,6 +466,40 @@ def f(path, cache_dir=None):
     AutoModel.from_pretrained(options["repo"])
     """,
         ["o/b", "o/c"],
+    ),
+    "an object with any keywords changes a dict": (
+        """
+class Box:
+    def __init__(self, **kwargs):
+        self.kwargs = dict(**kwargs)
+    def info(self, options):
+        options["repo"] = "o/b"
+
+@MODELS.register_module()
+def f(path, cache_dir=None):
+    options = {"repo": "o/a"}
+    Box(size=1).info(options)
+    AutoModel.from_pretrained(options["repo"])
+    """,
+        ["o/b"],
+    ),
+    "a function changes an object that was asked before": (
+        """
+class Box:
+    def __init__(self, repo):
+        self.repo = repo
+
+def change(box):
+    box.repo = "o/b"
+
+@MODELS.register_module()
+def f(path, cache_dir=None):
+    box = Box("o/a")
+    AutoModel.from_pretrained(box.repo)
+    change(box)
+    AutoModel.from_pretrained(box.repo)
+    """,
+        ["o/a", "o/b"],
     ),
     "an object changes another": (
         """
@@ -589,6 +688,44 @@ def f(path, cache_dir=None):
             AutoModel.from_pretrained("o/may")
     """,
         ["o/false", "o/may?"],
+    ),
+    # --- for
+    "for, over a name that has a value": (
+        """
+    repo = "o/a"
+    for repo in some(path):
+        AutoModel.from_pretrained(repo)
+    """,
+        ["<repo>?"],
+    ),
+    "for, an error on one branch": (
+        """
+    if coin():
+        for _ in (1, 2):
+            raise ValueError
+    AutoModel.from_pretrained(path)
+    """,
+        ["o/n"],
+    ),
+    "for, a return on one branch": (
+        """
+    if coin():
+        for _ in (1, 2):
+            return
+    AutoModel.from_pretrained(path)
+    """,
+        ["o/n?"],
+    ),
+    "an error either way, on one branch": (
+        """
+    if coin():
+        if coin():
+            raise ValueError
+        else:
+            raise KeyError
+    AutoModel.from_pretrained(path)
+    """,
+        ["o/n"],
     ),
     # --- while, with
     "while, a test that loads": (
@@ -899,6 +1036,44 @@ class f(Base):
     """,
         ["o/n"],
     ),
+    "super of a class that is no base": (
+        """
+class Other:
+    pass
+
+@MODELS.register_module()
+class f:
+    def __init__(self, path, cache_dir=None):
+        super(Other, self).__init__()
+        AutoModel.from_pretrained(path)
+    """,
+        ["o/n"],
+    ),
+    "a class whose base is its own": (
+        """
+@MODELS.register_module()
+class f(f.Base):
+    def __init__(self, path, cache_dir=None):
+        AutoModel.from_pretrained(path)
+    """,
+        ["o/n"],
+    ),
+    "methods of a library's class": (
+        """
+class Model(PreTrainedModel):
+    def __init__(self, repo):
+        super().__init__()
+        self.repo = repo
+
+@MODELS.register_module()
+def f(path, cache_dir=None):
+    model = Model(path)
+    AutoModel.from_pretrained(model.repo)
+    AutoTokenizer.from_pretrained(model.to("cpu").repo)
+    AutoModel.from_pretrained(model.described().repo)
+    """,
+        ["o/n", "o/n", "<model.described().repo>"],
+    ),
     "a repo that is not named": (
         """
     AutoModel.from_pretrained()
@@ -1026,9 +1201,19 @@ class Child(Base):
 def helper(names, **kwargs):
     assert not names
 
+def look(it):
+    assert it is None
+
+class Tools:
+    @staticmethod
+    def check(repo):
+        assert repo is None
+
 @MODELS.register_module()
 def f(path, cache_dir=None):
     Holder().check(path)
+    look(Holder())
+    Tools.check(path)
     helper(("o/a", "o/b"), size=1)
     Plain(size=1)
     Child(size=1)
@@ -1100,6 +1285,14 @@ def test_what_an_object_rejects_is_told_once_whenever_it_is_asked_for(tmp_path: 
     assert [(each.key, each.function, each.via) for each in trace.rejections] == [
         ("cache_dir", "Settings.__init__", ())
     ]  # fmt: skip
+    assert [call.repo_id for call in trace.calls] == ["o/n"]
+
+
+def test_what_a_helper_rejects_is_told_once_whenever_it_is_asked_for(tmp_path: Path) -> None:
+    source = INNER.replace("class Settings", "def same(repo):\n    return repo\n\nclass Settings")
+    body = "    build_module(part, MODELS, repo=same(path, cache_dir=cache_dir))\n"
+    trace = evaluated(tmp_path, source + body, part={"type": "inner"})
+    assert [(each.key, each.function, each.via) for each in trace.rejections] == [("cache_dir", "same", ())]
     assert [call.repo_id for call in trace.calls] == ["o/n"]
 
 

@@ -1005,6 +1005,24 @@ IN_THE_WAY = {
         "g uses the name cache_dir for something else",
         1,
     ),
+    "a dataclass that loads": (
+        "from dataclasses import dataclass\n"
+        "\n"
+        "\n"
+        "@dataclass\n"
+        "class Own:\n"
+        "    path: str\n"
+        "\n"
+        "    def __post_init__(self):\n"
+        "        self.text = AutoModel.from_pretrained(self.path)\n"
+        "\n"
+        "\n"
+        "@MODELS.register_module()\n"
+        "def f(path):\n"
+        "    return Own(path)\n",
+        "Own.__post_init__ gets its values by way of an object",
+        8,
+    ),
     "a config object": (
         "class Config(PretrainedConfig):\n"
         "    def __init__(self, name=None, **kw):\n"
