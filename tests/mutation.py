@@ -120,7 +120,7 @@ def _survivor(name: str) -> Survivor:
     lines = [line for line in shown.splitlines() if line[:1] in "-+" and not line.startswith(("---", "+++"))]
     old, new = (" ".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
     module, _, function = name.rpartition("__mutmut_")[0].rpartition(".")
-    function = ".".join(part for part in function.removeprefix("x").strip("ǁ_").split("ǁ"))
+    function = function.removeprefix("x").removeprefix("_").strip("ǁ").replace("ǁ", ".")  # xǁ_Classǁmethod, x__function
     return Survivor(name, f"{module}.{function}", old, new)
 
 

@@ -80,6 +80,7 @@ def with_parameter(text: str, **more: object) -> str:
             "def f(self, a: int, b: str = 'x', cache_dir: \"str | None\" = None) -> None:\n    pass\n",
         ),
         ("def f(a: int, b=1): pass\n", "def f(a: int, b=1, cache_dir=None): pass\n"),
+        ("def f(a, b: int = 1): pass\n", "def f(a, b: int = 1, cache_dir=None): pass\n"),
         (
             "class C:\n    @deco(1)\n    def f(self):  # note\n        # more\n        '''Doc.'''\n",
             "class C:\n    @deco(1)\n    def f(self, cache_dir=None):  # note\n        # more\n        '''Doc.'''\n",

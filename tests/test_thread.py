@@ -810,6 +810,70 @@ LEADS = {
         "def f(path, cache_dir=None):\n"
         "    return g(path, cache_dir=cache_dir)\n",
     ),
+    "a repo that is not known": (
+        "@MODELS.register_module()\ndef f(path):\n    return AutoModel.from_pretrained(os.environ['REPO'])\n",
+        "@MODELS.register_module()\n"
+        "def f(path, cache_dir=None):\n"
+        "    return AutoModel.from_pretrained(os.environ['REPO'], cache_dir=cache_dir)\n",
+    ),
+    "a dict that names a class, and a copy of one": (
+        "class Inner:\n"
+        "    def __init__(self, path):\n"
+        "        self.m = AutoModel.from_pretrained(path)\n"
+        "\n"
+        "\n"
+        "@MODELS.register_module()\n"
+        "def f(path):\n"
+        "    options = {'type': Inner, 'path': path}\n"
+        "    return build_module(options.copy(), MODELS)\n",
+        "class Inner:\n"
+        "    def __init__(self, path, cache_dir=None):\n"
+        "        self.m = AutoModel.from_pretrained(path, cache_dir=cache_dir)\n"
+        "\n"
+        "\n"
+        "@MODELS.register_module()\n"
+        "def f(path, cache_dir=None):\n"
+        "    options = {'type': Inner, 'path': path, 'cache_dir': cache_dir}\n"
+        "    return build_module(options.copy(), MODELS)\n",
+    ),
+    "two functions whose **kwargs are handed on to what rejects it": (
+        "class Plain:\n"
+        "    def __init__(self, size=1):\n"
+        "        pass\n"
+        "\n"
+        "\n"
+        "def g(path, **kw):\n"
+        "    Plain(**kw)\n"
+        "    return AutoModel.from_pretrained(path, **kw)\n"
+        "\n"
+        "\n"
+        "def h(path, **kw):\n"
+        "    Plain(**kw)\n"
+        "    return AutoModel.from_pretrained(path, **kw)\n"
+        "\n"
+        "\n"
+        "@MODELS.register_module()\n"
+        "def f(path, **kw):\n"
+        "    return g(path, **kw), h(path, **kw)\n",
+        "class Plain:\n"
+        "    def __init__(self, size=1):\n"
+        "        pass\n"
+        "\n"
+        "\n"
+        "def g(path, cache_dir=None, **kw):\n"
+        "    Plain(**kw)\n"
+        "    return AutoModel.from_pretrained(path, cache_dir=cache_dir, **kw)\n"
+        "\n"
+        "\n"
+        "def h(path, cache_dir=None, **kw):\n"
+        "    Plain(**kw)\n"
+        "    return AutoModel.from_pretrained(path, cache_dir=cache_dir, **kw)\n"
+        "\n"
+        "\n"
+        "@MODELS.register_module()\n"
+        "def f(path, **kw):\n"
+        "    return g(path, **kw), h(path, **kw)\n",
+    ),
 }
 
 
@@ -992,6 +1056,24 @@ IN_THE_WAY = {
         "    return g(path)\n",
         "g uses the name cache_dir for something else",
         1,
+    ),
+    "a dataclass that loads": (
+        "from dataclasses import dataclass\n"
+        "\n"
+        "\n"
+        "@dataclass\n"
+        "class Own:\n"
+        "    path: str\n"
+        "\n"
+        "    def __post_init__(self):\n"
+        "        self.text = AutoModel.from_pretrained(self.path)\n"
+        "\n"
+        "\n"
+        "@MODELS.register_module()\n"
+        "def f(path):\n"
+        "    return Own(path)\n",
+        "Own.__post_init__ gets its values by way of an object",
+        8,
     ),
     "a config object": (
         "class Config(PretrainedConfig):\n"

@@ -228,7 +228,8 @@ def assert_same(text: str, leads_on: bool = True, is_package: bool = False) -> N
     def written(unit: Unit) -> None:
         for name, nodes in whole.binds.items():
             for node in nodes:
-                assert (ast.get_source_segment(unit.text, node) or "") in unit.text_of(name)
+                for each in (node, *getattr(node, "decorator_list", ())):
+                    assert (ast.get_source_segment(unit.text, each) or "") in unit.text_of(name)
         assert unit.text_of("not_there") == ""
 
     def named(unit: Unit) -> None:
