@@ -25,6 +25,17 @@ def f(path, cache_dir=None, **kwargs):
 
 # Bodies of ``f(path="o/n", cache_dir=..., local_files_only=...)``, or whole sources that register ``f``.
 CASES = {
+    "a loop in a helper that waits": """
+def pick(repo):
+    for _ in some(1):
+        repo = "o/b"
+    return repo
+
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(pick(path), cache_dir=cache_dir)
+""",
     # --- what a call gets
     "a call": """
     AutoModel.from_pretrained(path, cache_dir=cache_dir)

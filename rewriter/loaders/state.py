@@ -160,7 +160,7 @@ class State:
             status, written = self._go(once, self.mark())
             new = [
                 (cells, name, value) for cells, name, value in written.values()
-                if cells.born < before and not _holds(cells.get(name, MISSING), value)
+                if cells.born <= before and not _holds(cells.get(name, MISSING), value)
             ]  # fmt: skip
             if not new or not goes_on(status):
                 return
