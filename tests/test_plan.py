@@ -132,6 +132,14 @@ def test_the_loader_of_a_dict_that_an_heir_makes_of_a_set_one_is_edited_too(
     assert dropped.edits == () or covered
 
 
+def test_what_an_heir_outside_of_the_run_has_alone_stays_as_it_is(tmp_path: Path) -> None:
+    own = "vae = dict(type='OpenSoraVAE_V1_2', from_pretrained='hpcai-tech/OpenSora-VAE-v1.2')\n"
+    targets = configs(tmp_path, base=T5, heir="_base_ = './base.py'\n" + CLIP + own)
+    made = plan.rewrite(targets[:1], ASKED, Loaders())
+    assert written(made) == {"base": T5_SET}
+    assert [Path(edit.path).name for edit in made.sources] == ["clip.py"]
+
+
 HEIRS = {
     "another loader that rejects it": (CLIP, NO_SOURCE, "OSR004", REJECTED, OWN),
     "an asked key of the same loader": (

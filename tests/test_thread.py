@@ -668,6 +668,32 @@ LEADS = {
         "    def load(self, path, **options):\n"
         "        return take(path, **options)\n",
     ),
+    "beside a call that is refused whatever is edited": (
+        "class A:\n"
+        "    def __init__(self, path):\n"
+        "        self.model = AutoModel.from_pretrained(path)\n\n\n"
+        "class B:\n"
+        "    def __init__(self, path, cache_dir=None):\n"
+        "        pass\n\n\n"
+        "def odd(path):\n    pass\n\n\n"
+        "@MODELS.register_module()\n"
+        "def f(path, kind='a'):\n"
+        "    if kind == 'c':\n"
+        "        odd(path, cache_dir='/fixed')\n"
+        "    return {'a': A, 'b': B}[kind](path)\n",
+        "class A:\n"
+        "    def __init__(self, path, cache_dir=None):\n"
+        "        self.model = AutoModel.from_pretrained(path, cache_dir=cache_dir)\n\n\n"
+        "class B:\n"
+        "    def __init__(self, path, cache_dir=None):\n"
+        "        pass\n\n\n"
+        "def odd(path):\n    pass\n\n\n"
+        "@MODELS.register_module()\n"
+        "def f(path, kind='a', cache_dir=None):\n"
+        "    if kind == 'c':\n"
+        "        odd(path, cache_dir='/fixed')\n"
+        "    return {'a': A, 'b': B}[kind](path, cache_dir=cache_dir)\n",
+    ),
     "one of several callees that take it": (
         "class A:\n"
         "    def __init__(self, path):\n"

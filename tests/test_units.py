@@ -520,7 +520,7 @@ def test_the_strings_of_a_file_are_looked_for_once(monkeypatch: pytest.MonkeyPat
             return getattr(re, name)
 
     monkeypatch.setattr(units, "re", Searching())
-    functions = "".join(f'def f{each}():\n    """A docstring\nat the margin.\n"""\n' for each in range(50))
+    functions = "".join(f'def f{each}():\n    """A docstring\nat the margin.\nStill.\n"""\n' for each in range(50))
     unit = Unit("x.py", "x", False, functions.encode(), lambda *problem: None, lambda unit, name: True)
     assert len(unit.names()) == 50
     assert len(searched) == len(set(searched)) == 50
