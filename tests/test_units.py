@@ -524,3 +524,11 @@ def test_the_strings_of_a_file_are_looked_for_once(monkeypatch: pytest.MonkeyPat
     unit = Unit("x.py", "x", False, functions.encode(), lambda *problem: None, lambda unit, name: True)
     assert len(unit.names()) == 50
     assert len(searched) == len(set(searched)) == 50
+
+
+def test_a_line_before_the_next_string_is_in_none() -> None:
+    text = "a = 1\nb = 2\nx = '''\nc\nd'''\ne = 3\n"
+    strings = units._Strings(text)
+    places = [place for place, before in enumerate(text) if text[place - 1 : place] == "\n"]
+    end = text.index("\ne = 3")
+    assert [strings.end(place) for place in places] == [*places[:2], end, end, places[4]]
