@@ -491,10 +491,9 @@ class Planner:
             return None if key == "to-repo" else why
         wanted = CACHE_DIR if key == "to-repo" else key
         trace = sources.trace(kind, given)
-        asked = sources.remembered("asked", kind, given, lambda: sources.evaluate(kind, given).asked())
         repos = {call.repo_id for call in trace.calls if not call.hard_coded}
         read = {name for name, value in given.items() if isinstance(value.value, str) and value.value in repos}
-        told = [(name, repr(given.get(name))) for name in sorted(asked - read)]
+        told = [(name, repr(given.get(name))) for name in sorted(trace.asked - read)]
         # Components that lead to the same calls in the same way, with like values, are cured alike, whatever the repo.
         alike = (sources.root, kind, wanted, trace.rejections, tuple(told), *[
             (call.path, call.line, call.column, call.chain, call.via, call.reached, call.certain,

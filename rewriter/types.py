@@ -230,6 +230,7 @@ class Trace(Frozen):
     ``accepts``: keys among "cache_dir" and "local_files_only" that the loader's signature takes (by name or by
     ``**kwargs``). ``path``/``line``: the loader's definition.
     ``unknown``: what could not be followed, in plain words, one each. ``files``: sources whose functions run for it.
+    ``asked``: keywords whose values, or whose being left out, had a part in this.
     """
 
     type: str
@@ -243,6 +244,7 @@ class Trace(Frozen):
     failures: tuple[Failure, ...] = ()
     unknown: tuple[str, ...] = ()
     files: frozenset[str] = frozenset()
+    asked: frozenset[str] = frozenset()
 
 
 # --- findings, edits ---------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import errno
 import gc
 import importlib
 import os
-import signal
 import sys
 from contextlib import suppress
 from typing import Any
@@ -65,6 +64,8 @@ class LazyGroup(click.Group):
             return super().main(**{"obj": "own process", **extra})
         finally:
             with suppress(ValueError):  # not the main thread
+                import signal
+
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to interrupt but Python's own end
 
     def invoke(self, ctx: click.Context) -> object:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import functools
 import os
-import signal
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -49,6 +48,8 @@ def hear_no_interrupt() -> None:
     """What the command was for is done. Ctrl-C would only spoil the end of the process, if that is our own."""
     if click.get_current_context().obj == OWN_PROCESS:
         with suppress(ValueError):  # not the main thread's
+            import signal
+
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -82,6 +82,7 @@ class Evaluation(Expressions):
             failures=tuple(dict.fromkeys(self.failures)),
             unknown=tuple(dict.fromkeys(self.unknown)),
             files=frozenset(self._files),
+            asked=self.asked(),
         )
 
     # --- statements
