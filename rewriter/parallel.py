@@ -28,16 +28,21 @@ def processors() -> int:
 
 
 def spread(
-    items: Sequence[_T], work: Callable[[_T], _R], processes: int, done: Callable[[], None] = lambda: None
-) -> list[_R]:
+    items: Sequence[_T], work: Callable[[_T], _R], processes: int, done: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], object] | None = None, like: Callable[[_T], object] = lambda _: None,
+) -> list[_R]:  # fmt: skip
     """``[work(item) for item in items]``, shared among ``processes`` (this one among them).
 
     ``work`` may remember what it likes: nothing of that is shared. Its results must be picklable. What a worker did
     not bring home (it was killed, ``work`` raised) is done again here, so an error is raised here, as without workers.
-    ``done`` is called once for each item; for those of a worker when the next chunk is taken here.
+    ``done`` is called once for each item; for those of a worker when the next chunk is taken here. ``meanwhile``: what
+    this process does first where others have begun. ``like``: neighbours for which it gives the same go to one process
+    rather than to two, since what is remembered of one may serve the next.
     """
     size = max(CHUNK, -(-len(items) // _MOST_CHUNKS))
-    chunks = [items[start : start + size] for start in range(0, len(items), size)]
+    chunks = list(_cut(items, size, like))
+    if len(chunks) > _MOST_CHUNKS:
+        chunks = list(_cut(items, size, lambda _: None))
     if processes < 2 or len(chunks) < 2:
         return [_one(item, work, done) for item in items]
     taken, put = os.pipe()
@@ -50,6 +55,8 @@ def spread(
         with suppress(OSError):  # no more processes are allowed: those that there are do the work
             while len(workers) < min(processes, len(chunks)) - 1:
                 workers.append(_start(taken, chunks, work))
+        if workers and meanwhile is not None:
+            meanwhile()
         for place in _places(taken):
             _tell(chunks[told:place], done)
             told = place + 1
@@ -64,6 +71,15 @@ def spread(
         if place not in results:
             results[place] = [work(item) for item in chunk]
     return [result for place in range(len(chunks)) for result in results[place]]
+
+
+def _cut(items: Sequence[_T], size: int, like: Callable[[_T], object]) -> Iterator[Sequence[_T]]:
+    """Pieces of at most ``size`` items that are alike."""
+    start = 0
+    for end in range(1, len(items) + 1):
+        if end == len(items) or end - start == size or like(items[end]) != like(items[end - 1]):
+            yield items[start:end]
+            start = end
 
 
 def _one(item: _T, work: Callable[[_T], _R], done: Callable[[], None]) -> _R:

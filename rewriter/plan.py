@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -573,9 +574,12 @@ class Planner:
 
     def shared(
         self, work: Callable[[str], _Result], progress: Callable[[], None] = lambda: None, processes: int = 1,
-        others: Sequence[str] | None = None,
+        others: Sequence[str] | None = None, meanwhile: Callable[[], object] | None = None,
     ) -> list[_Result]:  # fmt: skip
-        """``work`` done for the path of every file (or of these others), by several processes where there are many."""
+        """``work`` done for the path of every file (or of these others), by several processes where there are many.
+
+        ``meanwhile``: see :func:`rewriter.parallel.spread`.
+        """
         from rewriter.parallel import spread
 
         paths = list(self.targets) if others is None else others
@@ -594,7 +598,7 @@ class Planner:
                 sources = self.loaders.sources(root)
                 if sources is not None:
                     sources.files()
-        out = spread(paths, one, processes if many else 1, progress)
+        out = spread(paths, one, processes if many else 1, progress, meanwhile, _family)
         for _, learned in out:
             if learned is not None:
                 self.loaders.learn(*learned)
@@ -885,6 +889,16 @@ def _with_sources(plan: Plan, edited: Mapping[str, FileEdit]) -> Plan:
     return replace(plan, sources=tuple(edit for _, edit in sorted(needed.items())), threads=kept)
 
 
+def _family(path: str) -> str:
+    """The configs of one folder, mostly of one release, have the same loaders."""
+    return os.path.dirname(os.path.dirname(path))
+
+
+def _libcst() -> None:
+    """Import the editor, of which most runs have need after the threads."""
+    importlib.import_module("rewriter.edits.source")
+
+
 def _quiet() -> None:
     """No progress is told."""
 
@@ -923,7 +937,7 @@ def _threads(planner: Planner, processes: int) -> tuple[Thread, ...]:
         return found
 
     slots: dict[tuple[str, str], dict[SourceChange, None]] = {}
-    for found in (*planner.shared(of_file, processes=processes), *map(of_file, outside)):
+    for found in (*planner.shared(of_file, processes=processes, meanwhile=_libcst), *map(of_file, outside)):
         for place, kind, changes in found:
             slots.setdefault((place, kind), {}).update(dict.fromkeys(changes))
     return tuple(Thread(place, kind, tuple(changes)) for (place, kind), changes in slots.items() if changes)

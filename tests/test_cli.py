@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import io
@@ -484,17 +485,54 @@ def test_a_shell_completes_commands_options_and_values(words: list[str], begun: 
     assert [item.value for item in complete.get_completions(words, begun)] == offered
 
 
+class _LeftError(Exception):
+    """The process would have ended."""
+
+
+@pytest.fixture
+def left(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """With what exit codes a process would have ended at once."""
+    codes: list[int] = []
+
+    def leave(code: int) -> None:
+        codes.append(code)
+        raise _LeftError
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(atexit, "_run_exitfuncs", lambda: None)
+    return codes
+
+
 def test_the_module_is_the_command_and_only_when_it_is_run(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, left: list[int]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["rewriter", "--version"])
-    monkeypatch.setattr("signal.signal", lambda *_args: None)  # it would make this process deaf to Ctrl-C
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(_LeftError):
         runpy.run_module("rewriter", run_name="__main__")
-    assert ended.value.code == 0
+    assert left == [0]
     assert capsys.readouterr().out.startswith("opensora-rewriter, version ")
     runpy.run_module("rewriter.__main__", run_name="__mp_main__")  # as multiprocessing does where it cannot fork
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("fault", [BrokenPipeError, KeyboardInterrupt, None])
+def test_however_the_end_goes_the_exit_code_is_that_of_the_command(
+    fault: type[BaseException] | None, monkeypatch: pytest.MonkeyPatch, left: list[int]
+) -> None:
+    from rewriter.__main__ import run
+
+    def end() -> None:
+        if fault is not None:
+            raise fault
+
+    monkeypatch.setattr(sys, "argv", ["rewriter", "rules", "OSR999"])
+    monkeypatch.setattr(atexit, "_run_exitfuncs", end)
+    with pytest.raises((SystemExit, _LeftError)) as ended:
+        run()
+    assert (left or [ended.value.code]) == [2]  # type: ignore[attr-defined]
+    monkeypatch.setattr("rewriter.__main__.main", lambda **_: sys.exit("words"))
+    with pytest.raises(SystemExit, match="words"):
+        run()
 
 
 def test_a_program_may_collect_what_is_printed() -> None:

@@ -7,7 +7,6 @@ import gc
 import importlib
 import os
 import sys
-from contextlib import suppress
 from typing import Any
 
 gc.set_threshold(100_000, 50, 50)  # a run makes many values and hardly any cycles: looking for them took a tenth of it
@@ -60,13 +59,7 @@ class LazyGroup(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         if args or extra.get("args") is not None:
             return super().main(*args, **extra)
-        try:  # the process's own command line: it ends with the command
-            return super().main(**{"obj": "own process", **extra})
-        finally:
-            with suppress(ValueError):  # not the main thread
-                import signal
-
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to interrupt but Python's own end
+        return super().main(**{"obj": "own process", **extra})  # the process's own command line
 
     def invoke(self, ctx: click.Context) -> object:
         try:

@@ -287,11 +287,12 @@ class Expressions(Calls):
     def _arguments(self, node: ast.Call, frame: Frame) -> Arguments:
         found = Arguments([], {})
         for argument in node.args:
-            values: list[Val] | None
-            if isinstance(argument, ast.Starred):
-                values = elements(self.force(self.eval(argument.value, frame)))
-            else:
-                values = [self.eval(argument, frame)]
+            if not isinstance(argument, ast.Starred):
+                value = self.eval(argument, frame)
+                if not found.is_open:
+                    found.positional.append(value)
+                continue
+            values = elements(self.force(self.eval(argument.value, frame)))
             if values is None:
                 found.is_open = True
             elif not found.is_open:  # behind an unknown number of them no place is known
@@ -299,7 +300,10 @@ class Expressions(Calls):
         for keyword in node.keywords:
             value = self.eval(keyword.value, frame)
             if keyword.arg is not None:
-                self._give(found, keyword.arg, value, node, frame)
+                if keyword.arg in found.keywords:
+                    self._give(found, keyword.arg, value, node, frame)
+                else:
+                    found.keywords[keyword.arg] = value
                 continue
             entries, is_open = self._entries(value)
             for name, each in entries.items():

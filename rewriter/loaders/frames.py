@@ -107,10 +107,8 @@ class Arguments:
 
     def kept(self) -> Arguments:
         """The same with each list as it is now, for a call that is put off."""
-        for value in self.values():
-            if type(value) is Sequence:
-                break
-        else:
+        kinds = {*map(type, self.positional), *map(type, self.keywords.values())}
+        if Sequence not in kinds:
             return self
         named = {name: _kept(value) for name, value in self.keywords.items()}
         return Arguments([_kept(value) for value in self.positional], named, self.is_open)

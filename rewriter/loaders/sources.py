@@ -232,16 +232,17 @@ class Sources:
             return None
         found: list[_Definition] = []
         seen: _Seen = set()
+        named = [word for word in unit.names() if word in text and _names(text, word)]
+        for word in named:
+            for each in self._meant(text, unit, word, seen) if word != name else ():
+                if each is None:
+                    return None
+                found.append(each)
         suspects = {"cls" for word in _CLASS if word in text and _may_change(text, word)}
-        for word in unit.names():
-            if word in text and _names(text, word):
-                origin = unit.imports().get(word)
-                if (origin is None or self.inside(origin[0])) and _may_change(text, word):
-                    suspects.add(word)
-                for each in self._meant(text, unit, word, seen) if word != name else ():
-                    if each is None:
-                        return None
-                    found.append(each)
+        for word in named:
+            origin = unit.imports().get(word)
+            if (origin is None or self.inside(origin[0])) and _may_change(text, word):
+                suspects.add(word)
         return None if suspects and changes(text, frozenset(suspects)) else found
 
     def _meant(self, text: str, unit: Unit, name: str, seen: _Seen) -> Iterator[_Definition | None]:
