@@ -839,7 +839,7 @@ def rewrite(
         if edited and others is None:
             others = _others(planner, threads)
         decided = deciding.shared(
-            lambda path: (deciding.result(path), _harmed(planner, deciding, path, edited) if edited else []),  # noqa: B023
+            lambda path: (deciding.result(path), _touched(planner, deciding, path, edited) if edited else []),  # noqa: B023
             progress, processes,
         )  # fmt: skip
         plan = Plan(
@@ -848,13 +848,13 @@ def rewrite(
         done = _with_sources(plan, edited)
         if not edited:
             return done
-        harmed = [each for _, of_one in decided for each in of_one]
+        touched = [each for _, of_one in decided for each in of_one]
+        harmed = [each for each, harm in touched if harm]
         bad = _harmful(planner, deciding, threads, edited, harmed, others or (), processes)
         if not bad and done.threads != threads:
             fewer = {edit.path: edit for edit in done.sources}
             trial = planner.again(_after(loaders, fewer), {})
-            told = trial.shared(lambda path: _harmed(planner, trial, path, fewer), processes=processes)  # noqa: B023
-            harmed = [each for of_one in told for each in of_one]
+            harmed = [each for each, _ in touched if each.damage(loaders, trial.loaders, fewer) is not None]
             bad = _harmful(planner, trial, done.threads, fewer, harmed, others or (), processes)
         if not bad:
             return done
@@ -1006,15 +1006,19 @@ class _Built(Frozen):
     where: str
     present: bool
 
+    def touches(self, loaders: Loaders, paths: Collection[str]) -> bool:
+        """Whether functions of these sources run for it."""
+        return not loaders.trace(self.root, self.type, dict(self.values)).files.isdisjoint(paths)
+
     def damage(self, before: Loaders, after: Loaders, edited: Collection[str]) -> str | None:
         """What goes wrong with edited sources (their paths) and did not before, in words; None: nothing.
 
         Where something was wrong before with what is only asked for, no more can go wrong.
         """
+        if not self.touches(after, edited):
+            return None
         given = dict(self.values)
         now = after.trace(self.root, self.type, given)
-        if now.files.isdisjoint(edited):
-            return None
         old = _faults(before.trace(self.root, self.type, given), given)
         new = _faults(now, given) if self.present or not old else {}
         return next((words for fault, words in new.items() if fault not in old), None)
@@ -1045,8 +1049,8 @@ def _harmful(
     ``trial``: with the sources ``edited``. ``harmed``: what they do harm to in the run; ``others`` are looked at here.
     """
     loaders = planner.loaders
-    found = trial.shared(lambda path: _harmed(planner, trial, path, edited), processes=processes, others=others)
-    harmed = [*harmed, *(each for of_one in found for each in of_one)]
+    found = trial.shared(lambda path: _touched(planner, trial, path, edited), processes=processes, others=others)
+    harmed = [*harmed, *(each for of_one in found for each, harm in of_one if harm)]
     bad: dict[tuple[str, str], str] = {}
     kept: tuple[Thread, ...] = ()
     for thread in threads if harmed else ():
@@ -1062,8 +1066,8 @@ def _harmful(
     return bad
 
 
-def _harmed(planner: Planner, trial: Planner, path: str, edited: Collection[str]) -> list[_Built]:
-    """The components of a config, selected or not, that edited sources (their paths) would do harm to."""
+def _touched(planner: Planner, trial: Planner, path: str, edited: Collection[str]) -> list[tuple[_Built, bool]]:
+    """The components of a config, selected or not, for which sources ``edited`` run, and whether that does harm."""
     config = planner.present(path)
     if config.problem is not None:
         return []
@@ -1071,14 +1075,15 @@ def _harmed(planner: Planner, trial: Planner, path: str, edited: Collection[str]
     root = find_root(os.path.dirname(path)) if target is None else target.root
     owners = {} if target is None else {component.keys: owner for component, owner in planner.chosen(config, root)}
     shown = os.path.relpath(path, root) if root is not None else path
-    found: list[_Built] = []
+    found: list[tuple[_Built, bool]] = []
     for component in config.components:
         owner = owners.get(component.keys)
         found += trial._remember(
-            ("harm", root, owner),
+            ("touched", root, owner),
             component,
-            lambda: [each for each in _built(planner.request, component, owner, root, shown)  # noqa: B023
-                     if each.damage(planner.loaders, trial.loaders, edited) is not None],
+            lambda: [(each, each.damage(planner.loaders, trial.loaders, edited) is not None)
+                     for each in _built(planner.request, component, owner, root, shown)  # noqa: B023
+                     if each.touches(trial.loaders, edited)],
         )  # fmt: skip
     return found
 
