@@ -230,7 +230,7 @@ class Trace(Frozen):
     ``accepts``: keys among "cache_dir" and "local_files_only" that the loader's signature takes (by name or by
     ``**kwargs``). ``path``/``line``: the loader's definition.
     ``unknown``: what could not be followed, in plain words, one each. ``files``: sources whose functions run for it.
-    ``asked``: keywords whose values, or whose being left out, had a part in this.
+    ``asked``: keywords whose values, where they are known, or whose being left out had a part in this.
     """
 
     type: str

@@ -34,19 +34,12 @@ def component(config: ConfigFile, *keys: str) -> Component:
 
 
 def changes_for(config: ConfigFile, names: Iterable[str], key: str, value: object) -> list[ConfigChange]:
-    """``key`` for every component of these names that is a dict of this file, but once for a call and its spreads.
-
-    A dict in which something behind the key gives it another value is left out: its edit is refused.
-    """
+    """``key`` for every component of these names that is a dict of this file, but once for a call and its spreads."""
     wanted = set(names)
     found = [c for c in config.components if c.name in wanted and c.form != "other"]
     calls = {c.span for c in found}
     twice = {c.span for c in found for t in c.takers if t.stars and (t.span in calls or t.clashes(key))}
-    behind = {
-        c.span for c in found for o in c.overrides
-        if o.key == key and value is not REMOVE and c.form == "literal" and c.span.line <= o.line <= c.span.end_line
-    }  # fmt: skip
-    return [ConfigChange(c, key, value) for c in found if c.span not in twice | behind]
+    return [ConfigChange(c, key, value) for c in found if c.span not in twice]
 
 
 def prove_config_edit(

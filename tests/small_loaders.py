@@ -37,6 +37,10 @@ def f(path, cache_dir=None, **kwargs):
     AutoModel.from_pretrained(pick(path), cache_dir=cache_dir)
 """,
     # --- what a call gets
+    "two lists of arguments, the first unknown": """
+    max(*some(path), *[path, path])
+    AutoModel.from_pretrained(path, cache_dir=cache_dir)
+    """,
     "a call": """
     AutoModel.from_pretrained(path, cache_dir=cache_dir)
     """,

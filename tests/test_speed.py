@@ -68,6 +68,11 @@ def test_results_come_in_the_order_of_the_items_whoever_made_them(processes: int
     assert parallel.spread(range(count), lambda item: item * item, processes) == [i * i for i in range(count)]
 
 
+def test_items_that_are_all_unlike_are_shared_too() -> None:
+    items = range(20_000)
+    assert parallel.spread(items, str, 2, like=lambda item: item) == [str(item) for item in items]
+
+
 def test_the_work_of_a_worker_that_dies_is_done_again() -> None:
     parent = os.getpid()
 

@@ -82,7 +82,7 @@ class Evaluation(Expressions):
             failures=tuple(dict.fromkeys(self.failures)),
             unknown=tuple(dict.fromkeys(self.unknown)),
             files=frozenset(self._files),
-            asked=self.asked(),
+            asked=frozenset(name for name in self.asked() if not isinstance(self._given.get(name), Unknown)),
         )
 
     # --- statements
