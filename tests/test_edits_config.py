@@ -28,15 +28,16 @@ def added(source: str, value: object = "/models/hf", key: str = "cache_dir", **o
 def one_each(config: ConfigFile, value: object, key: str) -> list[ConfigChange]:
     """One change for each dict: one that has two names counts once.
 
-    A dict in which something behind the key gives it another value is left out: its edit is refused.
+    Where `type` gets another value, dicts that are spread, or spread others, are left out: what one of them then says
+    depends on the others, and many such edits are refused.
     """
     changes = changes_for(config, ALL, key, value)
-    behind = {
-        c.component.span for c in changes for o in c.component.overrides
-        if o.key == key and value is not REMOVE and c.component.form == "literal"
-        and c.component.span.line <= o.line <= c.component.span.end_line
+    mixed = {
+        c.component.span for c in changes
+        if value is not REMOVE and key == "type"
+        and (c.component.takers or (c.component.form == "literal" and "spread" in c.component.ways))
     }  # fmt: skip
-    return list({c.component.span: c for c in changes if c.component.span not in behind}.values())
+    return list({c.component.span: c for c in changes if c.component.span not in mixed}.values())
 
 
 STYLES = {
