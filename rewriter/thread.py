@@ -1,7 +1,7 @@
 """Find the source changes that let a keyword of a loader reach every hub call: pure, nothing is edited here.
 
 The loader is evaluated with the keyword given; where a hub call does not see it, the deepest function on the way that
-that still holds it passes it one step further. That change is taken as if it were made, and the evaluation runs again,
+still holds it passes it one step further. That change is taken as if it were made, and the evaluation runs again,
 until every hub call is reached. So the same rules that read a loader decide how it is edited, and a second run on the
 edited sources finds nothing to do.
 
@@ -287,7 +287,7 @@ class _Search:
         """
         node = inner.node
         assert node is not None
-        if inner.link is not None and inner.link.kind == "object":
+        if inner.link is not None and inner.link.by_object:
             raise _Refusal(f"{_called(inner)} gets its values by way of an object", inner.unit.path, node.lineno)
         parameter = self._parameter_for(hop, inner, node)
         new = parameter not in _parameters(node) and node.args.kwarg is None

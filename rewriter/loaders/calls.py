@@ -76,12 +76,12 @@ class Calls(Functions):
     def _call_function(self, callee: Function, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
         if callee.node.name == "build_module" and self.sources.inside(callee.unit.module):
             return self._build_module(node, arguments, frame)
-        link = self._link(node, frame, "call")
+        link = self._link(node, frame)
         self._calling = node
         return self._now_or_later(callee, arguments, lambda told, later: self._enter(callee, told, link, later))
 
     def _call_class(self, callee: Class, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
-        link = self._link(node, frame, "call")
+        link = self._link(node, frame)
         self._calling = node
         return self._now_or_later(callee, arguments, lambda told, later: self._instantiate(callee, told, link, later))
 
@@ -378,9 +378,9 @@ class Calls(Functions):
         arguments = Arguments([], {name: each for name, each in entries.items() if isinstance(name, str)}, value.open)
         self._calling = value.node or node
         if value.node is not None and value.frame is not None and value.frame.node is not None:
-            link = self._link(value.node, value.frame, "dict")
+            link = self._link(value.node, value.frame)
         else:
-            link = self._link(node, frame, "config" if value.given else "call")
+            link = self._link(node, frame)
         before = self._via, self._led
         if value.given:
             self._via, self._led = value.path, keywords
@@ -410,7 +410,7 @@ class Calls(Functions):
         rest = {name: value for name, value in arguments.keywords.items() if name not in library.HUB_KEYWORDS}
         config = rest.get("config") or self._config_of(cls, rest)
         inner = Arguments([config] if config is not None else [], rest, arguments.is_open)
-        link = self._link(node, frame, "object")
+        link = self._link(node, frame, by_object=True)
         self._enter(init.bind(instance), inner, link, tolerant=True)
         return instance
 

@@ -300,10 +300,7 @@ class Expressions(Calls):
         for keyword in node.keywords:
             value = self.eval(keyword.value, frame)
             if keyword.arg is not None:
-                if keyword.arg in found.keywords:
-                    self._give(found, keyword.arg, value, node, frame)
-                else:
-                    found.keywords[keyword.arg] = value
+                self._give(found, keyword.arg, value, node, frame)
                 continue
             entries, is_open = self._entries(value)
             for name, each in entries.items():

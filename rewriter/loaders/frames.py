@@ -35,15 +35,15 @@ class Virtual:
 class Link(Frozen):
     """How a frame was entered: by ``node`` (a call or a dict that is built into an object) in ``frame``.
 
-    ``kind`` "config": the dict stands in the config, so nothing in the sources can give it a keyword. "object": the
-    values come by way of an object (``PreTrainedModel.from_pretrained`` builds a config object from its keywords).
+    ``by_object``: the values come by way of an object (``PreTrainedModel.from_pretrained`` builds a config object from
+    its keywords).
     ``names``: local variables of ``frame`` that held a tracked key then, ``{key: name}``.
     """
 
     frame: Frame
     node: ast.expr
-    kind: str  # "call", "dict", "config", "object"
     names: Mapping[str, str]
+    by_object: bool = False
 
 
 class Frame:

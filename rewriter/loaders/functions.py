@@ -151,7 +151,7 @@ class Functions(Names):
             self._fill(instance, names, arguments, tolerant)
             after = self._find_method(cls, "__post_init__")
             if isinstance(after, Function):
-                by_object = Link(link.frame, link.node, "object", link.names) if link else None
+                by_object = Link(link.frame, link.node, link.names, True) if link else None
                 self._enter(after.bind(instance), Arguments([], {}), by_object)
         else:
             if not tolerant:

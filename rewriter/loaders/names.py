@@ -338,8 +338,8 @@ class Names(ABC):
         if self._stack and self._stack[-1][0].node is frame.node:
             self._stack[-1] = (self._stack[-1][0], node.lineno)
 
-    def _link(self, node: ast.expr, frame: Frame, kind: str) -> Link:
-        return Link(frame, node, kind, self._held(frame))
+    def _link(self, node: ast.expr, frame: Frame, *, by_object: bool = False) -> Link:
+        return Link(frame, node, self._held(frame), by_object)
 
     def _held(self, frame: Frame) -> dict[str, str]:
         """The local variables that hold a tracked keyword, ``{key: name}``; a variable of the key's own name first."""

@@ -232,7 +232,7 @@ class Sources:
             return None
         found: list[_Definition] = []
         seen: _Seen = set()
-        named = [word for word in unit.names() if word in text and _names(text, word)]
+        named = _named(text, unit)
         for word in named:
             for each in self._meant(text, unit, word, seen) if word != name else ():
                 if each is None:
@@ -271,9 +271,8 @@ class Sources:
         seen.add((module, "."))
         unit = self.module(module)
         if unit is not None:
-            for word in unit.names():
-                if word in text and _names(text, word):
-                    yield from self._meant(text, unit, word, seen)
+            for word in _named(text, unit):
+                yield from self._meant(text, unit, word, seen)
             for star in unit.stars():
                 yield from self._attributes(text, star, seen)
         for child in self._below(module):
@@ -305,6 +304,11 @@ class Sources:
         """Note why a file cannot be read; one problem a file."""
         if all(path != known for known, _, _ in self.problems):
             self.problems.append((path, line, message))
+
+
+def _named(text: str, unit: Unit) -> list[str]:
+    """The names of a file that stand in a text."""
+    return [word for word in unit.names() if word in text and _names(text, word)]
 
 
 def _names(text: str, word: str) -> bool:
