@@ -319,7 +319,7 @@ class _Case:
         """A refusal where the dict is written in a base file that is not in the run, or None."""
         if "inherited" not in self.component.ways:
             return None
-        base = self._relative(str(self.component.origin))
+        base = below(str(self.component.origin), self.decider.root)
         return self._undecidable(
             f"`{self.dotted}` is written in {base}, which this run does not cover", self._command(self._option(key))
         )
@@ -536,12 +536,18 @@ class _Case:
         repo = KNOWN_REPOS.get(str(self.type), "ORG/NAME")
         return self._command(f"{self._cache_option()} --set {self.component.name}.from_pretrained={repo}")
 
-    def _relative(self, path: str) -> str:
-        root = self.decider.root
-        return os.path.relpath(path, root) if root and path.startswith(root + os.sep) else path
-
     def _where(self, path: str, line: int) -> str:
-        return f"{self._relative(path)}:{line}" if path else "built-in table"
+        return where(path, line, self.decider.root)
+
+
+def below(path: str, root: str | None) -> str:
+    """A path as it lies in the checkout; one that does not lie there as it is."""
+    return os.path.relpath(path, root) if root and path.startswith(root + os.sep) else path
+
+
+def where(path: str, line: int, root: str | None) -> str:
+    """The place of a loader, for messages; ``path`` empty: it is known by the built-in table only."""
+    return f"{below(path, root)}:{line}" if path else "built-in table"
 
 
 def _listed(keys: list[str], most: int = 10) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rewriter import configs
 from rewriter.checkout import Target, Unreadable, config_files, find_root, outside, read_bytes
-from rewriter.decide import Decider, Decision, cache_option, hub_calls
+from rewriter.decide import Decider, Decision, below, cache_option, hub_calls, where
 from rewriter.frozen import Frozen, replace
 from rewriter.loaders import Sources
 from rewriter.locality import locality
@@ -256,20 +256,10 @@ class Planner:
         """The configs of the checkout, in the run or not, that inherit from ``path``: straight, or by way of others."""
         if root not in self._heirs:
             self._heirs[root] = self._named_bases(root)
-        found = {path: None}
-        for base in (todo := [path]):
-            fresh = [heir for heir in self._heirs[root].get(base, ()) if heir not in found]
-            found.update(dict.fromkeys(fresh))
-            todo += fresh
-        return tuple(found)[1:]
+        return _reached(path, lambda base: self._heirs[root].get(base, ()))
 
     def _all_bases(self, path: str) -> tuple[str, ...]:
-        found = dict.fromkeys(todo := list(self.read(path)[1].bases))
-        for base in todo:
-            fresh = [each for each in self.read(base)[1].bases if each not in found]
-            found.update(dict.fromkeys(fresh))
-            todo += fresh
-        return tuple(found)
+        return _reached(path, lambda each: self.read(each)[1].bases)
 
     def _named_bases(self, root: str | None) -> dict[str, list[str]]:
         """The configs that name each base: few have one, so the text of each is searched before it is read."""
@@ -417,7 +407,7 @@ class Planner:
             now = configs.inherit(config, lambda base: after if base == path else self.read(base)[1])
             for one, other in _twins(before, now):
                 if one.replaced_by is None and "inherited" not in one.ways and one.keys in places:
-                    told = f"`{'.'.join(one.keys)}` of {_below(heir, result.root)}"
+                    told = f"`{'.'.join(one.keys)}` of {below(heir, result.root)}"
                     remedy = "write {} with `_delete_=True` and all its keywords"
                     spans = frozenset(component.span for component in plain.components if component.keys == one.keys)
                     yield from self._taker(result, heir, spans, told, remedy, one, other)
@@ -435,10 +425,9 @@ class Planner:
         was, values = dict(before.values), dict(after.values)
         for change in result.changes if after.unsure and not after.delete else ():
             if change.value is not REMOVE:  # it may have come here, too
-                values.setdefault(change.key, Value(True, change.value, repr(change.value)))
-        for name, key, value in self.request.sets if path in self.targets else ():
-            if name == after.name:
-                values[key] = Value(True, value, repr(value))
+                values.setdefault(change.key, _known(change.value))
+        if path in self.targets:
+            values.update(_set(self.request, after.name))
         kind = values.get("type")
         fresh = values.keys() - was.keys()
         moved = kind is not None and (kind.literal, kind.value) != ((k := was.get("type", kind)).literal, k.value)
@@ -456,7 +445,7 @@ class Planner:
             yield _Taken(spans, "", "OSR007", why, remedy)
         rejections = [each for each in trace.rejections if not each.via and (moved or each.key in fresh)]
         for each in rejections:
-            place = f"{_below(each.path, result.root)}:{each.line}" if each.path else "built-in table"
+            place = where(each.path, each.line, result.root)
             why = f"{told} takes this dict over, and its loader rejects {each.key}: {each.function} ({place}) has no " \
                   "such parameter"  # fmt: skip
             curable = not self.request.edit_source and not self._threadable(result.root, kind.value, values, each.key)
@@ -632,6 +621,16 @@ class Planner:
         return FileResult(result.path, result.root, (), found, None, None, ignores, passed_over)
 
 
+def _reached(path: str, following: Callable[[str], Iterable[str]]) -> tuple[str, ...]:
+    """The files that a file leads to: straight, or by way of others."""
+    found: dict[str, None] = {}
+    for each in (todo := [path]):
+        fresh = [other for other in dict.fromkeys(following(each)) if other not in found and other != path]
+        found.update(dict.fromkeys(fresh))
+        todo += fresh
+    return tuple(found)
+
+
 class _Taken(Frozen):
     """That a dict takes over what is changed: it is at ``spans``, or goes in there (in an heir: by the same keys).
 
@@ -679,10 +678,6 @@ def _taken(decision: Decision, path: str, found: list[_Taken]) -> Decision:
         findings=(*decision.findings, *dict.fromkeys(told)),
         heirs=tuple(dict.fromkeys(each.type for each in found)),
     )
-
-
-def _below(path: str, root: str | None) -> str:
-    return os.path.relpath(path, root) if root and path.startswith(root + os.sep) else path
 
 
 def _goes_on(component: Component, spans: Container[Span]) -> bool:
@@ -914,12 +909,12 @@ def _threads(planner: Planner, processes: int) -> tuple[Thread, ...]:
     """The source changes that would let every asked key reach every Hub call, one entry a loader."""
 
     roots = {target.path: target.root for target in planner.targets.values()}
-    outside: dict[str, set[tuple[str, ...]]] = {}  # heirs that are not in the run, and what they may take over
+    elsewhere: dict[str, set[tuple[str, ...]]] = {}  # heirs that are not in the run, and what they may take over
     for base, root in list(roots.items()):
         for heir in planner.heirs(base, root):
             if heir not in planner.targets:
                 roots[heir] = root
-                outside.setdefault(heir, set()).update(c.keys for c in planner.read(base)[1].components)
+                elsewhere.setdefault(heir, set()).update(c.keys for c in planner.read(base)[1].components)
 
     def of_file(path: str) -> list[_Changes]:
         root = roots[path]
@@ -927,7 +922,7 @@ def _threads(planner: Planner, processes: int) -> tuple[Thread, ...]:
             return []
         found = []
         for component, owner in planner.chosen(planner.complete(path), root):
-            if path in outside and component.keys not in outside[path]:
+            if path in elsewhere and component.keys not in elsewhere[path]:
                 continue
             found += planner._remember(
                 ("threads", root, owner),
@@ -937,7 +932,7 @@ def _threads(planner: Planner, processes: int) -> tuple[Thread, ...]:
         return found
 
     slots: dict[tuple[str, str], dict[SourceChange, None]] = {}
-    for found in (*planner.shared(of_file, processes=processes, meanwhile=_libcst), *map(of_file, outside)):
+    for found in (*planner.shared(of_file, processes=processes, meanwhile=_libcst), *map(of_file, elsewhere)):
         for place, kind, changes in found:
             slots.setdefault((place, kind), {}).update(dict.fromkeys(changes))
     return tuple(Thread(place, kind, tuple(changes)) for (place, kind), changes in slots.items() if changes)
@@ -945,11 +940,17 @@ def _threads(planner: Planner, processes: int) -> tuple[Thread, ...]:
 
 def _asked(request: Request, component: Component, owner: str) -> tuple[dict[str, Value], dict[str, Value]]:
     """The values of a component with what ``--set`` gives, and the keys that are asked for beside them."""
-    values = dict(component.values)
-    for name, key, value in request.sets:
-        if name == component.name:
-            values[key] = Value(True, value, repr(value))
-    return values, {key: Value(True, value, repr(value)) for key, value in request.keys_asked(owner)}
+    values = {**dict(component.values), **_set(request, component.name)}
+    return values, {key: _known(value) for key, value in request.keys_asked(owner)}
+
+
+def _set(request: Request, component: str) -> dict[str, Value]:
+    """What ``--set`` gives a component."""
+    return {key: _known(value) for name, key, value in request.sets if name == component}
+
+
+def _known(value: object) -> Value:
+    return Value(True, value, repr(value))
 
 
 def _type_of(values: Mapping[str, Value]) -> str | None:
@@ -1074,7 +1075,7 @@ def _touched(planner: Planner, trial: Planner, path: str, edited: Collection[str
     target = planner.targets.get(path)
     root = find_root(os.path.dirname(path)) if target is None else target.root
     owners = {} if target is None else {component.keys: owner for component, owner in planner.chosen(config, root)}
-    shown = os.path.relpath(path, root) if root is not None else path
+    shown = below(path, root)
     found: list[tuple[_Built, bool]] = []
     for component in config.components:
         owner = owners.get(component.keys)

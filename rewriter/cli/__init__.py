@@ -15,6 +15,9 @@ import click  # noqa: E402
 
 from rewriter import __version__  # noqa: E402
 
+OWN_PROCESS = "own process"
+"""The context's object where the command is all that its process is for."""
+
 # name -> what `--help` says of it; the module rewriter.cli.NAME holds a command called `command`.
 COMMANDS = {
     "rewrite": "Make configs (and loaders) read their weights from a local cache.",
@@ -59,7 +62,7 @@ class LazyGroup(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         if args or extra.get("args") is not None:
             return super().main(*args, **extra)
-        return super().main(**{"obj": "own process", **extra})  # the process's own command line
+        return super().main(**{"obj": OWN_PROCESS, **extra})  # the process's own command line
 
     def invoke(self, ctx: click.Context) -> object:
         try:

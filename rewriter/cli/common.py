@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from rewriter.cli import OWN_PROCESS
 from rewriter.frozen import Frozen, replace
 from rewriter.request import DEFAULT_COMPONENTS, Request
 from rewriter.settings import COMMAND_LINE, Settings, SettingsError, directory, load, with_cache_dirs, with_options
@@ -38,10 +39,6 @@ def fail(message: str, remedy: str = "") -> NoReturn:
     if remedy:
         click.echo("  " + printable(remedy), err=True)
     raise SystemExit(FAILED)
-
-
-OWN_PROCESS = "own process"
-"""The context's object where the command is all that its process is for."""
 
 
 def hear_no_interrupt() -> None:
