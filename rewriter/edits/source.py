@@ -216,12 +216,10 @@ def _with_parameter(node: cst.FunctionDef, change: SourceChange, encoding: str) 
     middle = elements[first + slash : len(ahead) + (0 if starred else 1)]
     keyword_only = elements[len(ahead) + 1 : place + 2] if starred else params.kwonly_params
     changed = params.with_changes(
-        posonly_params=elements[:first],
         posonly_ind=elements[first] if slash else params.posonly_ind,
         params=middle,
         star_arg=elements[len(ahead)] if starred else params.star_arg,
         kwonly_params=keyword_only,
-        star_kwarg=elements[-1] if last else None,
     )
     return node.with_changes(params=changed, whitespace_before_params=opening)
 

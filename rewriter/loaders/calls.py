@@ -354,7 +354,7 @@ class Calls(Functions):
         if not arguments.positional:
             self._note(self._where("what it builds cannot be told", node, frame))
             return Unknown()
-        keywords = {name: value for name, value in arguments.keywords.items() if name not in ("module", "builder")}
+        keywords = {name: value for name, value in arguments.keywords.items() if name != "builder"}
         return self._build_from(arguments.positional[0], keywords, node, frame)
 
     def _build_from(self, value: Val, keywords: dict[str, Val], node: ast.Call, frame: Frame) -> Val:

@@ -188,13 +188,11 @@ class Functions(Names):
         kept = arguments.kept() if isinstance(callee, Class) or callee.owner is not None else arguments
         if self._leads(callee) or is_nested(callee) or self._matters(callee, kept):
             return go(arguments, False)
-        roots = _roots(kept.values())
-        kind = callee if isinstance(callee, Class) else None
         if self._hands_on(callee, kept):
-            made = go(kept, False)
-            return made if roots else self._put_off(lambda: made, kind)
+            return go(kept, False)
         self._check(callee, kept)
-        return self._put_off(lambda: go(kept, True), kind, *roots)
+        kind = callee if isinstance(callee, Class) else None
+        return self._put_off(lambda: go(kept, True), kind, *_roots(kept.values()))
 
     def _check(self, callee: Class | Function, arguments: Arguments) -> None:
         """Look only whether the signature takes the keywords of a call."""
@@ -299,8 +297,7 @@ class Functions(Names):
 
 def is_nested(value: Function | Class) -> bool:
     """Whether a function or a class, or the class of a method, is defined in a function."""
-    owner = value.owner if isinstance(value, Function) else None
-    return value.frame is not None or (owner is not None and owner.frame is not None)
+    return value.frame is not None  # a method has that of its class
 
 
 def _roots(values: list[Val]) -> list[Lazy]:

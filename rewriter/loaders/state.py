@@ -179,8 +179,6 @@ class State:
         self.caught -= 1
         self.thrown = thrown
         tried, self._tried = self._tried, outer
-        if outer is not None:
-            outer += tried
         if goes_on(status):
             doubtful = status == MAYBE
             self.doubt += doubtful
