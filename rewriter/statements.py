@@ -14,7 +14,7 @@ from itertools import accumulate, pairwise
 from rewriter.decoding import Decoded, parse, parse_text
 from rewriter.types import Problem
 
-MOST_BYTES = 200_000
+MOST_BYTES = 100_000
 """Text whose statements are kept at a time; a parsed statement takes some 50 times its text."""
 LONGEST = 20_000
 """Bytes of a text that is kept."""

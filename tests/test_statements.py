@@ -241,13 +241,14 @@ def test_texts_are_kept_up_to_their_limits() -> None:
     longer = b"y" + longest
     assert placed(longer)[0][0] is not placed(longer)[0][0]
     assert kept.size == statements.LONGEST
-    for number in range(1, statements.MOST_BYTES // statements.LONGEST):
+    most = statements.MOST_BYTES // statements.LONGEST
+    for number in range(1, most):
         placed(longest.replace(b"x", bytes([97 + number])))
-    assert (kept.size, len(kept.young), len(kept.old)) == (statements.MOST_BYTES, 10, 0)
+    assert (kept.size, len(kept.young), len(kept.old)) == (statements.MOST_BYTES, most, 0)
     placed(b"z=1")
-    assert (kept.size, list(kept.young), len(kept.old)) == (3, [b"z=1"], 10)
+    assert (kept.size, list(kept.young), len(kept.old)) == (3, [b"z=1"], most)
     first = placed(longest)
-    assert (kept.size, list(kept.young), len(kept.old)) == (statements.LONGEST + 3, [b"z=1", longest], 10)
+    assert (kept.size, list(kept.young), len(kept.old)) == (statements.LONGEST + 3, [b"z=1", longest], most)
     assert placed(longest) == first
 
 
