@@ -267,6 +267,17 @@ def test_a_file_that_cannot_be_replaced_ends_the_run_with_nothing_written(
     assert contents(root) == before
 
 
+def test_a_report_that_could_not_be_written_ends_the_run_before_anything_else_is(
+    checkout: Checkout, run: Run, tmp_path: Path
+) -> None:
+    root, target = checkout("v1.1"), tmp_path / "nowhere" / "report.json"
+    before = contents(root)
+    done = run("rewrite", *asked("/models/hf"), "--no-resolve", "--output-file", target, cwd=root)
+    told = f"error: {target} cannot be written: No such file or directory\n"
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", told)
+    assert contents(root) == before
+
+
 def test_stdin_to_stdout(checkout: Checkout, run: Run) -> None:
     root = checkout("v1.1")
     source = (root / "configs/opensora-v1-1/inference/sample.py").read_bytes()

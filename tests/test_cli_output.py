@@ -199,6 +199,17 @@ def test_a_report_that_cannot_be_written_is_told(
     assert done.stderr == f"error: {tmp_path / place} cannot be written: {reason}\n"
 
 
+def test_a_report_in_a_folder_that_must_not_be_written_is_told(
+    checkout: Checkout, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, target = checkout("v1.1"), tmp_path / "report.json"
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path) and allowed(path, mode))
+    done = run("check", "--output-format", "json", "--output-file", target, cwd=root)
+    told = f"error: {target} cannot be written: Permission denied\n"
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", told)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(shell: str, run: Run) -> None:
     done = run("completion", shell)

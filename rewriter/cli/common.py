@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -198,6 +199,8 @@ def shared(*, cache: bool = False, output: bool = False) -> Callable[[Command], 
             verbose: bool, cache_dirs: tuple[str, ...] = (), local_files_only: bool = False,
             output_format: str = "full", output_file: str | None = None, **own: Any,
         ) -> Any:  # fmt: skip
+            if output_file is not None:
+                _expect_writable(os.path.abspath(output_file))
             settings = read_settings(paths, cache_dirs, idle=bool(own.get("unsets")))
             settings = with_options(
                 settings, components=components, include=include, exclude=exclude, all_configs=all_configs,
@@ -345,6 +348,20 @@ def read_lock(path: str) -> Lock:
     except LockError as error:
         line = f":{error.line}" if error.line else ""
         fail(f"{path}{line}: {error.message}", "opensora-rewriter lock writes a new one")
+
+
+def _expect_writable(path: str) -> None:
+    """End the run before it does anything, where its report could not be written in the end."""
+    folder = os.path.dirname(path)
+    if os.path.isdir(path):
+        reason = errno.EISDIR
+    elif not os.path.isdir(folder):
+        reason = errno.ENOENT
+    elif not os.access(folder, os.W_OK):
+        reason = errno.EACCES
+    else:
+        return
+    fail(f"{path} cannot be written: {os.strerror(reason)}")
 
 
 def write_text(path: str, text: str) -> bool:
