@@ -1031,14 +1031,10 @@ def _after(loaders: Loaders, edited: Mapping[str, FileEdit]) -> Loaders:
 
 def _others(planner: Planner, threads: Sequence[Thread]) -> list[str]:
     """The configs that the loaders serve which are to change, beside those of the run."""
-    from rewriter.checkout import CONFIGS, select
-
     edited = {thread.root for thread in threads}
     roots = {target.root for target in planner.targets.values() if target.root is not None
              and (sources := planner.loaders.sources(target.root)) is not None and sources.root in edited}  # fmt: skip
-    folders = [os.path.join(root, CONFIGS) for root in sorted(roots | edited)]
-    found = [select([folder], cwd=os.sep).targets for folder in folders if os.path.isdir(folder)]
-    return [target.path for targets in found for target in targets if target.path not in planner.targets]
+    return [path for root in sorted(roots | edited) for path in config_files(root) if path not in planner.targets]
 
 
 def _harmful(

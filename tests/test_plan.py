@@ -538,6 +538,13 @@ def test_an_edit_that_would_break_another_config_is_not_made(
     assert all("remove" not in finding.remedy for finding in made.all_findings)
 
 
+def test_a_config_that_git_ignores_is_not_broken_either(tmp_path: Path) -> None:
+    targets = checkout_of(tmp_path, CHOICE, c=C, d=C.replace(")", ', kind="b")'))
+    (tmp_path / ".gitignore").write_text("d.py\n")
+    made = plan.rewrite(targets[:1], ASKED, Loaders())
+    assert (made.edits, [finding.code for finding in made.all_findings]) == ((), ["OSR004"])
+
+
 @pytest.mark.parametrize("other", [C, C.replace(")", ', kind="b")'), "import os\nvae = os\n", "vae = dict(kind=1)\n"])
 @pytest.mark.parametrize("in_run", [True, False])
 def test_an_edit_that_breaks_no_config_is_made(in_run: bool, other: str, tmp_path: Path) -> None:
