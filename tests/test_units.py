@@ -501,6 +501,16 @@ def test_a_signature_tells_how_arguments_are_bound(source: str, expected: tuple[
         ("def f(self): self.__class__.x = 1", True),
         ("def f(self): type(self).x = 1", True),
         ("def f(:\n    S", True),
+        ("def f(): other.x = 1", False),
+        ("def f(): vars(other)['x'] = 1", False),
+        ("def f(): setattr(S, x, 1)", True),
+        ("def f(): delattr(S, x)", True),
+        ("def f(): getattr(S, x)", False),
+        ("def f(cls): cls.x = 1", True),
+        ("def f(S): S.x = 1", False),
+        ("def f():\n    S = 1\n    S.x = 1", False),
+        ("def f():\n    here = S\n    here.x = 1", True),
+        ("def f():\n    here = other\n    here.x = 1", False),
     ],
 )
 def test_only_functions_change_what_stands_outside_and_what_is_no_python_may(source: str, changed: bool) -> None:
