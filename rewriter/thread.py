@@ -251,7 +251,6 @@ class _Search:
         self._document(path, node, name)
         if frame.captured:
             self.cuts = True
-            self._keep_passing(frame, node, name)
 
     def _document(self, path: str, node: FunctionNode, name: str) -> None:
         """A docstring that lists the parameters gets a line for the new one."""
@@ -264,21 +263,6 @@ class _Search:
             if listed:
                 assign = tuple((each, "") for each in listed)
                 self.changes.append(SourceChange(path, "docstring", _span(first.value), self.key, name, None, assign))
-
-    def _keep_passing(self, frame: Frame, node: FunctionNode, name: str) -> None:
-        """Hub calls that saw the key in ``**kwargs`` until now, also on branches that these values do not take."""
-        for call in ast.walk(node):
-            if not isinstance(call, ast.Call):
-                continue
-            if not {getattr(call.func, "attr", None), getattr(call.func, "id", None)} & {"from_pretrained", *DOWNLOADS}:
-                continue
-            spread = any(
-                each.arg is None and isinstance(each.value, ast.Name) and each.value.id == frame.captured
-                for each in call.keywords
-            )
-            if spread and _keyword_of(call, self.key) is None:
-                self.changes.append(SourceChange(frame.unit.path, "call", _span(call), self.key, name))
-                self.virtual.keywords.setdefault(place_of(frame.unit.path, call), {})[self.key] = name
 
     def _pass_on(self, hop: _Hop, name: str, inner: Frame) -> tuple[str, bool]:
         """Pass the key from one function to the next, which gets a parameter for it unless it has one.

@@ -900,6 +900,44 @@ LEADS = {
         "def f(path, **kw):\n"
         "    return g(path, **kw), h(path, **kw)\n",
     ),
+    "calls on a branch that is not taken, which had the key from **kwargs": (
+        "from huggingface_hub import hf_hub_download\n"
+        "\n"
+        "\n"
+        "def check(path):\n"
+        "    pass\n"
+        "\n"
+        "\n"
+        "@MODELS.register_module()\n"
+        "def f(path, big=False, **kw):\n"
+        "    options = {}\n"
+        "    check(path, **kw)\n"
+        "    if big:\n"
+        "        print(**kw)\n"
+        "        AutoModel.from_pretrained(path, **kw)\n"
+        "        AutoModel.from_pretrained(path, **options)\n"
+        "        AutoModel.from_pretrained(path, cache_dir=None, **kw)\n"
+        "        hf_hub_download(path, 'w', **kw)\n"
+        "    return AutoModel.from_pretrained(path)\n",
+        "from huggingface_hub import hf_hub_download\n"
+        "\n"
+        "\n"
+        "def check(path):\n"
+        "    pass\n"
+        "\n"
+        "\n"
+        "@MODELS.register_module()\n"
+        "def f(path, big=False, cache_dir=None, **kw):\n"
+        "    options = {}\n"
+        "    check(path, **kw)\n"
+        "    if big:\n"
+        "        print(**kw)\n"
+        "        AutoModel.from_pretrained(path, cache_dir=cache_dir, **kw)\n"
+        "        AutoModel.from_pretrained(path, **options)\n"
+        "        AutoModel.from_pretrained(path, cache_dir=None, **kw)\n"
+        "        hf_hub_download(path, 'w', cache_dir=cache_dir, **kw)\n"
+        "    return AutoModel.from_pretrained(path, cache_dir=cache_dir)\n",
+    ),
 }
 
 
