@@ -53,6 +53,7 @@ def test_what_is_set_as_asked_is_left_alone_also_with_another_spelling() -> None
         ("", "OSR001"),
         (", cache_dir=None", "OSR001"),
         (', cache_dir="./hub"', "OSR002"),
+        (', cache_dir="a/../models/hf"', "OSR002"),
         (', cache_dir="~/hub"', "OSR002"),
         (", cache_dir=3", "OSR002"),
         (', cache_dir="/elsewhere"', "OSR003"),
@@ -147,6 +148,8 @@ def test_of_many_keywords_that_the_loader_does_not_take_ten_are_named() -> None:
     names = ", ".join(f"`k{number}`" for number in range(10)) + " and 2990 more"
     assert f" takes no {names}: building" in finding.message
     assert finding.remedy == f"remove {names} from the dict"
+    (finding,) = decide(KL.format("".join(f", k{number}=1" for number in range(10)))).all_findings
+    assert f" takes no {names.removesuffix(' and 2990 more')}: building" in finding.message
 
 
 def test_unset_takes_away_what_is_written_and_asks_nothing_else() -> None:
@@ -207,6 +210,19 @@ def test_unset_of_what_the_loader_needs_is_refused(
         assert result.new == text.encode()
     if told is None and cache_dir is None and unset != "cache_dir":
         assert f"{unset}=" not in (result.new or b"").decode()
+
+
+def test_each_of_the_keywords_that_must_not_go_is_named_in_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "opensora").mkdir()
+    (tmp_path / "opensora/registry.py").write_text(LOADER)
+    (tmp_path / "configs").mkdir()
+    path = str(tmp_path / "configs/a.py")
+    text = 'vae = dict(type="KL", path="p", from_pretrained="a/b", size=1)\n'
+    request = Request(unsets=(("vae", "size"), ("vae", "path")))
+    planner = Planner([Target(path, find_root(path), True)], request, Loaders(), overlay={path: text.encode()})
+    (finding,) = planner.result(path).all_findings
+    assert finding.message.startswith("`KL` has no default for `size`, `path` ")
+    assert finding.remedy == "leave out --unset vae.size --unset vae.path"
 
 
 def test_unset_of_a_keyword_of_a_class_without_a_constructor_asks_nothing(tmp_path: Path) -> None:
