@@ -131,8 +131,8 @@ class _Dict:
     """One dict object: where it is written, what it holds, who changes it."""
 
     __slots__ = (
-        "children", "form", "odd", "overrides", "places", "span", "stars", "statement", "text", "touched", "unsure",
-        "users", "values", "ways", "written",
+        "children", "form", "odd", "origin", "overrides", "places", "span", "stars", "statement", "text", "touched",
+        "unsure", "users", "values", "ways", "written",
     )  # fmt: skip
 
     def __init__(self, form: Form, span: Span, statement: Span, text: str) -> None:
@@ -143,6 +143,7 @@ class _Dict:
         self.written: list[Keyword] = []
         self.values: dict[str, Value] = {}  # defaults and what is written, without overrides
         self.children: dict[str, list[_Held]] = {}
+        self.origin: ast.AST | None = None  # of one that cannot be seen: what gives it
         self.odd = False  # whether it has keys that are no strings, too
         self.ways: list[str] = []
         self.unsure: str | None = None
@@ -492,8 +493,8 @@ class _Reader:
             self._evaluate(header)
         for name, value in _bound_by_header(node):
             self._bind(name, _Outcome([], opaque=True), (), value)
-        for target in _set_by_header(node):
-            self._set_item(target, target, _Outcome([], opaque=True))
+        for target, value in _set_by_header(node):
+            self._set_one_of(target, value)
         for handler in getattr(node, "handlers", ()):
             if handler.name:
                 self._rebind(handler.name, self._line(node))
@@ -587,8 +588,6 @@ class _Reader:
         self.constants.clear()
         for held in self.held.values():
             self._doubt(held, f"line {line} may bind its name to something else: {self._text(node)}", line)
-            for each in held:
-                each.conditional = True
 
     def _read_bases(self, node: ast.Assign) -> None:
         self.base_span = self._span(node)
@@ -646,6 +645,11 @@ class _Reader:
             known = Value(False, None, self._text(value))
         dicts = self._candidates(key, outcome, value) if isinstance(value, ast.expr) else []
         self._set_key(parents, key, known, dicts, self._line(target))
+
+    def _set_one_of(self, target: ast.Subscript | ast.Attribute, values: ast.expr) -> None:
+        """``for vae["k"] in values``: nobody knows which of them it is."""
+        one = ast.copy_location(ast.Starred(values, ast.Load()), values)
+        self._set_item(target, one, _Outcome([], opaque=True))
 
     def _set_key(
         self, parents: list[_Held], key: str | None, value: Value | None, dicts: list[_Held], line: int,
@@ -798,7 +802,10 @@ class _Reader:
                 todo += [(child, not isinstance(each, ast.Starred)) for child in ast.iter_child_nodes(each)]
             for h in held or ():
                 whole = itself or h.dict.holds_more()
-                found.update(dict.fromkeys([d for d in h.dict.within() if whole or d is not h.dict]))
+                for d in h.dict.within():
+                    if d not in found and (whole or d is not h.dict):
+                        found[d] = None
+                        todo += [(d.origin, True)] if d.origin is not None else []
         return list(found)
 
     def _items(self, node: ast.expr, key: str | None) -> list[_Held] | None:
@@ -872,7 +879,7 @@ class _Reader:
                     own += [(names, target.id, names.pop(target.id, None)) for names in (self.constants, self.origins)]
                     self.origins[target.id] = [generator.iter, *(own[-1][2] or ())]
                 elif isinstance(target, (ast.Subscript, ast.Attribute)) and isinstance(target.ctx, ast.Store):
-                    self._set_item(target, generator.iter, _Outcome([], opaque=True))
+                    self._set_one_of(target, generator.iter)
             self._inner(*generator.ifs)
         self._inner(*ast.iter_child_nodes(node))
         for names, name, value in reversed(own):
@@ -1113,7 +1120,9 @@ class _Reader:
     def _candidates(self, name: str | None, outcome: _Outcome, node: ast.stmt | ast.expr) -> list[_Held]:
         """The dicts that ``name`` may hold then; what cannot be seen is one of them if the name is a component's."""
         if outcome.opaque and name in OPAQUE_NAMES:
-            return [*outcome.dicts, _Held(self._opaque(node), bool(outcome.dicts))]
+            unseen = self._opaque(node)
+            unseen.origin = node
+            return [*outcome.dicts, _Held(unseen, bool(outcome.dicts))]
         return outcome.dicts
 
     def _spread(self, held: _Dict, node: ast.expr) -> _Dict | None:
@@ -1275,12 +1284,21 @@ def _is_read_base(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and _last_name(node.func) == "read_base"
 
 
-def _set_by_header(node: ast.stmt) -> Iterator[ast.Subscript | ast.Attribute]:
-    """Items and attributes that a ``for`` or ``with`` sets."""
-    for target in (getattr(node, "target", None), *[item.optional_vars for item in getattr(node, "items", ())]):
-        for part in ast.walk(target) if target is not None else ():
+def _set_by_header(node: ast.stmt) -> Iterator[tuple[ast.Subscript | ast.Attribute, ast.expr]]:
+    """Items and attributes that a ``for`` or ``with`` sets, and to what."""
+    for header, value in _targets(node):
+        for part in ast.walk(header):
             if isinstance(part, (ast.Subscript, ast.Attribute)) and isinstance(part.ctx, ast.Store):
-                yield part
+                yield part, value
+
+
+def _targets(node: ast.stmt) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """What stands behind ``for`` and ``as``, and what is given to it."""
+    if isinstance(node, ast.For):
+        yield node.target, node.iter
+    for item in getattr(node, "items", ()):
+        if item.optional_vars is not None:
+            yield item.optional_vars, item.context_expr
 
 
 def _bodies(node: ast.stmt) -> Iterator[list[ast.stmt]]:
@@ -1305,13 +1323,9 @@ def _headers(node: ast.stmt) -> Iterator[ast.expr]:
 
 def _bound_by_header(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
     """Names that a compound statement binds itself (``for``, ``with``, ``case``), and to what."""
-    headers: list[tuple[ast.AST | None, ast.expr]] = []
-    if isinstance(node, ast.For):
-        headers.append((node.target, node.iter))
-    headers += [(item.optional_vars, item.context_expr) for item in getattr(node, "items", ())]
-    headers += [(case.pattern, node.subject) for case in getattr(node, "cases", ())]  # type: ignore[attr-defined]
-    for header, value in headers:
-        for part in ast.walk(header) if header is not None else ():
+    patterns = [(case.pattern, node.subject) for case in getattr(node, "cases", ())]  # type: ignore[attr-defined]
+    for header, value in (*_targets(node), *patterns):
+        for part in ast.walk(header):
             name = getattr(part, "id", None) or getattr(part, "name", None) or getattr(part, "rest", None)
             if isinstance(name, str) and not isinstance(getattr(part, "ctx", None), ast.Load):
                 yield name, value
