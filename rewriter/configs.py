@@ -776,11 +776,11 @@ class _Reader:
         followed = 0
         todo: list[tuple[ast.AST, bool]] = [(node, True)]  # and whether the very dict is held, or only what is in it
         for each, itself in todo:
-            held: list[_Held] | None = []
+            held: list[_Held] | None = None
             if isinstance(each, ast.Name):
                 if (each.id, itself) not in seen:
                     seen.add((each.id, itself))
-                    held = self.held.get(each.id, [])
+                    held = self.held.get(each.id)
                     origins = self.origins.get(each.id, [])
                     followed += len(origins)
                     if followed > _MOST_FOLLOWED:

@@ -1002,6 +1002,16 @@ def test_a_flag_is_never_a_folder(tmp_path: Path) -> None:
     )
 
 
+TWO_CLASSES = (
+    "class A:\n"
+    "    def __init__(self, path):\n"
+    "        self.model = AutoModel.from_pretrained(path)\n\n\n"
+    "class B:\n"
+    "    def __init__(self, path):\n"
+    "        pass\n\n\n"
+)
+B_TAKES_NONE = ("B.__init__ may be called on the way, and takes no cache_dir", 7)
+
 IN_THE_WAY = {
     "a call of the module": (
         "MODEL = AutoModel.from_pretrained('o/n')\n\n\n@MODELS.register_module()\ndef f(path):\n    return MODEL\n",
@@ -1159,49 +1169,60 @@ IN_THE_WAY = {
         9,
     ),
     "another class of a dict": (
-        "class A:\n"
-        "    def __init__(self, path):\n"
-        "        self.model = AutoModel.from_pretrained(path)\n\n\n"
-        "class B:\n"
-        "    def __init__(self, path):\n"
-        "        pass\n\n\n"
-        "@MODELS.register_module()\n"
-        "def f(path, kind='a'):\n    return {'a': A, 'b': B}[kind](path)\n",
-        "B.__init__ may be called on the way, and takes no cache_dir",
-        7,
+        TWO_CLASSES + "@MODELS.register_module()\ndef f(path, kind='a'):\n    return {'a': A, 'b': B}[kind](path)\n",
+        *B_TAKES_NONE,
     ),
     "another class of a tuple": (
-        "class A:\n"
-        "    def __init__(self, path):\n"
-        "        self.model = AutoModel.from_pretrained(path)\n\n\n"
-        "class B:\n"
-        "    def __init__(self, path):\n"
-        "        pass\n\n\n"
-        "@MODELS.register_module()\n"
-        "def f(path, kind=0):\n    return (A, B)[kind](path)\n",
-        "B.__init__ may be called on the way, and takes no cache_dir",
-        7,
+        TWO_CLASSES + "@MODELS.register_module()\ndef f(path, kind=0):\n    return (A, B)[kind](path)\n",
+        *B_TAKES_NONE,
     ),
     "another class by a condition": (
-        "class A:\n"
-        "    def __init__(self, path):\n"
-        "        self.model = AutoModel.from_pretrained(path)\n\n\n"
-        "class B:\n"
-        "    def __init__(self, path):\n"
-        "        pass\n\n\n"
-        "@MODELS.register_module()\n"
+        TWO_CLASSES + "@MODELS.register_module()\n"
         "def f(path, kind='a'):\n    cls = A if kind == 'a' else B\n    return cls(path)\n",
-        "B.__init__ may be called on the way, and takes no cache_dir",
-        7,
+        *B_TAKES_NONE,
+    ),
+    "another class where a value is given": (
+        TWO_CLASSES + "@MODELS.register_module()\n"
+        "def f(path, kind=None):\n    cls = B if kind else A\n    return cls(path)\n",
+        *B_TAKES_NONE,
+    ),
+    "another type of a dict": (
+        TWO_CLASSES + "MODELS.register_module(module=A)\nMODELS.register_module(module=B)\n\n\n"
+        "@MODELS.register_module()\n"
+        "def f(path, kind=None):\n"
+        "    name = 'B' if kind else 'A'\n"
+        "    return build_module(dict(type=name, path=path), MODELS)\n",
+        *B_TAKES_NONE,
+    ),
+    "another class by a name that the module has, too": (
+        TWO_CLASSES + "def make():\n    pass\n\n\n"
+        "@MODELS.register_module()\n"
+        "def f(path, kind=None):\n    make = B if kind else A\n    return make(path)\n",
+        *B_TAKES_NONE,
+    ),
+    "another class by a name of a method": (
+        TWO_CLASSES + "@MODELS.register_module()\n"
+        "class f:\n"
+        "    def __init__(self, path, kind=None):\n"
+        "        make = B if kind else A\n"
+        "        make(path)\n",
+        *B_TAKES_NONE,
+    ),
+    "another class that a function is given": (
+        TWO_CLASSES + "def helper(make, path):\n    return make(path)\n\n\n"
+        "@MODELS.register_module()\n"
+        "def f(path, kind=None):\n    return helper(B if kind else A, path)\n",
+        *B_TAKES_NONE,
+    ),
+    "another class that a method is given": (
+        TWO_CLASSES + "class Helper:\n"
+        "    @classmethod\n    def load(cls, make, path):\n        return make(path)\n\n\n"
+        "@MODELS.register_module()\n"
+        "def f(path, kind=None):\n    return Helper.load(B if kind else A, path)\n",
+        *B_TAKES_NONE,
     ),
     "something else from a library": (
-        "class A:\n"
-        "    def __init__(self, path):\n"
-        "        self.model = AutoModel.from_pretrained(path)\n\n\n"
-        "class B:\n"
-        "    def __init__(self, path):\n"
-        "        pass\n\n\n"
-        "@MODELS.register_module()\n"
+        TWO_CLASSES + "@MODELS.register_module()\n"
         "def f(path, kind='a'):\n    return {'a': A, 'b': os.PathLike}[kind](path)\n",
         "os.PathLike may be called on the way, and whether it takes cache_dir cannot be told",
         13,

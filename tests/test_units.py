@@ -493,6 +493,24 @@ def test_a_signature_tells_how_arguments_are_bound(source: str, expected: tuple[
 
 
 @pytest.mark.parametrize(
+    ("body", "uses"),
+    [
+        ("pass", (False, False)),
+        ("super().__init__(**kw)", (True, False)),
+        ("super().__init__(*args, **kw)", (True, False)),
+        ("super().__init__(**kw, size=1)", (True, True)),
+        ("super().__init__(size=1, **kw)", (True, True)),
+        ("super().__init__(**kw); kw.pop('size')", (True, True)),
+        ("AutoModel.from_pretrained(path, **kw)", (True, True)),
+    ],
+)
+def test_what_a_function_does_with_its_keywords(body: str, uses: tuple[bool, bool]) -> None:
+    node = ast.parse(f"def f(path, *args, **kw): {body}").body[0]
+    assert isinstance(node, ast.FunctionDef)
+    assert Signature(node).hands_on(node) == uses
+
+
+@pytest.mark.parametrize(
     ("source", "changed"),
     [
         ("S.x = 1\nclass C:\n    S.x = 2", False),

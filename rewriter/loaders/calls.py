@@ -385,12 +385,20 @@ class Calls(Functions):
         if value.given:
             self._via, self._led = value.path, keywords
         try:
-            if isinstance(type_name, Const) and isinstance(type_name.value, str):
-                return self._build(type_name.value, arguments, link)
-            if isinstance(type_name, (Class, Function)):
-                return self._enter_build(type_name, arguments, link)
+            return self._build_type(type_name, arguments, link, node, frame)
         finally:
             self._via, self._led = before
+
+    def _build_type(self, kind: Val, arguments: Arguments, link: Link, node: ast.Call, frame: Frame) -> Val:
+        """Build what a ``type`` stands for: a name that is registered, a class or a function."""
+        if isinstance(kind, Choice):
+            return self.state.choose(
+                *[functools.partial(self._build_type, each, arguments, link, node, frame) for each in kind.options]
+            )
+        if isinstance(kind, Const) and isinstance(kind.value, str):
+            return self._build(kind.value, arguments, link)
+        if isinstance(kind, (Class, Function)):
+            return self._enter_build(kind, arguments, link)
         self._note(self._where("the type of what it builds cannot be told", node, frame))
         return Unknown()
 
