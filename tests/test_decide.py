@@ -152,6 +152,12 @@ def test_of_many_keywords_that_the_loader_does_not_take_ten_are_named() -> None:
     assert f" takes no {names.removesuffix(' and 2990 more')}: building" in finding.message
 
 
+def test_a_key_that_is_there_already_is_given_to_no_call_anew() -> None:
+    spread = "x = dict(**vae, **made_elsewhere())\n"
+    assert outcome(decide(KL.format("") + spread))[0] == ("vae", "cannot")
+    assert outcome(decide(KL.format(', cache_dir="/elsewhere"') + spread))[0] == ("vae", "set")
+
+
 def test_unset_takes_away_what_is_written_and_asks_nothing_else() -> None:
     result = decide(KL.format(', cache_dir="/models/hf"') + T5.format(""), Request(unsets=(("vae", "cache_dir"),)))
     assert result.new == (KL.format("") + T5.format("")).encode()
