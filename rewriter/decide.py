@@ -173,6 +173,8 @@ class _Case:
                     f"whether `{self.type}` loads from the Hub cannot be told: {trace.unknown[0]}",
                     f"look at its loader; to leave `{self.dotted}` out of the run, name the others with --component",
                 )
+            if trace.calls:
+                self._warn_of_the_rest(trace)
             return self._not_needed(trace)
         return self._wanted()
 
@@ -186,6 +188,7 @@ class _Case:
         for key, value in asked:
             values[key] = Value(True, value, repr(value))
         trace = self.decider.trace(self.type, values)
+        self._warn_of_the_rest(trace)
         remote_after, missing_after = hub_calls(trace, self.decider.root)
         lost = [] if missing_after and not remote_after and self._threads_to_repo(values) else missing_after
         if lost and not remote_after:
@@ -434,6 +437,12 @@ class _Case:
         bad = request.must_exist if request.checking else needed and not request.force
         self._add("OSR006", f"{call.repo_id!r} is meant as a local path, and nothing is there; {tail}",
                   self._repo_remedy(), "error" if bad else "warning")  # fmt: skip
+
+    def _warn_of_the_rest(self, trace: Trace) -> None:
+        """Beside calls that are known there may be others, of which nothing is."""
+        for reason in trace.unknown[:1] if self.request.selects(self.owner) else ():
+            self._add("OSR007", f"whether `{self.type}` loads anything else from the Hub cannot be told: {reason}",
+                      "look at its loader, and try the result offline with `verify --level build`", "warning")  # fmt: skip
 
     def _foreign(self, rejections: list[Rejection]) -> Decision:
         """Keywords beside those that are asked for, which the loader does not take."""

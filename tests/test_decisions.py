@@ -182,8 +182,20 @@ def test_what_cannot_be_followed_is_refused_where_nothing_else_is_known() -> Non
         ),
     )  # fmt: skip
     assert alone("other = dict(type='V')", unknown, cache_dir="/hub").outcome == "not needed"
-    some = Trace("V", True, unknown=("a reason",), calls=(call("/"),))
-    assert alone("vae = dict(type='V')", some, cache_dir="/hub").outcome == "not needed"
+
+
+@pytest.mark.parametrize(("repo", "outcome"), [("/", "not needed"), ("o/n", "set")])
+def test_what_cannot_be_followed_beside_what_is_known_is_a_warning(repo: str, outcome: str) -> None:
+    some = Trace("V", True, unknown=("a reason", "another"), calls=(call(repo, reached=frozenset({"cache_dir"})),))
+    decision = alone("vae = dict(type='V')", some, cache_dir="/hub")
+    assert (decision.outcome, decision.findings) == (outcome, (
+        Finding(
+            "OSR007", "/x/configs/sample.py", 1, 6, "vae",
+            "whether `V` loads anything else from the Hub cannot be told: a reason",
+            "look at its loader, and try the result offline with `verify --level build`", "warning",
+        ),
+    ))  # fmt: skip
+    assert alone("other = dict(type='V')", some, cache_dir="/hub").findings == ()
 
 
 def test_without_a_checkout_places_are_shown_as_they_are_and_the_table_by_name() -> None:
