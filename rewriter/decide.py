@@ -441,8 +441,9 @@ class _Case:
     def _warn_of_the_rest(self, trace: Trace) -> None:
         """Beside calls that are known there may be others, of which nothing is."""
         for reason in trace.unknown[:1] if self.request.selects(self.owner) else ():
-            self._add("OSR007", f"whether `{self.type}` loads anything else from the Hub cannot be told: {reason}",
-                      "look at its loader, and try the result offline with `verify --level build`", "warning")  # fmt: skip
+            message = f"whether `{self.type}` loads anything else from the Hub cannot be told: {reason}"
+            remedy = "look at its loader, and try the result offline with `verify --level build`"
+            self._add("OSR007", message, remedy, "warning")
 
     def _foreign(self, rejections: list[Rejection]) -> Decision:
         """Keywords beside those that are asked for, which the loader does not take."""

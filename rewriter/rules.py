@@ -113,8 +113,8 @@ vae = dict(type="OpenSoraVAE_V1_3", from_pretrained="hpcai-tech/OpenSora-VAE-v1.
         "OSR007", "undecidable", "cannot be decided without running the config", "error",
         """The type, the keyword or the whole dict is computed when the config runs (a call, `**common` of unknown
         content, a `_base_` outside of the run), or the type is registered nowhere in the checkout's sources. Nothing is
-        guessed and nothing is written; write the dict as a literal, or name the missing file or source. A warning where calls
-        of the Hub are known, and the loader does something besides that cannot be followed.""",
+        guessed and nothing is written; write the dict as a literal, or name the missing file or source. A warning where
+        calls of the Hub are known, and the loader does something besides that cannot be followed.""",
         """
 vae = make_vae("VideoAutoencoderKL")
 """,
