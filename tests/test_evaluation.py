@@ -932,6 +932,31 @@ def f(path, cache_dir=None):
     """,
         ["o/n?"],
     ),
+    "finally changes what it returns": (
+        """
+    one, two = "o/a", "o/b"
+    try:
+        raise ValueError
+    finally:
+        one, two = two, one
+        return AutoModel.from_pretrained(one)
+    """,
+        ["o/b?"],
+    ),
+    "finally changes what it returns, whichever way it is reached": (
+        """
+    one, two = "o/a", "o/b"
+    try:
+        if coin():
+            raise ValueError
+    finally:
+        one, two = two, one
+        if coin():
+            return AutoModel.from_pretrained(one)
+    AutoTokenizer.from_pretrained(one)
+    """,
+        ["o/b?", "o/b?"],
+    ),
     "finally has a loop that is left": (
         """
     if coin():

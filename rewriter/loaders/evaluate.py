@@ -11,7 +11,7 @@ from rewriter.loaders import library
 from rewriter.loaders.expressions import MAX_LOOP, Expressions
 from rewriter.loaders.frames import Arguments, Frame, last_name, place_of
 from rewriter.loaders.names import MAX_STEPS, TooMuchError
-from rewriter.loaders.state import LEFT, MAYBE, MISSING, NEXT, RAISED, Exits, Way, goes_on
+from rewriter.loaders.state import LEFT, MAYBE, MISSING, NEXT, RAISED, Exits, Way, Written, goes_on
 from rewriter.loaders.unit import FunctionNode, imported
 from rewriter.loaders.values import (
     NONE,
@@ -271,8 +271,16 @@ class Evaluation(Expressions):
         def final() -> int:
             return self._body(node.finalbody, frame)
 
+        exits = (frame.returns, frame.breaks, frame.continues)
+        own: list[list[Written]] = [[], [], []]  # the ways by which ``finally`` itself leaves
+
         def escaping() -> int:
-            return LEFT if final() in (LEFT, MAYBE) else RAISED
+            before = [len(each.ways) for each in exits]
+            end = final()
+            for ways, each, count in zip(own, exits, before, strict=True):
+                ways += each.ways[count:]
+                del each.ways[count:]
+            return LEFT if end in (LEFT, MAYBE) else RAISED
 
         handlers: list[Way] = [functools.partial(self._handler, each, frame) for each in node.handlers]
         inner: Way = functools.partial(self._attempt, body, handlers, frame, orelse) if handlers else body
@@ -280,7 +288,10 @@ class Evaluation(Expressions):
             return inner()
         if any(isinstance(each, _LEAVING) for statement in node.finalbody for each in ast.walk(statement)):
             inner = functools.partial(self._attempt, inner, [escaping], frame)  # what was raised may end there
-        return self._finally(inner, final, frame)
+        status = self._finally(inner, final, frame)
+        for ways, each in zip(own, exits, strict=True):
+            each.ways += ways
+        return status
 
     def _attempt(self, body: Way, handlers: list[Way], frame: Frame, orelse: Way = lambda: NEXT) -> int:
         return self.state.attempt(body, orelse, handlers, lambda: self._left(frame))
@@ -300,6 +311,8 @@ class Evaluation(Expressions):
         frame.forks += 1
         for each, count in zip(exits, before, strict=True):
             met.ways += each.ways[count:]
+        if status == LEFT and not met.ways:
+            return status  # what was raised has been there, and nothing else comes
         self.state.gather(met, goes_on(status))
         end = final()
         if not goes_on(end):
