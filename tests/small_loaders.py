@@ -1164,6 +1164,20 @@ def f(path, cache_dir=None, **kwargs):
     for each in (None, part):
         build_module(each, MODELS)
     """,
+    "a registered dict whose type is one of two": """
+@MODELS.register_module("inner")
+class Inner:
+    def __init__(self, path, cache_dir=None):
+        AutoModel.from_pretrained(path, cache_dir=cache_dir)
+
+def plain(path, cache_dir=None):
+    AutoTokenizer.from_pretrained(path, cache_dir=cache_dir)
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    build_module({"type": "inner" if coin() else plain, "path": path}, MODELS)
+    build_module({"type": Inner if coin() else plain, "path": "o/a"}, MODELS, cache_dir=cache_dir)
+    """,
     # --- the rarer forms
     "members of a class that are no methods": """
 @MODELS.register_module()

@@ -1221,6 +1221,36 @@ IN_THE_WAY = {
         "def f(path, kind=None):\n    return Helper.load(B if kind else A, path)\n",
         *B_TAKES_NONE,
     ),
+    "another class of a dict that is built, where one more such dict was refused before": (
+        TWO_CLASSES + "def make(part):\n"
+        "    return build_module(part, MODELS)\n\n\n"
+        "def load(cls, path):\n"
+        "    return make({'type': cls, 'path': path})\n\n\n"
+        "@MODELS.register_module()\n"
+        "def f(path, kind='a'):\n"
+        "    if kind == 'b':\n"
+        "        return make({'type': B, 'path': path, 'cache_dir': None})\n"
+        "    return load(A if kind == 'a' else B, path)\n",
+        *B_TAKES_NONE,
+    ),
+    "another class of a dict that is built, where one that is made of two was refused before": (
+        "def named(path):\n"
+        "    return path\n\n\n"
+        "class A:\n"
+        "    def __init__(self, path):\n"
+        "        self.model = AutoModel.from_pretrained(named(path))\n\n\n"
+        "class B:\n"
+        "    def __init__(self, path):\n"
+        "        pass\n\n\n"
+        "@MODELS.register_module()\n"
+        "def f(path, kind='a'):\n"
+        "    cls = A if kind == 'a' else B\n"
+        "    if kind == 'b':\n"
+        "        return build_module({'type': cls, 'path': path, 'cache_dir': None}, MODELS)\n"
+        "    return build_module({'type': cls, 'path': path}, MODELS)\n",
+        "B.__init__ may be called on the way, and takes no cache_dir",
+        11,
+    ),
     "something else from a library": (
         TWO_CLASSES + "@MODELS.register_module()\n"
         "def f(path, kind='a'):\n    return {'a': A, 'b': os.PathLike}[kind](path)\n",

@@ -371,30 +371,29 @@ class Calls(Functions):
         return Unknown()
 
     def _build_dict(self, value: Dict, keywords: dict[str, Val], node: ast.Call, frame: Frame) -> Val:
-        type_name = self.force(value.items.get("type", Unknown()))
         entries = {**value.items, **keywords}
         for name in ("type", "_scope_", "_delete_"):
             entries.pop(name, None)
         arguments = Arguments([], {name: each for name, each in entries.items() if isinstance(name, str)}, value.open)
+        before = self._via, self._led
+        if value.given:
+            self._via, self._led = value.path, keywords
+        try:
+            return self._build_type(self.force(value.items.get("type", Unknown())), value, arguments, node, frame)
+        finally:
+            self._via, self._led = before
+
+    def _build_type(self, kind: Val, value: Dict, arguments: Arguments, node: ast.Call, frame: Frame) -> Val:
+        """Build what the ``type`` of a dict stands for: a name that is registered, a class or a function."""
+        if isinstance(kind, Choice):
+            return self.state.choose(
+                *[functools.partial(self._build_type, each, value, arguments, node, frame) for each in kind.options]
+            )
         self._calling = value.node or node
         if value.node is not None and value.frame is not None and value.frame.node is not None:
             link = self._link(value.node, value.frame)
         else:
             link = self._link(node, frame)
-        before = self._via, self._led
-        if value.given:
-            self._via, self._led = value.path, keywords
-        try:
-            return self._build_type(type_name, arguments, link, node, frame)
-        finally:
-            self._via, self._led = before
-
-    def _build_type(self, kind: Val, arguments: Arguments, link: Link, node: ast.Call, frame: Frame) -> Val:
-        """Build what a ``type`` stands for: a name that is registered, a class or a function."""
-        if isinstance(kind, Choice):
-            return self.state.choose(
-                *[functools.partial(self._build_type, each, arguments, link, node, frame) for each in kind.options]
-            )
         if isinstance(kind, Const) and isinstance(kind.value, str):
             return self._build(kind.value, arguments, link)
         if isinstance(kind, (Class, Function)):
