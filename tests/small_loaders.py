@@ -583,6 +583,37 @@ def f(path, cache_dir=None, **kwargs):
     AutoModel.from_pretrained(old["repo"])
     AutoModel.from_pretrained(copy.copy(path), cache_dir=copy.deepcopy(cache_dir))
     """,
+    "copies of lists of dicts": """
+    import copy
+    old = [{"subfolder": "s"}]
+    new, deep, own = copy.copy(old), copy.deepcopy(old), old.copy()
+    old[0]["subfolder"] = "t"
+    for name, each in (("o/old", old), ("o/new", new), ("o/deep", deep), ("o/own", own)):
+        AutoModel.from_pretrained(name, **each[0])
+    """,
+    "deep copies of dicts of dicts": """
+    import copy
+    old = {"one": {"two": {"subfolder": "s"}}}
+    deep = copy.deepcopy(old)
+    old["one"]["two"]["subfolder"] = "t"
+    AutoModel.from_pretrained(path, **deep["one"]["two"])
+    """,
+    "a list that a deep copy holds twice": """
+    import copy
+    names = ["o/a"]
+    deep = copy.deepcopy({"one": names, "two": names})
+    deep["one"].append("o/b")
+    names.append("o/c")
+    AutoModel.from_pretrained(deep["two"][-1])
+    """,
+    "a tuple that is copied, and gets more": """
+    import copy
+    one = two = copy.copy(("o/a",))
+    two += ("o/b",)
+    for repo in one:
+        AutoModel.from_pretrained(repo)
+    AutoTokenizer.from_pretrained(two[1])
+    """,
     "copies of objects": """
 import copy
 
@@ -714,6 +745,27 @@ def f(path, cache_dir=None, **kwargs):
     options.change(path, **kwargs)
     AutoModel.from_pretrained(options.repo)
     options.change(path, None, **kwargs)
+    """,
+    "a method of a plain object that gets a parameter by place and by keyword": """
+class Options:
+    def change(self, repo, local_files_only=None):
+        self.repo = repo
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Options().change(path, None, **kwargs)
+    """,
+    "a static method of a plain object that gets its first parameter by keyword, too": """
+class Options:
+    @staticmethod
+    def named(local_files_only, repo=None):
+        return repo
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Options().named(path, **kwargs)
     """,
     "a static method of a plain object that gets a parameter by place and by keyword": """
 class Options:
@@ -970,6 +1022,17 @@ def f(path, cache_dir=None, **kwargs):
     AutoModel.from_pretrained(path)
     Model(1, **kwargs)
     """,
+    "a decorated module of torch that takes no keywords": """
+@itself
+class Model(torch.nn.Module):
+    def __init__(self, size, **kwargs):
+        super().__init__(**kwargs)
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    AutoModel.from_pretrained(path)
+    Model(1, **kwargs)
+    """,
     "a module of torch without an __init__": """
 class Model(torch.nn.Module):
     pass
@@ -1016,6 +1079,19 @@ class Options:
 def f(path, cache_dir=None, **kwargs):
     AutoModel.from_pretrained(path)
     Options({}, **kwargs)
+    """,
+    "a dataclass with a mark before what is keyword-only": """
+@dataclass
+class Options:
+    names: dict
+    _: dataclasses.KW_ONLY
+    folder: str = "s"
+
+@MODELS.register_module()
+def f(path, cache_dir=None, **kwargs):
+    options = Options({}, folder="t")
+    AutoModel.from_pretrained(path, subfolder=options.folder)
+    Options({}, _=1)
     """,
     "a dataclass of something annotated that is none": """
 class Base:

@@ -862,6 +862,42 @@ LEADS = {
         "    options = {'type': Inner, 'path': path, 'cache_dir': cache_dir}\n"
         "    return build_module(options.copy(), MODELS)\n",
     ),
+    "a helper that gets the key by place, too": (
+        "def note(path, cache_dir=None):\n"
+        "    return path\n"
+        "\n"
+        "\n"
+        "@MODELS.register_module()\n"
+        "def f(path, **kw):\n"
+        "    note(path, None, **kw)\n"
+        "    return AutoModel.from_pretrained(path, **kw)\n",
+        "def note(path, cache_dir=None):\n"
+        "    return path\n"
+        "\n"
+        "\n"
+        "@MODELS.register_module()\n"
+        "def f(path, cache_dir=None, **kw):\n"
+        "    note(path, None, **kw)\n"
+        "    return AutoModel.from_pretrained(path, cache_dir=cache_dir, **kw)\n",
+    ),
+    "a helper that gets the key by keyword, too": (
+        "def note(path, cache_dir=None):\n"
+        "    return path\n"
+        "\n"
+        "\n"
+        "@MODELS.register_module()\n"
+        "def f(path, **kw):\n"
+        "    note(path, **kw, cache_dir=None)\n"
+        "    return AutoModel.from_pretrained(path, **kw)\n",
+        "def note(path, cache_dir=None):\n"
+        "    return path\n"
+        "\n"
+        "\n"
+        "@MODELS.register_module()\n"
+        "def f(path, cache_dir=None, **kw):\n"
+        "    note(path, **kw, cache_dir=None)\n"
+        "    return AutoModel.from_pretrained(path, cache_dir=cache_dir, **kw)\n",
+    ),
     "two functions whose **kwargs are handed on to what rejects it": (
         "class Plain:\n"
         "    def __init__(self, size=1):\n"
