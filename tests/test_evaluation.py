@@ -1061,6 +1061,17 @@ class f(Base):
     """,
         ["o/n"],
     ),
+    "what was loaded when the module was imported": (
+        """
+def load(repo, model=AutoModel.from_pretrained("o/import")):
+    return model, AutoTokenizer.from_pretrained(repo)
+
+@MODELS.register_module()
+def f(path, cache_dir=None):
+    load(path)
+    """,
+        ["o/n"],
+    ),
     "super of a class that is no base": (
         """
 class Other:
