@@ -2454,6 +2454,14 @@ def f(path, **kwargs):
         "    build_module(itself({}), MODELS)  # here",
         "build_module(...) in {here}: what it builds cannot be told",
     ),
+    "a dict that nobody knows, for a registry from elsewhere": (
+        "    from mmengine.registry import MODELS\n    MODELS.build(itself({}))  # here",
+        "MODELS.build(...) in {here}: what it builds cannot be told",
+    ),
+    "a call of a build_module from elsewhere that builds nothing": (
+        "    from outside import build_module\n    build_module(module=path, builder=MODELS)  # here",
+        "build_module(...) in {here}: what it builds cannot be told",
+    ),
     "a call that builds nothing": (
         "    build_module(module=path, builder=MODELS)  # here",
         "build_module(...) in {here}: what it builds cannot be told",

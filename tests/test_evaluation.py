@@ -1072,6 +1072,19 @@ def f(path, cache_dir=None):
     """,
         ["o/n"],
     ),
+    "another build than that of a registry": (
+        """
+@MODELS.register_module("inner")
+def inner(path):
+    AutoModel.from_pretrained(path)
+
+@MODELS.register_module()
+def f(path, cache_dir=None):
+    torch.build({"type": "inner", "path": "o/inner"})
+    AutoModel.from_pretrained(path)
+    """,
+        ["o/n"],
+    ),
     "super of a class that is no base": (
         """
 class Other:

@@ -84,6 +84,7 @@ def test_an_existing_checkpoint_is_read_from_disk(tmp_path: Path) -> None:
 def test_load_checkpoint_of_v1_3_downloads_one_file_of_a_repo() -> None:
     call = only(Sources(str(FIXTURES / "v1.3")).trace("PixArt-XL/2", values(from_pretrained="org/name/model.pth")))
     assert (call.kind, call.repo_id, call.filename) == ("hf_hub_download", "org/name", "model.pth")
+    assert (call.library, call.class_name) == ("huggingface_hub", "")
 
 
 def test_the_keywords_that_a_nested_factory_forwards_are_rejected_further_in() -> None:
