@@ -614,6 +614,16 @@ def f(path, cache_dir=None, **kwargs):
         AutoModel.from_pretrained(repo)
     AutoTokenizer.from_pretrained(two[1])
     """,
+    "lists of a comprehension, a star and a split that get more": """
+    made = also = [name for name in ("o/a",)]
+    also += ["o/b"]
+    _, *rest = same = "o/c o/d".split()
+    more = rest
+    more += ["o/e"]
+    same += ["o/f"]
+    for repo in (*made, *rest, *same):
+        AutoModel.from_pretrained(repo)
+    """,
     "copies of objects": """
 import copy
 
