@@ -624,6 +624,12 @@ def f(path, cache_dir=None, **kwargs):
     for repo in (*made, *rest, *same):
         AutoModel.from_pretrained(repo)
     """,
+    "a tuple of a string's parts that gets more": """
+    parts = more = path.partition("/")
+    more += ("o/a",)
+    AutoModel.from_pretrained(more[-1])
+    AutoModel.from_pretrained(parts[-1])
+    """,
     "copies of objects": """
 import copy
 

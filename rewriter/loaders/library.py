@@ -95,7 +95,7 @@ def refuses(kind: str, key: str) -> bool:
 def to_val(value: object, given: bool) -> Val:
     """A Python object that was computed from known ones."""
     if isinstance(value, (list, tuple)):
-        return Sequence([to_val(each, given) for each in value])
+        return Sequence([to_val(each, given) for each in value], isinstance(value, tuple))
     if isinstance(value, str) and len(value) > _MAX_TEXT:
         return Unknown()
     return Const(value, given)
