@@ -15,6 +15,7 @@ from rewriter.types import (
     REMOVE,
     Component,
     ConfigChange,
+    Failure,
     Finding,
     HubCall,
     Rejection,
@@ -168,15 +169,23 @@ class _Case:
         if trace.failures:
             return self._path_refused(trace)
         if not remote and not missing:
-            if trace.unknown and not trace.calls and self.request.selects(self.owner):
-                return self._undecidable(
-                    f"whether `{self.type}` loads from the Hub cannot be told: {trace.unknown[0]}",
-                    f"look at its loader; to leave `{self.dotted}` out of the run, name the others with --component",
-                )
-            if trace.calls:
-                self._warn_of_the_rest(trace)
-            return self._not_needed(trace)
+            return self._loads_nothing(trace, bare)
         return self._wanted()
+
+    def _loads_nothing(self, trace: Trace, bare: Mapping[str, Value]) -> Decision:
+        """Step 4: nothing that is known is loaded by name."""
+        assert self.type is not None
+        if CACHE_DIR in trace.accepts:  # where would it go?
+            told = self.decider.trace(self.type, {**bare, CACHE_DIR: Value(True, _PLACEHOLDER, repr(_PLACEHOLDER))})
+        else:
+            told = trace
+        if told.unknown and not trace.calls and self.request.selects(self.owner):
+            return self._undecidable(
+                f"whether `{self.type}` loads from the Hub cannot be told: {told.unknown[0]}",
+                f"look at its loader; to leave `{self.dotted}` out of the run, name the others with --component",
+            )
+        self._warn_of_the_rest(told)
+        return self._not_needed(trace, certain=not told.unknown)
 
     def _wanted(self) -> Decision:
         """Steps 5 to 7: something is loaded by name."""
@@ -197,6 +206,8 @@ class _Case:
                 outcome: Outcome = "cannot" if self._errors() else "untouched"
                 return self._decision(outcome, trace)
         rejected = {r.key: r for r in trace.rejections if not r.via}
+        if trace.failures and asked:
+            self._object(trace.failures[0], asked[0][0], values)
         for key, wanted in asked:
             if key in rejected:
                 self._reject(rejected[key].function, rejected[key].path, rejected[key].line, key, values)
@@ -409,9 +420,9 @@ class _Case:
     def _business(self) -> bool:
         return self._asks_for_cache() or bool(self.changes)
 
-    def _not_needed(self, trace: Trace) -> Decision:
+    def _not_needed(self, trace: Trace, *, certain: bool = True) -> Decision:
         present = self.values.get(CACHE_DIR)
-        if present is not None and self.request.looks_at_cache_dir(self.owner):
+        if certain and present is not None and self.request.looks_at_cache_dir(self.owner):
             useless = not (present.literal and present.value is None) or CACHE_DIR not in trace.accepts
             if useless and (self.request.checking or CACHE_DIR not in self.written):
                 self._add("OSR009", f"`{self.type}` loads nothing from the Hub here, so cache_dir="
@@ -471,8 +482,22 @@ class _Case:
         self._add("OSR004", f"`{self.type}` loads from the Hub and its loader rejects {key}: {function} "
                   f"({self._where(path, line)}) has no such parameter", remedy, severity)  # fmt: skip
 
+    def _object(self, failure: Failure, key: str, values: Mapping[str, Value]) -> None:
+        """The loader itself has something against what is asked for."""
+        severity: Severity = "warning" if self.request.force and not self.request.checking else "error"
+        place = self._where(failure.path, failure.line)
+        message = f"`{self.type}` loads from the Hub, and its loader objects to {key}: `{failure.text}` ({place}) fails"
+        self._add("OSR004", message, self._threading_remedy(key, values), severity)
+
     def _reach(self, key: str, calls: list[HubCall], values: Mapping[str, Value]) -> None:
         for call in calls:
+            if call.unseen:
+                place = self._where(call.path, call.line)
+                message = (
+                    f"whether {key} reaches {call.callee} ({place}) cannot be told: not all that `**` gives is known"
+                )
+                self._add("OSR007", message, "name the keywords of that call one by one")
+                continue
             self._add("OSR005", f"{key} never reaches {call.callee} ({self._where(call.path, call.line)}), which "
                       f"loads {call.repo_id or call.repo_text}", self._threading_remedy(key, values))  # fmt: skip
 

@@ -24,7 +24,7 @@ from rewriter.checkout import outside
 from rewriter.frozen import Frozen, replace
 from rewriter.loaders import Sources
 from rewriter.loaders.evaluate import Evaluation
-from rewriter.loaders.frames import Arguments, Frame, Reach, Refused, Virtual, place_of, source_of
+from rewriter.loaders.frames import Arguments, Frame, Place, Reach, Refused, Virtual, place_of, source_of
 from rewriter.loaders.library import DOWNLOADS
 from rewriter.loaders.unit import FunctionNode
 from rewriter.loaders.values import Class, Dict, External, Function, Module, Unknown, Val, elements, join, key_of
@@ -108,6 +108,8 @@ def thread(
             raise _Refusal(f"the way of {key} through this loader is too long", "", 0)
         search.own_default(evaluation)
         _keep(search, type_name, evaluation)
+        bare = {name: value for name, value in values.items() if name != key}
+        _refuse_failures(sources.evaluate(type_name, bare), evaluation, key)
     except _Refusal as refusal:
         return Threading((), refusal.why, refusal.path, refusal.line)
     changes = tuple(dict.fromkeys(search.changes))
@@ -116,6 +118,13 @@ def thread(
         why = f"its source is a link to {os.path.realpath(away.path)}, out of the checkout; name that one's root"
         return Threading((), f"{why} with --opensora-source DIR", away.path, away.span.line)
     return Threading(changes, to_repo=any(change.target == "guard" for change in changes))
+
+
+def _refuse_failures(before: Evaluation, after: Evaluation, key: str) -> None:
+    """Refuse where the loader itself objects to the key: it asserts that there is none, or raises if there is one."""
+    for failure in after.failures:
+        if failure not in before.failures:
+            raise _Refusal(f"`{failure.text}` fails with {key}", failure.path, failure.line)
 
 
 class _Refusal(Exception):  # noqa: N818 - a result, not an error
@@ -141,6 +150,7 @@ class _Search:
         self.neutral = neutral
         self.virtual = Virtual()
         self.changes: list[SourceChange] = []
+        self.unseen: set[Place] = set()  # the calls that get a ``**`` of which not all is known
         self.written: list[tuple[Frame, ast.expr]] = []  # the calls and dicts that get the key
         self.cuts = False  # a ``**kwargs`` holds the key no longer
 
@@ -153,6 +163,7 @@ class _Search:
 
     def step(self, evaluation: Evaluation) -> bool:
         """Lead the key to one more call; False: nothing is left to do."""
+        self.unseen |= evaluation.unseen
         pending = [reach for reach in evaluation.reaches if self._wanted(reach)]
         for reach in pending:
             root = _way(reach)[0].frame
@@ -245,6 +256,10 @@ class _Search:
         if name in self.sources.names_in(node):
             where = f"{_called(frame)} uses the name {name} for something else"
             raise _Refusal(where, path, node.lineno)
+        if "locals" in self.sources.names_in(node):
+            raise _Refusal(
+                f"{_called(frame)} uses locals(), where one more name may be one too many", path, node.lineno
+            )
         default = self.default if frame.registered else self.neutral
         self.virtual.parameters.setdefault(place_of(path, node), {})[name] = default
         self.changes.append(SourceChange(path, "parameter", _span(node), self.key, name, default))
@@ -313,6 +328,9 @@ class _Search:
             if not (isinstance(written, ast.Constant) and written.value == self.neutral):
                 raise _Refusal(f"{keyword} is given another value here", path, node.lineno)
             self.changes.append(SourceChange(path, "value", _span(written), keyword, name))
+        elif place_of(path, node) in self.unseen:
+            why = f"what `**` gives this call cannot be told, and {keyword} twice would be a TypeError"
+            raise _Refusal(why, path, node.lineno)
         else:
             target: SourceTarget = "call" if isinstance(node, ast.Call) else "dict"
             self.changes.append(SourceChange(path, target, _span(node), keyword, name))

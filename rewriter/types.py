@@ -183,6 +183,7 @@ class HubCall(Frozen):
     ``certain``: False where a condition on the way could not be decided.
     ``via``: where the call is made for a component dict nested in the config's own values, the keys that lead to it
     (``("vae_2d",)``): that nested component answers for it.
+    ``unseen``: it gets a ``**`` that could not be told, so that keys may arrive that are not among those ``reached``.
     """
 
     callee: str
@@ -202,6 +203,7 @@ class HubCall(Frozen):
     certain: bool = True
     chain: tuple[Step, ...] = ()
     via: tuple[str, ...] = ()
+    unseen: bool = False
 
 
 class Rejection(Frozen):

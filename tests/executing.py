@@ -40,7 +40,7 @@ class Call(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run: its calls in order; the keyword and function of a ``TypeError``; the line of a false assertion.
+    """One run: its calls in order; the keyword and function of a ``TypeError``; the line of an error.
 
     One that ends by an error has no calls that it makes on its way out.
     ``raised``: it ended by another error. ``shaken``: a call that is none of the loader's raised, and that was caught.
@@ -292,13 +292,12 @@ def _run(world: _World, type_name: str, keywords: Mapping[str, object], module: 
         if told is None:
             raise
         return Run(world.before_errors, rejected=(told[2], told[1].rpartition("<locals>.")[2]))
-    except AssertionError as error:
+    except (AssertionError, ValueError, KeyError, IndexError, RuntimeError) as error:
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
-        return Run(world.before_errors, failed=trace.tb_lineno if trace else 0)
-    except (ValueError, KeyError, IndexError, RuntimeError):
-        return Run(world.before_errors, raised=True)
+        line = trace.tb_lineno if trace else 0
+        return Run(world.before_errors, failed=line, raised=not isinstance(error, AssertionError))
     return Run(world.calls, shaken=world.shaken)
 
 
@@ -319,7 +318,7 @@ def same(trace: Trace, happened: list[Run]) -> None:
     happened_calls = [call for run in happened for call in run.calls]
     if len(happened) == 1 and happened[0].is_whole:
         assert [told(call) for call in trace.calls] == list(dict.fromkeys(happened_calls))
-    stopped = any(run.rejected or run.failed for run in happened)
+    stopped = any(run.rejected or (run.failed and not run.raised) for run in happened)
     said, done = _surely([told(call) for call in trace.calls]), _surely(happened_calls)
     assert {call: reached for call, reached in said.items() if not stopped or call in done} == done
     certain = {told(call)._replace(reached=frozenset()) for call in trace.calls if call.certain}
@@ -345,9 +344,9 @@ def _stops(trace: Trace, happened: list[Run]) -> None:
     assert rejected <= rejections
     assert bool(rejections) == bool(rejected)
     failures = {failure.line for failure in trace.failures}
-    failed = {run.failed for run in happened if run.failed}
-    assert failures <= failed
-    assert failed <= failures or len(happened) > 1
+    assert failures <= {run.failed for run in happened if run.failed}
+    asserted = {run.failed for run in happened if run.failed and not run.raised}
+    assert asserted <= failures or len(happened) > 1
 
 
 def covers(trace: Trace, happened: list[Run]) -> None:

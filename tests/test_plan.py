@@ -579,6 +579,91 @@ def test_loaders_of_whose_edits_one_would_break_a_config_are_edited_but_for_that
     )
 
 
+X = "@MODELS.register_module()\ndef X(from_pretrained, cache_dir=None):\n    {}\n"
+LOAD = "AutoModel.from_pretrained(from_pretrained)"
+NOT_TAKEN = "has no such parameter"
+IN_DOUBT: dict[str, tuple[str, str, str]] = {
+    "the key goes into a library": (
+        "import outside\n" + X.format("return outside.load(from_pretrained, cache_dir=cache_dir)"),
+        "OSR007",
+        "outside.load(...) in opensora/loaders.py:6: where cache_dir goes from there cannot be told",
+    ),
+    "the key goes into a base of a library": (
+        "import outside\n@MODELS.register_module()\nclass X(outside.Base):\n"
+        "    def __init__(self, from_pretrained, cache_dir=None):\n"
+        "        super().__init__(from_pretrained, cache_dir=cache_dir)\n",
+        "OSR007",
+        "where cache_dir goes from there cannot be told",
+    ),
+    "a builtin calls what loads": (
+        X.format("return sorted([from_pretrained], key=AutoModel.from_pretrained)"),
+        "OSR007",
+        "whether it calls what it is given cannot be told",
+    ),
+    "what is spread is not known": (
+        "import outside\n" + X.format(LOAD[:-1] + ", **outside.clean(cache_dir))"),
+        "OSR007",
+        "cannot be told: not all that `**` gives is known",
+    ),
+    "locals are spread": (
+        "def g(from_pretrained):\n    return " + LOAD + "\n"
+        "@MODELS.register_module()\ndef X(from_pretrained):\n    return g(**locals())\n",
+        "OSR004",
+        NOT_TAKEN,
+    ),
+    "it raises where there is one": (
+        X.format("if cache_dir:\n        raise ValueError\n    return " + LOAD),
+        "OSR004",
+        "its loader objects to cache_dir: `raise ValueError` (opensora/loaders.py:6) fails",
+    ),
+    "it asserts that there is none": (
+        X.format("assert cache_dir is None\n    return " + LOAD),
+        "OSR004",
+        "its loader objects to cache_dir: `cache_dir is None` (opensora/loaders.py:5) fails",
+    ),
+    "a helper raises where there is one": (
+        "def g(path, **kwargs):\n    if kwargs:\n        raise ValueError(kwargs)\n"
+        "    return AutoModel.from_pretrained(path)\n"
+        "@MODELS.register_module()\ndef X(from_pretrained):\n    return g(from_pretrained)\n",
+        "OSR004",
+        NOT_TAKEN,
+    ),
+}
+
+
+@pytest.mark.parametrize("given", ["", ', cache_dir="/c"'])
+@pytest.mark.parametrize(("source", "code", "words"), IN_DOUBT.values(), ids=IN_DOUBT)
+def test_what_would_not_build_or_cannot_be_told_is_refused_and_stays_as_it_is(
+    source: str, code: str, words: str, given: str, tmp_path: Path
+) -> None:
+    head = "from transformers import AutoModel\nfrom opensora.registry import MODELS\n"
+    targets = checkout_of(tmp_path, head + source, c=C.replace(")", f"{given})"))
+    for made in (plan.rewrite(targets, ASKED, Loaders()), plan.check(targets, ASKED, Loaders())):
+        found = [each for each in made.all_findings if each.severity == "error"]
+        assert {each.code for each in found} <= {code, "OSR001", "OSR005"}, found
+        first = next(each for each in found if each.code == code)
+        assert words in first.message, first
+        assert " rewrite " not in first.remedy
+        assert made.edits == ()
+
+
+def test_what_the_registry_gives_under_a_name_is_followed(tmp_path: Path) -> None:
+    source = HEAD + (
+        "@MODELS.register_module()\ndef inner(path):\n    return AutoModel.from_pretrained(path)\n"
+        "@MODELS.register_module()\ndef X(from_pretrained):\n    return MODELS.get('inner')(from_pretrained)\n"
+    )
+    made = plan.rewrite(checkout_of(tmp_path, source, c=C), ASKED, Loaders())
+    assert written(made)["c"] == SET_C
+    assert b"MODELS.get('inner')(from_pretrained, cache_dir=cache_dir)" in made.sources[0].new
+
+
+@pytest.mark.parametrize("name", ["from_pretrained", "'gone'"])
+def test_a_name_that_nothing_is_registered_under_is_not_followed(name: str, tmp_path: Path) -> None:
+    source = HEAD + f"@MODELS.register_module()\ndef X(from_pretrained):\n    return MODELS.get({name})\n"
+    (decision,) = plan.check(checkout_of(tmp_path, source, c=C), ASKED, Loaders()).results[0].decisions
+    assert decision.outcome == "not needed"
+
+
 def test_a_loader_that_only_a_refused_component_needs_is_not_edited(tmp_path: Path) -> None:
     unsure = "import os\nvae = dict(type='X', from_pretrained='a/b', **os.environ)\n"
     made = plan.rewrite(checkout_of(tmp_path, FINE, d=unsure), ASKED, Loaders())

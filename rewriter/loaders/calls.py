@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rewriter.loaders import library
-from rewriter.loaders.frames import Arguments, Frame, Link, Reach, last_name, source_of
+from rewriter.loaders.frames import Arguments, Frame, Link, Reach, last_name, place_of, source_of
 from rewriter.loaders.functions import Functions
 from rewriter.loaders.names import class_of
 from rewriter.loaders.state import MISSING
@@ -57,12 +57,15 @@ class Calls(Functions):
             return handler(self, callee, node, arguments, frame)
         if isinstance(callee, Unknown) and last_name(node.func) in library.DOWNLOADS:
             self._note(self._where("what it calls cannot be told", node, frame))
-        self._hand_over(arguments, node, frame)
+        self._hand_over(source_of(node.func), arguments, node, frame)
         return Unknown()
 
-    def _hand_over(self, arguments: Arguments, node: ast.Call, frame: Frame) -> None:
-        """A function that is handed to something unknown may be called there."""
+    def _hand_over(self, name: str, arguments: Arguments, node: ast.Call, frame: Frame) -> None:
+        """What is not known may call a function that it is handed, and load with a tracked keyword."""
         for value in arguments.values():
+            key = key_of(value)
+            if key is not None and not library.loads_nothing(name):
+                self._note(self._where(f"where {key} goes from there cannot be told", node, frame))
             if type(value) in PLAIN:
                 continue
             for each in options(value):
@@ -114,6 +117,9 @@ class Calls(Functions):
             if isinstance(receiver.self_, Instance):
                 self._calling = node
                 self._check_outside(receiver.self_.kind, arguments, receiver.owner)
+                for base in self.outside(receiver.self_.kind):
+                    if base.split(".")[0] not in library.MODELS_OF:
+                        self._hand_over(base, arguments, node, frame)
                 self._absorb(receiver.self_, arguments)
             return NONE
         if isinstance(receiver, Dict):
@@ -122,9 +128,11 @@ class Calls(Functions):
             return self._list_method(receiver, callee.name, arguments.positional)
         if callee.name == "build" and arguments.positional and isinstance(receiver, Unknown):
             return self._build_from(arguments.positional[0], {}, node, frame)
+        if isinstance(receiver, Unknown) and source_of(node.func).endswith("MODELS.get") and arguments.positional:
+            return self._registered(self.force(arguments.positional[0]))
         if isinstance(receiver, Instance) and callee.name in library.SAME_OBJECT:
             return receiver
-        self._hand_over(arguments, node, frame)
+        self._hand_over(callee.name, arguments, node, frame)
         return library.method(receiver, callee.name, self._asked(arguments.positional))
 
     def _call_external(self, callee: External, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
@@ -169,8 +177,8 @@ class Calls(Functions):
             return self._set_attribute(*arguments.positional)
         if name == "builtins.vars" and arguments.positional:
             return self.attribute(arguments.positional[0], "__dict__")
-        if not name.startswith("builtins."):
-            self._hand_over(arguments, node, frame)
+        if not name.startswith("builtins.") or last in library.CALL_WHAT_THEY_GET:
+            self._hand_over(name, arguments, node, frame)
         return library.function(name, self._asked(arguments.positional), self.sources.root)
 
     # --- dicts, lists and attributes
@@ -304,6 +312,14 @@ class Calls(Functions):
         return NONE
 
     # --- registered names
+
+    def _registered(self, name: Val) -> Val:
+        """What stands in the registry under a name."""
+        known = (
+            self.sources.index().get(name.value) if isinstance(name, Const) and isinstance(name.value, str) else None
+        )
+        unit = self.sources.unit(known.path) if known is not None else None
+        return self.resolve(unit, known.definition) if known is not None and unit is not None else Unknown()
 
     def _build(self, type_name: str, arguments: Arguments, link: Link | None) -> Val:
         """Build a registered name, as ``Registry.build`` does."""
@@ -477,6 +493,7 @@ class Calls(Functions):
             certain=not self.state.doubt,
             chain=self._chain(),
             via=self._via,
+            unseen=place_of(frame.unit.path, node) in self.unseen,
         )
         self.reaches.append(Reach(call, frame, node, self._held(frame), dict(keywords)))
 

@@ -194,14 +194,20 @@ class Evaluation(Expressions):
     def _raise(self, node: ast.Raise, frame: Frame) -> int:
         if node.exc is not None:
             self.eval(node.exc, frame)
+        self._fail(node, frame)
         self.state.thrown += self.state.caught > 0
         return RAISED
 
     def _assert(self, node: ast.Assert, frame: Frame) -> int:
         decided = truth(self.force(self.eval(node.test, frame)))
-        if decided is False and not (self.state.doubt or self.state.caught or self._aside):
-            self.failures.append(Failure(ast.unparse(node.test), frame.unit.path, node.lineno))
+        if decided is False:
+            self._fail(node.test, frame)
         return NEXT
+
+    def _fail(self, node: ast.expr | ast.Raise, frame: Frame) -> None:
+        """What is raised here ends the loader, unless it is not certain to be reached, or is caught."""
+        if not (self.state.doubt or self.state.caught or self._aside):
+            self.failures.append(Failure(ast.unparse(node), frame.unit.path, node.lineno))
 
     # --- loops
 

@@ -306,7 +306,9 @@ class Expressions(Calls):
             for name, each in entries.items():
                 if isinstance(name, str):
                     self._give(found, name, each, node, frame)
-            found.is_open = found.is_open or is_open
+            if is_open:
+                found.is_open = True
+                self.unseen.add(place_of(frame.unit.path, node))
         self._virtual_keywords(node, frame, found.keywords)
         return found
 

@@ -55,6 +55,28 @@ _NO_KEYWORDS = frozenset(
      "torch.nn.modules.Module", "torch.nn.modules.module.Module"}
 )  # fmt: skip
 
+# Libraries the ``__init__`` of whose classes loads nothing.
+MODELS_OF = frozenset({"transformers", "diffusers"})
+
+# Builtins that call a function which they are given.
+CALL_WHAT_THEY_GET = frozenset({"sorted", "max", "min"})
+
+# Modules whose functions are given paths and load nothing from the Hub.
+_NO_LOADERS = NO_HUB | {
+    "copy",
+    "glob",
+    "json",
+    "logging",
+    "math",
+    "numpy",
+    "os",
+    "pathlib",
+    "re",
+    "shutil",
+    "sys",
+    "warnings",
+}
+
 # Methods of a module that give the module itself back.
 SAME_OBJECT = frozenset({"to", "eval", "half", "float", "cuda", "cpu", "train", "requires_grad_", "apply", "bfloat16"})
 
@@ -85,6 +107,12 @@ _SAME_PATH = frozenset(
      "os.fspath", "builtins.str", "pathlib.Path"}
 )  # fmt: skip
 _MAX_TEXT = 4096
+
+
+def loads_nothing(function: str) -> bool:
+    """Whether a function, by its name, certainly loads nothing from the Hub with what it is given."""
+    first, last = function.split(".")[0], function.rpartition(".")[2]
+    return first in _NO_LOADERS or last in LOGGING
 
 
 def refuses(kind: str, key: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from rewriter.loaders import library
-from rewriter.loaders.frames import Arguments, Frame, Link, Reach, Refused, Virtual, last_name, source_of
+from rewriter.loaders.frames import Arguments, Frame, Link, Place, Reach, Refused, Virtual, last_name, source_of
 from rewriter.loaders.state import State
 from rewriter.loaders.unit import PLAIN, Unit, definitions
 from rewriter.loaders.values import (
@@ -52,6 +52,7 @@ class Names(ABC):
         self.refused: list[Refused] = []
         self.failures: list[Failure] = []
         self.unknown: list[str] = []
+        self.unseen: set[Place] = set()  # calls that get a ``**`` of which not all is known
         self.loader: Function | None = None
         self.type_name = ""
         self.found = False
