@@ -491,12 +491,12 @@ class _Case:
 
     def _reach(self, key: str, calls: list[HubCall], values: Mapping[str, Value]) -> None:
         for call in calls:
-            if call.unseen:
+            if key in call.unseen:
                 place = self._where(call.path, call.line)
                 message = (
-                    f"whether {key} reaches {call.callee} ({place}) cannot be told: not all that `**` gives is known"
+                    f"whether {key} reaches {call.callee} ({place}) cannot be told: not all that it is given is known"
                 )
-                self._add("OSR007", message, "name the keywords of that call one by one")
+                self._add("OSR007", message, f"write {key} there as it comes, and no `**` beside it that is not known")
                 continue
             self._add("OSR005", f"{key} never reaches {call.callee} ({self._where(call.path, call.line)}), which "
                       f"loads {call.repo_id or call.repo_text}", self._threading_remedy(key, values))  # fmt: skip

@@ -183,7 +183,7 @@ class HubCall(Frozen):
     ``certain``: False where a condition on the way could not be decided.
     ``via``: where the call is made for a component dict nested in the config's own values, the keys that lead to it
     (``("vae_2d",)``): that nested component answers for it.
-    ``unseen``: it gets a ``**`` that could not be told, so that keys may arrive that are not among those ``reached``.
+    ``unseen``: keys that may arrive or not, since not all that the call is given could be told.
     """
 
     callee: str
@@ -203,7 +203,7 @@ class HubCall(Frozen):
     certain: bool = True
     chain: tuple[Step, ...] = ()
     via: tuple[str, ...] = ()
-    unseen: bool = False
+    unseen: frozenset[str] = frozenset()
 
 
 class Rejection(Frozen):

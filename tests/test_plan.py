@@ -603,7 +603,12 @@ IN_DOUBT: dict[str, tuple[str, str, str]] = {
     "what is spread is not known": (
         "import outside\n" + X.format(LOAD[:-1] + ", **outside.clean(cache_dir))"),
         "OSR007",
-        "cannot be told: not all that `**` gives is known",
+        "cannot be told: not all that it is given is known",
+    ),
+    "what is given is made of it": (
+        X.format(LOAD[:-1] + ", cache_dir=cache_dir.strip())"),
+        "OSR007",
+        "cannot be told: not all that it is given is known",
     ),
     "locals are spread": (
         "def g(from_pretrained):\n    return " + LOAD + "\n"

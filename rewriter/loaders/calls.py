@@ -313,6 +313,16 @@ class Calls(Functions):
 
     # --- registered names
 
+    def _may_arrive(self, key: str, node: ast.Call, keywords: Mapping[str, Val], frame: Frame) -> bool:
+        """Whether it cannot be told if a key arrives at a call."""
+        if key not in keywords:
+            return place_of(frame.unit.path, node) in self.unseen
+        value = self.force(keywords[key])
+        made_of_it = any(
+            isinstance(each, Unknown) or (isinstance(each, Const) and each.given) for each in options(value)
+        )
+        return key_of(value) != key and made_of_it
+
     def _registered(self, name: Val) -> Val:
         """What stands in the registry under a name."""
         known = (
@@ -493,7 +503,7 @@ class Calls(Functions):
             certain=not self.state.doubt,
             chain=self._chain(),
             via=self._via,
-            unseen=place_of(frame.unit.path, node) in self.unseen,
+            unseen=frozenset(key for key in TRACKED if self._may_arrive(key, node, keywords, frame)),
         )
         self.reaches.append(Reach(call, frame, node, self._held(frame), dict(keywords)))
 
