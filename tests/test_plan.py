@@ -621,6 +621,12 @@ IN_DOUBT: dict[str, tuple[str, str, str]] = {
         "OSR004",
         "its loader objects to cache_dir: `raise ValueError` (opensora/loaders.py:6) fails",
     ),
+    "a helper that is given it raises": (
+        "def check(options):\n    if options:\n        raise ValueError\n"
+        "@MODELS.register_module()\ndef X(from_pretrained, **kwargs):\n    check(kwargs)\n    return " + LOAD + "\n",
+        "OSR004",
+        "its loader objects to cache_dir: `raise ValueError` (opensora/loaders.py:5) fails",
+    ),
     "it asserts that there is none": (
         X.format("assert cache_dir is None\n    return " + LOAD),
         "OSR004",

@@ -185,7 +185,7 @@ class Functions(Names):
         """Evaluate a call at once where that matters; else when somebody asks for what it gives."""
         if self._leads(callee) or is_nested(callee) or self._matters(callee, arguments):
             return go(False)
-        if self._hands_on(callee, arguments):
+        if self._hands_on(callee, arguments) or _may_object(callee, arguments):
             return go(False)
         self._check(callee, arguments)
         kind = callee if isinstance(callee, Class) else None
@@ -290,6 +290,18 @@ class Functions(Names):
         if isinstance(value, Function) and (is_nested(value) or isinstance(value.bound, Instance)):
             return True
         return isinstance(value, (Dict, Instance, Partial)) or self._leads(value)
+
+
+def _may_object(callee: Class | Function, arguments: Arguments) -> bool:
+    """Whether a function that is given a tracked keyword may raise because of it."""
+    if isinstance(callee, Class) or not any(map(_holds_key, arguments.values())):
+        return False
+    return any(isinstance(each, (ast.Raise, ast.Assert)) for each in ast.walk(callee.node))
+
+
+def _holds_key(value: Val) -> bool:
+    inner = value.items.values() if isinstance(value, Dict) else ()
+    return any(key_of(each) is not None for each in (value, *inner))
 
 
 def is_nested(value: Function | Class) -> bool:
