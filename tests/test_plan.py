@@ -622,8 +622,8 @@ IN_DOUBT: dict[str, tuple[str, str, str]] = {
         "its loader objects to cache_dir: `raise ValueError` (opensora/loaders.py:6) fails",
     ),
     "a helper that is given it raises": (
-        "def check(options):\n    if options:\n        raise ValueError\n"
-        "@MODELS.register_module()\ndef X(from_pretrained, **kwargs):\n    check(kwargs)\n    return " + LOAD + "\n",
+        "def check(where):\n    if where:\n        raise ValueError\n"
+        + X.format("check(cache_dir)\n    return " + LOAD),
         "OSR004",
         "its loader objects to cache_dir: `raise ValueError` (opensora/loaders.py:5) fails",
     ),

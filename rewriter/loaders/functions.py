@@ -294,14 +294,9 @@ class Functions(Names):
 
 def _may_object(callee: Class | Function, arguments: Arguments) -> bool:
     """Whether a function that is given a tracked keyword may raise because of it."""
-    if isinstance(callee, Class) or not any(map(_holds_key, arguments.values())):
+    if isinstance(callee, Class) or not any(key_of(value) is not None for value in arguments.values()):
         return False
     return any(isinstance(each, (ast.Raise, ast.Assert)) for each in ast.walk(callee.node))
-
-
-def _holds_key(value: Val) -> bool:
-    inner = value.items.values() if isinstance(value, Dict) else ()
-    return any(key_of(each) is not None for each in (value, *inner))
 
 
 def is_nested(value: Function | Class) -> bool:
