@@ -19,8 +19,9 @@ class Row:
 
     ``place``: where its repo id leads: "repo", "local" (an existing path), "missing", or "unknown" where it could not
     be followed. ``keys``: for ``cache_dir`` and ``local_files_only`` what arrives at the call: "set" (the config gives
-    it and it arrives), "open" (it would arrive, the config gives none), "dropped" (given or not, it never arrives) or
-    "rejected" (giving it is a TypeError). ``cache_dir``: the directory that arrives, or None.
+    it and it arrives), "open" (it would arrive, the config gives none), "dropped" (given or not, it never arrives),
+    "unsure" (whether it arrives cannot be told) or "rejected" (giving it is a TypeError). ``cache_dir``: the directory
+    that arrives, or None.
     """
 
     path: str
@@ -124,12 +125,10 @@ def _row(target: Target, component: Component, kind: str, call: HubCall, values:
 def _arrival(key: str, call: HubCall, values: Mapping[str, Value], given: Trace) -> str:
     if any(rejection.key == key for rejection in given.rejections):
         return "rejected"
-    reaches = any(
-        key in other.reached for other in given.calls
-        if (other.path, other.line, other.column, other.callee) == (call.path, call.line, call.column, call.callee)
-    )  # fmt: skip
-    if not reaches:
-        return "dropped"
+    here = call.path, call.line, call.column, call.callee
+    there = [other for other in given.calls if (other.path, other.line, other.column, other.callee) == here]
+    if not any(key in other.reached for other in there):
+        return "unsure" if any(key in other.unseen for other in there) else "dropped"
     present = values.get(key)
     return "set" if present is not None and present.value not in (None, False) else "open"
 

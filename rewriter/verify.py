@@ -109,6 +109,10 @@ def _never_arrives(row: Row, given: Value | None) -> tuple[list[Finding], str | 
     if state == "dropped":
         message = f"cache_dir never reaches {row.call.callee}, which loads {row.call.repo_id}"
         return [Finding("OSR005", row.path, row.line, 0, row.component, message, remedy)], None
+    if state == "unsure":
+        message = f"whether cache_dir reaches {row.call.callee}, which loads {row.call.repo_id}, cannot be told"
+        remedy = "opensora-rewriter check {path}" + select
+        return [Finding("OSR007", row.path, row.line, 0, row.component, message, remedy)], None
     return [], row.cache_dir
 
 

@@ -141,6 +141,23 @@ def test_what_the_config_says_itself_is_told_first(
     assert (done.exit_code, finding["severity"], finding["line"]) == (1, "error", 2)
 
 
+def test_a_directory_of_which_it_cannot_be_told_whether_it_arrives_is_no_proof(run: Run, root: Path, hub: Path) -> None:
+    loader = root / "opensora/models/text_encoder/clip.py"
+    loader.write_text(
+        "from outside import options\nfrom transformers import AutoModel\nfrom opensora.registry import MODELS\n"
+        '@MODELS.register_module("clip")\ndef clip(from_pretrained, cache_dir=None):\n'
+        "    return AutoModel.from_pretrained(from_pretrained, **options(cache_dir))\n"
+    )
+    component = f'text_encoder = dict(type="clip", from_pretrained="{T5}", cache_dir={str(hub)!r})'
+    (root / "configs/own.py").write_text(component + "\n")
+    done = run("verify", "configs/own.py", "--output-format", "json", cwd=root)
+    finding = json.loads(done.stdout)["findings"][0]
+    told = f"whether cache_dir reaches AutoModel.from_pretrained, which loads {T5}, cannot be told"
+    assert (done.exit_code, finding["code"], finding["message"]) == (1, "OSR007", told)
+    check = run(*shlex.split(finding["remedy"])[1:], cwd=root)
+    assert (check.exit_code, "OSR007" in check.stdout) == (1, True)
+
+
 def test_a_directory_that_never_arrives_is_cured_by_the_pasted_remedy(run: Run, root: Path, hub: Path) -> None:
     make_repo(hub, STDIT, {"config.json": b"{}", "model.safetensors": safetensors()})
     path = config(root, hub, f'model = dict(type="STDiT2-XL/2", from_pretrained="{STDIT}", cache_dir={str(hub)!r})')

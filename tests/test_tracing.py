@@ -128,6 +128,16 @@ def test_components_that_load_nothing_or_that_nobody_registered_have_no_rows(tmp
     }
 
 
+def test_it_may_be_unsure_whether_a_keyword_arrives(tmp_path: Path) -> None:
+    config = write(tmp_path, loaders=LOADERS.replace("cache_dir=cache_dir)", "**outside(cache_dir))")) / "configs/a.py"
+    config.parent.mkdir()
+    config.write_text('vae = dict(type="takes", path="org/vae", cache_dir="/models")\n')
+    ((one,), _) = tracing.trace_configs([Target(str(config), str(tmp_path), True)], Loaders(), None)
+    assert [(dict(row.keys), row.cache_dir) for row in one.rows] == [
+        ({"cache_dir": "unsure", "local_files_only": "rejected"}, None)
+    ]
+
+
 def test_what_cannot_be_followed_is_told(tmp_path: Path) -> None:
     (one,) = traced(tmp_path, 'vae = dict(type="several", path="org/any", names=["a"])\n')
     assert one.unknown
