@@ -20,9 +20,14 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
+def can_fork() -> bool:
+    """Whether a fork is possible and safe here (not on Windows and macOS)."""
+    return hasattr(os, "fork") and sys.platform != "darwin"
+
+
 def processors() -> int:
-    """How many processes can run at once here; 1 where a fork is not possible or not safe (Windows, macOS)."""
-    if not hasattr(os, "fork") or sys.platform == "darwin":
+    """How many processes can run at once here; 1 where none can be forked."""
+    if not can_fork():
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

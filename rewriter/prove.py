@@ -73,7 +73,9 @@ class Prover:
         told: dict[str, Finding] = {}
         touched = _touched(plan)
         while touched:
-            found = self._judge(plan, touched, self._answers(plan, touched))
+            found = self._judge(
+                plan, touched, self._answers(plan, [job for result in touched for job in _jobs(result)])
+            )
             if not found:
                 break
             fresh = {path: finding for path, finding in found.items() if path not in told}
@@ -96,20 +98,18 @@ class Prover:
             ]
         return plan
 
-    def _answers(self, plan: Plan, touched: list[FileResult]) -> list[Resolved]:
+    def _answers(self, plan: Plan, jobs: list[Job], *, alone: bool = False) -> list[Resolved]:
         assert self._interpreter is not None
         overlay = {edit.path: edit.new for edit in plan.config_edits}
-        jobs = [job for result in touched for job in _jobs(result)]
         ready, self._ready = self._ready, None
         try:
-            return resolve(self._interpreter, jobs, overlay=overlay, ready=ready, processes=processors())
+            return resolve(self._interpreter, jobs, overlay=overlay, ready=ready, processes=processors(), alone=alone)
         except ResolveError as error:
             remedy = "name an interpreter that has mmengine with --python, or --no-resolve"
             raise ResolveFailedError(str(error), remedy) from None
 
     def _judge(self, plan: Plan, touched: list[FileResult], answers: list[Resolved]) -> dict[str, Finding]:
         """Which files are refused, and why."""
-        assert self._interpreter is not None
         refused: dict[str, Finding] = {}
         edited = {edit.path for edit in plan.config_edits}
         for index, result in enumerate(touched):
@@ -126,16 +126,26 @@ class Prover:
                 continue
             problem = _contradiction(result, plan, old, new)
             if problem is not None:
-                # A config that says another thing at every load (a clock, a process id): what stays the same counts.
-                again = resolve(self._interpreter, [_jobs(result)[0]])[0]
-                moving = frozenset(path for path, _, _ in differences(old.value, again.value)) if again.ok else ()
-                problem = _contradiction(result, plan, old, new, frozenset(moving))
+                problem = self._once_more(result, plan, old, new)
             if problem is not None:
                 refused[result.path] = Finding("OSR902", result.path, 1, 0, "", problem, _BY_HAND)
                 for base in edited.intersection(result.bases):
                     message = f"{os.path.relpath(result.path, os.path.dirname(base))} inherits from it, and {problem}"
                     refused.setdefault(base, Finding("OSR902", base, 1, 0, "", message, _BY_HAND))
         return refused
+
+    def _once_more(self, result: FileResult, plan: Plan, old: Resolved, new: Resolved) -> str | None:
+        """What a contradiction comes to where each load has a process of its own, which no other config has spoilt.
+
+        A config that says another thing at every load (a clock, a process id) is judged by what stays the same.
+        """
+        jobs = _jobs(result)
+        alone = self._answers(plan, [*jobs, jobs[0]], alone=True)
+        if not (alone[0].ok and alone[2].ok):
+            return _contradiction(result, plan, old, new)
+        old, new, again = alone
+        moving = frozenset(path for path, _, _ in differences(old.value, again.value))
+        return _contradiction(result, plan, old, new, moving)
 
 
 def _cure(result: FileResult, old: Resolved) -> str:

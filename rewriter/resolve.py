@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from rewriter.interpreters import Interpreter, InterpreterError, environment, find
+from rewriter.parallel import can_fork
 
 if TYPE_CHECKING:
     import subprocess
@@ -85,6 +86,7 @@ def resolve(
     timeout: float | None = None,
     ready: Child | None = None,
     processes: int = 1,
+    alone: bool = False,
 ) -> list[Resolved]:
     """Load every job's config with ``Config.fromfile(lazy_import=False, import_custom_modules=False)``, in order.
 
@@ -92,7 +94,8 @@ def resolve(
     ``timeout``: seconds for all of them, default 60, one more for each config, and what those took that were stopped.
     ``ready``: a child process that was started before. ``processes``: how many may share the jobs: the child forks when
     it has mmengine. A config that ends its process, or takes more than ``CONFIG_SECONDS``, costs itself only (its other
-    bytes are not loaded), and another child takes the rest.
+    bytes may not be loaded), and another child takes the rest. What fails in a process that loaded others before, which
+    may have spoilt it, is loaded again in one of its own. ``alone``: every job is.
 
     Raises:
         ResolveError: the child does not start, or mmengine does not import.
@@ -104,22 +107,38 @@ def resolve(
     staged = {path: data.decode("latin-1") for path, data in (overlay or {}).items()}
     requests = [_request_of(index, job, staged) for index, job in enumerate(jobs)]
     results: dict[int, Resolved] = {}
-    while pending := [request for index, request in enumerate(requests) if index not in results]:
+    after_others: set[int] = set()  # jobs that were not the first of their process
+    before: dict[int, Resolved] = {}  # what those came to that are loaded again
+    while True:
+        pending = [request for index, request in enumerate(requests) if index not in results]
+        if not pending and not alone:
+            before = {index: results[index] for index in after_others if not results[index].ok}
+            results = {index: result for index, result in results.items() if index not in before}
+            alone, pending = True, [requests[index] for index in sorted(before)]
+        if not pending:
+            return [results[index] for index in range(len(jobs))]
         if deadline <= time.monotonic():
-            late = f"the time limit of {seconds:g} s for all configs was reached"
-            return [results.get(index, Resolved(False, error=late, tried=False)) for index in range(len(jobs))]
+            late = Resolved(False, error=f"the time limit of {seconds:g} s for all configs was reached", tried=False)
+            results = {**before, **results}
+            return [results.get(index, late) for index in range(len(jobs))]
         child, ready = ready or Child(interpreter), None
         try:
-            child.ask(_parts(pending, processes), staged, deadline)
-            lost = _collect(child, deadline, results)
+            if not alone:
+                child.ask(_parts(pending, processes), staged, deadline)
+            elif can_fork():
+                child.ask([[request] for request in pending], staged, deadline, alone=True)
+            else:
+                child.ask([pending[:1]], staged, deadline)
+            lost = _collect(child, deadline, results, after_others)
         finally:
             child.kill()
         for index in lost:
             deadline += CONFIG_SECONDS if timeout is None else 0
             for twin, job in enumerate(jobs):
-                if job.path == jobs[index].path:
-                    results.setdefault(twin, results[index])
-    return [results[index] for index in range(len(jobs))]
+                if job.path == jobs[index].path and twin not in results:
+                    results[twin] = results[index]
+                    if index in after_others:
+                        after_others.add(twin)
 
 
 def _parts(requests: list[dict[str, object]], processes: int) -> list[list[dict[str, object]]]:
@@ -129,16 +148,22 @@ def _parts(requests: list[dict[str, object]], processes: int) -> list[list[dict[
     return [requests[start : start + size] for start in range(0, len(requests), size)]
 
 
-def _collect(child: Child, deadline: float, results: dict[int, Resolved]) -> list[int]:
-    """Add the results of one child: at least one, or an error is raised. Returns the jobs that cost it a process."""
+def _collect(child: Child, deadline: float, results: dict[int, Resolved], after_others: set[int]) -> list[int]:
+    """Add the results of one child: at least one, or an error is raised. Returns the jobs that cost it a process.
+
+    ``after_others`` gets those that were not the first of their process.
+    """
     import time
 
     lost: list[int] = []
+    served: set[int | None] = set()  # processes
     running: dict[int | None, tuple[int, float]] = {}  # process -> job, and since when
     while True:
         limit = min([deadline, *(started + CONFIG_SECONDS for _, started in running.values())])
         process, answer = child.answer(limit)
         if isinstance(answer, str):
+            if not running and served:  # what it loaded before has ended it, between two others
+                return lost
             if not running:
                 raise ResolveError(f"{child.executable} could not load mmengine: {answer}")
             # Its first process, if that has ended; the slowest, if the time is over.
@@ -151,6 +176,9 @@ def _collect(child: Child, deadline: float, results: dict[int, Resolved]) -> lis
             return lost
         if "start" in answer:
             running[process] = answer["start"], time.monotonic()
+            if process in served:
+                after_others.add(answer["start"])
+            served.add(process)
         elif "ended" in answer and answer["ended"] in running:
             index, _ = running.pop(answer["ended"])
             status = _status(-answer["signal"] or answer["code"])
@@ -214,14 +242,19 @@ class Child:
         assert self._process.stdin is not None
         return self._process.stdin
 
-    def ask(self, parts: list[list[dict[str, object]]], staged: Mapping[str, str], deadline: float) -> None:
-        """Hand over the jobs, a part for each process; their answers can be fetched from now on."""
+    def ask(
+        self, parts: list[list[dict[str, object]]], staged: Mapping[str, str], deadline: float, *, alone: bool = False
+    ) -> None:
+        """Hand over the jobs, a part for each process; their answers can be fetched from now on.
+
+        ``alone``: one process after the other, and none that will load what is in another part.
+        """
         import json
         import threading
         import time
 
         self._asked = True
-        request = {"seconds": max(1.0, deadline - time.monotonic()), "overlay": staged, "jobs": parts}
+        request = {"seconds": max(1.0, deadline - time.monotonic()), "overlay": staged, "jobs": parts, "alone": alone}
         text = json.dumps(request).encode("ascii") + b"\n"
         assert self._process.stdout is not None
         # Threads: a pipe that nobody reads must not hold us, and Windows cannot wait for a pipe with a time limit.

@@ -264,6 +264,15 @@ def main() -> None:
             for worker in list(workers):
                 reap(channel, workers, worker, os.WNOHANG)
 
+    if request["alone"]:  # this process, from which the others come, stays as it is
+        for jobs in request["jobs"]:
+            if not fork(channel, workers, 1, serve, jobs):
+                serve(jobs)
+                break
+            for worker in list(workers):
+                reap(channel, workers, worker, 0)
+        channel.send({"end": True})
+        return
     own, *others = request["jobs"]
     for number, jobs in enumerate(others, 1):
         if not fork(channel, workers, number, serve, jobs):

@@ -139,6 +139,19 @@ def test_a_config_with_any_other_difference_is_refused_and_the_rest_goes_on(
     assert after == {"good": SET, "bad": text}
 
 
+@pytest.mark.parametrize("spoils", [
+    "import mmengine.config as c; c.Config.fromfile = None; del c\n",
+    "import sys; sys.path.clear(); sys.modules.clear(); del sys\n",
+    "import mmengine.config as c; c.Config.fromfile = lambda *a, **k: dict(vae=dict(type='VideoAutoencoderKL', "
+    "from_pretrained='a/b')); del c\n",
+])  # fmt: skip
+def test_a_config_that_spoils_its_process_takes_no_other_along(spoils: str, run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("mmengine")
+    done, after = rewritten(run, tmp_path, a_good=VAE, b_spoils=spoils + VAE, c_good=VAE, d_good=VAE)
+    assert done.exit_code == 0, done.output
+    assert after == {"a_good": SET, "b_spoils": spoils + SET, "c_good": SET, "d_good": SET}
+
+
 OPTIONS = "opts = dict(a=1)\n"
 SET_OPTIONS = "opts = dict(a=1, b=2)\n"
 

@@ -315,6 +315,61 @@ def test_no_configs_start_no_process() -> None:
     assert resolve(Interpreter("/no/such/python", "--python"), []) == []
 
 
+# --- a config that spoils its process ------------------------------------------------------------
+
+SPOILS = {
+    "mmengine": "import mmengine.config as c; c.Config.fromfile = None; del c\n",
+    "modules": "import sys; sys.path.clear(); sys.modules.clear(); del sys\n",
+    "files": "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); del resource\n",
+    "answers": "import json; json.dumps = None; del json\n",
+    "exits": "import threading, os; threading.Timer(0.05, os._exit, (7,)).start(); del os, threading\n",
+    "hangs": "import mmengine.config as c, time; c.Config.fromfile = lambda *a, **k: time.sleep(99); del c, time\n",
+}
+
+
+@posix
+@pytest.mark.parametrize("forks", [True, False])
+@pytest.mark.parametrize("spoils", SPOILS.values(), ids=SPOILS)
+def test_a_config_that_spoils_its_process_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoils: str, forks: bool
+) -> None:
+    monkeypatch.setattr(module, "can_fork", lambda: forks)
+    monkeypatch.setattr(module, "CONFIG_SECONDS", 3.0)
+    waits = "import time; time.sleep(0.1); del time\n" if "Timer" in spoils else ""
+    jobs = []
+    for number, text in enumerate([f"{spoils}x = 0\n", f"{waits}x = 1\n", "x = 2\n", "y = x\n"]):
+        path = put(tmp_path, f"c{number}.py", text)
+        jobs += [Job(path, str(tmp_path)), Job(path, str(tmp_path), f"{text}z = 1\n".encode())]
+    answers = resolve(OURS, jobs)
+    if "setrlimit" in spoils:
+        assert not answers[0].ok
+    elif "dumps" in spoils:
+        assert answers[:2] == [Resolved(False, error="the config ended the process that loads it (exit code 1)")] * 2
+    else:
+        assert [answer.value for answer in answers[:2]] == [{"x": 0}, {"x": 0, "z": 1}]
+    assert [answer.value for answer in answers[2:6]] == [{"x": 1}, {"x": 1, "z": 1}, {"x": 2}, {"x": 2, "z": 1}]
+    assert [answer.error for answer in answers[6:]] == ["NameError: name 'x' is not defined"] * 2
+
+
+@posix
+def test_a_process_that_ends_between_two_configs_is_no_config_that_ended_it(tmp_path: Path) -> None:
+    """The process ends as it puts the next config in its place, after it has answered for this one."""
+    ends = "import os, json\nreal = json.dumps\njson.dumps = lambda a: os._exit(7) if 'start' in a else real(a)\n"
+    answers = load(tmp_path, ends, "x = 1\n")
+    assert [answer.ok for answer in answers] == [True, True]
+    assert answers[1].value == {"x": 1}
+
+
+@posix
+def test_where_no_process_can_be_forked_each_is_loaded_in_another_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = "def fork(): raise BlockingIOError(11, 'no more processes')\nos.fork = fork\n"
+    monkeypatch.setattr(module, "_START", module._START.replace("exec(", f"exec({fails!r}); exec("))
+    answers = load(tmp_path, SPOILS["mmengine"], "x = 1\n", "x = 2\n")
+    assert [answer.value for answer in answers] == [{}, {"x": 1}, {"x": 2}]
+
+
 # --- the interpreter -----------------------------------------------------------------------------
 
 
@@ -513,7 +568,7 @@ def test_configs_that_never_end_are_stopped_once_and_take_no_time_from_the_other
     start = time.monotonic()
     answers = resolve(OURS, jobs, processes=3)
     assert time.monotonic() - start < 15
-    assert [answer.ok for answer in answers[::2]] == [answer.ok for answer in answers[1::2]]
+    assert [answer.ok for answer in answers[1::2]] == [number not in (0, 6) for number in range(12)]
     wrong = {number: answer.error for number, answer in enumerate(answers[::2]) if not answer.ok}
     assert wrong == {
         0: "the config took too long and was stopped",
