@@ -880,6 +880,7 @@ def test_a_folder_that_may_not_be_listed_is_the_reason_that_no_config_is_found(
     [
         (OSError(errno.ENOSPC, "No space left on device"), "the output cannot be written: No space left on device"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "the output cannot be written: Disk quota exceeded"),
+        (OSError(errno.EBADF, "Bad file descriptor"), "the output cannot be written: Bad file descriptor"),
         (OSError(errno.ENOSPC, "No space left on device", "/tmp/file"), None),
         (OSError(errno.EIO, "Input/output error"), None),
     ],
@@ -927,3 +928,99 @@ def test_a_current_folder_that_is_gone_and_a_full_disk_get_a_message(checkout: C
         assert full.returncode != 0
         assert "error: the output cannot be written" in full.stderr
         assert "Traceback" not in full.stderr
+
+
+# --- streams that are closed or full -------------------------------------------------------------
+
+posix = pytest.mark.skipif(os.name == "nt", reason="a POSIX shell")
+full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+WRITES = "rewrite . --cache-dir /models/hf --no-resolve"
+
+
+def shell(root: Path, words: str) -> tuple[int, str]:
+    """What the command comes to under a shell, and what it says on standard error."""
+    script = f"exec {shlex.quote(sys.executable)} -m rewriter {words}"
+    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=path, cwd=root, check=False)
+    return done.returncode, done.stderr
+
+
+@posix
+@pytest.mark.parametrize("words", ["check .", "trace .", "rules", "--version", "check --help", WRITES + " --diff"])
+def test_a_standard_output_that_is_closed_is_one_that_cannot_be_written(checkout: Checkout, words: str) -> None:
+    root = checkout("v1.1")
+    code, told = shell(root, f"{words} >&-")
+    assert (code, told.splitlines()[-1]) == (2, "error: the output cannot be written: Bad file descriptor")
+    assert "Traceback" not in told
+    assert shell(root, f"{words} >&- 2>&-") == (2, "")
+
+
+@posix
+def test_a_standard_error_that_is_closed_takes_nothing_away(checkout: Checkout) -> None:
+    root = checkout("v1.1")
+    assert shell(root, "check . --cache-dir /no/such > out 2>&-") == (1, "")
+    assert "errors" in (root / "out").read_text()
+    assert shell(root, "check --no-such-option 2>&-") == (2, "")
+
+
+@full
+def test_a_standard_error_that_is_full_leaves_the_exit_code(checkout: Checkout) -> None:
+    assert shell(checkout("v1.1"), "check --no-such-option 2> /dev/full") == (2, "")
+
+
+@posix
+def test_streams_that_are_closed_are_stood_in_for(monkeypatch: pytest.MonkeyPatch, left: list[int]) -> None:
+    from rewriter.__main__ import run
+
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    monkeypatch.setattr(sys, "argv", ["rewriter", "rules", "OSR001"])
+    with pytest.raises(_LeftError):
+        run()
+    assert left == [2]
+    assert sys.stdin.read() == ""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.close()
+
+
+@posix
+@pytest.mark.parametrize("closed", [">&-", pytest.param("> /dev/full", marks=full)])
+@pytest.mark.parametrize("code", [0, 1])
+def test_files_that_were_written_are_told_where_the_report_cannot_be(
+    checkout: Checkout, closed: str, code: int
+) -> None:
+    root = checkout("v1.1")
+    if code:
+        (root / "configs/opensora/inference/own.py").write_text("vae = dict(\n")
+    old = {path: path.read_bytes() for path in root.rglob("*.py")}
+    done, told = shell(root, f"{WRITES} {closed}")
+    assert done == code, told
+    reason = "Bad file descriptor" if closed == ">&-" else "No space left on device"
+    words = f"error: the files were written, but not the report: the output cannot be written: {reason}"
+    assert told.splitlines()[-1] == words
+    assert "Traceback" not in told
+    assert any(path.read_bytes() != data for path, data in old.items())
+    done, told = shell(root, f"{WRITES} {closed}")  # nothing to write any more
+    assert (done, told.splitlines()[-1]) == (2, f"error: the output cannot be written: {reason}")
+
+
+def test_files_that_were_written_are_told_where_the_report_file_cannot_be(
+    checkout: Checkout, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rewriter import writer
+    from rewriter.types import FileEdit
+
+    root, target, real = checkout("v1.1"), tmp_path / "report.json", writer.commit
+
+    def commit(edits: tuple[FileEdit, ...]) -> None:
+        real(edits)
+        target.mkdir()
+
+    monkeypatch.setattr(writer, "commit", commit)
+    old = {path: path.read_bytes() for path in root.rglob("*.py")}
+    done = run(*WRITES.split(), "--output-file", target, cwd=root)
+    assert done.exit_code == 0, done.output
+    words = f"error: the files were written, but not the report: {target} cannot be written: Is a directory"
+    assert done.stderr.splitlines()[-1] == words
+    assert any(path.read_bytes() != data for path, data in old.items())

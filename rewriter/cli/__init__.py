@@ -42,6 +42,18 @@ Examples:
 """
 
 
+def unwritable(error: OSError) -> bool:
+    """Whether this is what a standard stream says that takes no more: a full disk, or one that was closed."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EBADF) and error.filename is None
+
+
+def _fail_if_unwritable(error: OSError) -> None:
+    if unwritable(error):
+        from rewriter.cli.common import fail
+
+        fail(f"the output cannot be written: {error.strerror}")
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module only to run it or to show its help."""
 
@@ -60,9 +72,13 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        if args or extra.get("args") is not None:
+        if not args and extra.get("args") is None:
+            extra = {"obj": OWN_PROCESS, **extra}  # the process's own command line
+        try:
             return super().main(*args, **extra)
-        return super().main(**{"obj": OWN_PROCESS, **extra})  # the process's own command line
+        except OSError as error:  # of click itself: a help text, a version, wrong usage
+            _fail_if_unwritable(error)
+            raise
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -74,8 +90,7 @@ class LazyGroup(click.Group):
         except OSError as error:
             from rewriter.cli.common import fail
 
-            if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
-                fail(f"the output cannot be written: {error.strerror}")
+            _fail_if_unwritable(error)
             try:
                 os.getcwd()
             except OSError:

@@ -8,7 +8,7 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -34,12 +34,27 @@ OUTPUT_FORMATS = ("full", "concise", "json", "github", "sarif")
 
 def fail(message: str, remedy: str = "") -> NoReturn:
     """End the run with exit code 2: what went wrong, and what to do."""
+    tell_error(message, remedy)
+    raise SystemExit(FAILED)
+
+
+def tell_error(message: str, remedy: str = "") -> None:
+    """What went wrong, on standard error."""
     from rewriter.report import printable
 
-    click.echo(click.style("error: ", fg="red", bold=True) + printable(message), err=True)
-    if remedy:
-        click.echo("  " + printable(remedy), err=True)
-    raise SystemExit(FAILED)
+    with suppress(OSError):  # nobody can be told
+        click.echo(click.style("error: ", fg="red", bold=True) + printable(message), err=True)
+        if remedy:
+            click.echo("  " + printable(remedy), err=True)
+
+
+class UnwrittenError(click.ClickException):
+    """A report or lock that cannot be written; it ends the run with exit code 2, unless there is more to say."""
+
+    exit_code = FAILED
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        tell_error(self.message)
 
 
 def hear_no_interrupt() -> None:
@@ -365,7 +380,11 @@ def _expect_writable(path: str) -> None:
 
 
 def write_text(path: str, text: str) -> bool:
-    """Write a report or lock, whole or not at all; False where the file holds just that already."""
+    """Write a report or lock, whole or not at all; False where the file holds just that already.
+
+    Raises:
+        UnwrittenError: nothing was written.
+    """
     from rewriter import writer
     from rewriter.types import FileEdit
 
@@ -376,7 +395,7 @@ def write_text(path: str, text: str) -> bool:
     except FileNotFoundError:
         old = None
     except OSError as error:
-        fail(f"{path} cannot be written: {error.strerror or error}")
+        raise UnwrittenError(f"{path} cannot be written: {error.strerror or error}") from None
     if old == new:
         return False
     try:
@@ -386,7 +405,7 @@ def write_text(path: str, text: str) -> bool:
         else:
             writer.commit((FileEdit(path, old, new),))
     except OSError as error:
-        fail(f"{path} cannot be written: {error.strerror or error}")
+        raise UnwrittenError(f"{path} cannot be written: {error.strerror or error}") from None
     except writer.WriteError as error:
-        fail(str(error))
+        raise UnwrittenError(str(error)) from None
     return True

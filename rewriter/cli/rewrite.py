@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rewriter.cli import common
+from rewriter.cli import common, unwritable
 
 if TYPE_CHECKING:
     from rewriter.checkout import Target
@@ -140,9 +140,19 @@ def _commit(plan: Plan, tell: Callable[[], None]) -> None:
             common.fail(str(error))
         try:
             tell()
+        except (OSError, common.UnwrittenError) as error:
+            _untold(plan, error)
         finally:
             common.hear_no_interrupt()
             held[:] = [number for number in held if number != signal.SIGINT]
+
+
+def _untold(plan: Plan, error: OSError | common.UnwrittenError) -> None:
+    """The report could not be written, but the files are: that does not make it a failed run."""
+    if (isinstance(error, OSError) and not unwritable(error)) or not plan.edits:
+        raise error
+    reason = f"the output cannot be written: {error.strerror}" if isinstance(error, OSError) else error.message
+    common.tell_error(f"the files were written, but not the report: {reason}")
 
 
 def _formatted(chosen: common.Chosen, plan: Plan, findings: Sequence[Finding], code: int) -> bool:
