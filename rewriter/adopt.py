@@ -10,11 +10,13 @@ import shutil
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import TextIOWrapper
 from typing import Literal
 
 from rewriter.cache.content import judge
 from rewriter.cache.hashing import HashKind, Progress, hash_files
 from rewriter.cache.repo import is_repo_id
+from rewriter.checkout import open_regular
 from rewriter.writer import lives
 
 Mode = Literal["auto", "copy", "link"]
@@ -236,7 +238,7 @@ def _metadata(src: str, name: str) -> tuple[str, str]:
     """(commit, hash) that ``hf download --local-dir`` noted for a file, or ("", "")."""
     try:
         path = os.path.join(src, _METADATA, *name.split("/")) + ".metadata"
-        with open(path, encoding="utf-8") as stream:
+        with TextIOWrapper(open_regular(path), encoding="utf-8") as stream:
             commit, etag = stream.readline().strip(), stream.readline().strip().strip('"')
     except (OSError, ValueError):
         return "", ""
@@ -367,7 +369,7 @@ def git_head(src: str) -> str:
 
 def _line(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
+        with TextIOWrapper(open_regular(path), encoding="utf-8", errors="replace") as stream:
             return stream.readline(4096).strip()
     except OSError:
         return ""
@@ -375,7 +377,7 @@ def _line(path: str) -> str:
 
 def _packed(path: str, name: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
+        with TextIOWrapper(open_regular(path), encoding="utf-8", errors="replace") as stream:
             for line in stream:
                 commit, _, ref = line.strip().partition(" ")
                 if ref == name and _COMMIT.fullmatch(commit):
@@ -420,7 +422,7 @@ def _file_done(plan: AdoptPlan, file: AdoptFile) -> bool:
 
 def _ref_done(plan: AdoptPlan) -> bool:
     try:
-        with open(plan.ref, "rb") as stream:
+        with open_regular(plan.ref) as stream:
             return stream.read(64) == plan.commit.encode()
     except OSError:
         return False

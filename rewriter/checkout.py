@@ -6,14 +6,19 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rewriter.frozen import Frozen
 from rewriter.types import Finding
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 CONFIGS = "configs"
 SOURCES = "opensora"
 LIMIT = 20 * 1024 * 1024
 GIT_TIMEOUT = 20.0
+_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 # git must list files and do nothing else: no hook, no monitor, no fetch that the checkout's own .git/config asks for.
 _GIT = (
@@ -95,9 +100,8 @@ def read_bytes(path: str, limit: int = LIMIT) -> bytes:
     Raises:
         Unreadable: with what is there instead, and what to do about it.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
-        descriptor = os.open(path, flags)
+        descriptor = os.open(path, _READING)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
     try:
@@ -115,6 +119,22 @@ def read_bytes(path: str, limit: int = LIMIT) -> bytes:
         raise _unreadable(path, error) from None
     finally:
         os.close(descriptor)
+
+
+def open_regular(path: str) -> BinaryIO:
+    """A regular file, opened to be read in binary; never waits on a pipe.
+
+    Raises:
+        OSError: also where something else is there.
+    """
+    descriptor = os.open(path, _READING)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise OSError(errno.EINVAL, f"it is {_kind(mode)}, not a file", path)
 
 
 def _read_all(descriptor: int, size: int, limit: int) -> bytes:

@@ -305,6 +305,26 @@ def test_an_odd_head_is_no_commit(flat: Path, head: str) -> None:
     assert git_head(str(flat)) == ""
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
+def test_pipes_in_the_place_of_what_git_and_downloads_note_are_not_waited_for(flat: Path, hub: Path) -> None:
+    note_download(flat)
+    note = flat / ".cache" / "huggingface" / "download" / "config.json.metadata"
+    note.unlink()
+    os.mkfifo(note)
+    assert plan_adopt(str(flat), REPO, str(hub)).commit == COMMIT
+    git = clone_of(flat)
+    (git / "refs" / "heads" / "main").unlink()
+    for name in ("packed-refs", "commondir", "refs/heads/main"):
+        os.mkfifo(git / name)
+    assert git_head(str(flat)) == ""
+    shutil.rmtree(flat / ".git")
+    ref = hub / "models--DeepFloyd--t5-v1_1-xxl" / "refs" / "main"
+    ref.parent.mkdir(parents=True)
+    os.mkfifo(ref)
+    adopt(flat, hub)
+    assert inspect(needs(hub)).findings == ()
+
+
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_a_real_clone_gets_the_names_that_git_itself_gives(flat: Path, hub: Path) -> None:
     (flat / ".gitattributes").write_text("# weights\n*.bin filter=lfs diff=lfs merge=lfs -text\n")

@@ -450,6 +450,37 @@ def test_a_disk_that_fails_while_hashing_is_told(cache: Path, monkeypatch: pytes
     assert "chmod" not in finding.remedy
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX links and pipes")
+def test_a_ref_or_a_listing_that_is_a_pipe_is_not_waited_for(cache: Path) -> None:
+    tree = t5(cache) / "trees" / f"{COMMIT}.json"
+    tree.parent.mkdir(exist_ok=True)
+    tree.unlink(missing_ok=True)
+    os.mkfifo(tree)
+    assert inspect(needs(cache)).findings == ()
+    ref = t5(cache) / "refs" / "main"
+    ref.unlink()
+    os.mkfifo(ref)
+    finding = only(inspect(needs(cache)))
+    assert (finding.code, finding.message) == ("OSR103", f"{ref} cannot be read: it is a named pipe, not a file")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX links and pipes")
+def test_a_repo_that_is_a_link_to_itself_is_that_repos_trouble(cache: Path) -> None:
+    shutil.rmtree(t5(cache))
+    t5(cache).symlink_to(t5(cache).name)
+    report = inspect(needs(cache))
+    finding = only(report)
+    assert (finding.code, finding.message.split(" cannot")[0]) == ("OSR103", str(t5(cache)))
+    assert [found.commit for found in report.inspected][-1] == COMMIT
+
+
+def test_an_index_that_leads_out_of_its_repo_is_told_as_that(cache: Path) -> None:
+    index_that_leads_out(cache)
+    message = only(inspect(needs(cache))).message
+    assert "names a shard outside of its repo ('../../../etc/hostname')" in message
+    assert "weight_map" not in message
+
+
 def test_a_repo_in_trouble_does_not_hide_the_others(cache: Path) -> None:
     shutil.rmtree(t5(cache))
     weights = cache / "models--PixArt-alpha--pixart_sigma_sdxlvae_T5_diffusers" / "snapshots" / COMMIT / "vae"

@@ -622,6 +622,35 @@ def test_set_and_unset_of_one_keyword_is_wrong_usage(checkout: Checkout, run: Ru
     assert "vae.x" in done.output
 
 
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "[1, 1e999]", "{'a': (1e999,)}", "..."])
+def test_a_set_value_that_has_no_literal_is_wrong_usage(checkout: Checkout, run: Run, value: str) -> None:
+    done = run("rewrite", "--set", f"text_encoder.from_pretrained={value}", cwd=checkout("v1.2"))
+    assert done.exit_code == 2
+    told = " ".join(done.stderr.split())
+    assert f"Error: --set text_encoder.from_pretrained={value}: " in told
+    assert "cannot be written as a Python literal" in told
+
+
+@pytest.mark.parametrize("value", ["true", "false", "TRUE", " fALSE"])
+def test_a_set_value_that_is_nearly_true_or_false_is_wrong_usage(checkout: Checkout, run: Run, value: str) -> None:
+    done = run("rewrite", "--set", f"vae.local_files_only={value}", cwd=checkout("v1.2"))
+    assert done.exit_code == 2
+    right, word = value.strip().capitalize(), value.strip()
+    assert f"""would write a string: give {right}, or '"{word}"' if the string is meant""" in done.stderr
+
+
+@pytest.mark.parametrize(("value", "written"), [("False", "False"), (" True", "True"), ('"false"', '"false"')])
+def test_true_and_false_and_the_quoted_string_are_set_as_they_are(
+    checkout: Checkout, run: Run, value: str, written: str
+) -> None:
+    root = checkout("v1.2")
+    config = root / "configs/options.py"
+    config.write_text("options = dict(a=1)\n")
+    done = run("rewrite", config, "--set", f"options.b={value}", "--no-resolve", cwd=root)
+    assert done.exit_code == 0, done.output
+    assert config.read_text() == f"options = dict(a=1, b={written})\n"
+
+
 def test_output_cannot_drive_the_terminal(checkout: Checkout, run: Run) -> None:
     root = checkout("v1.2")
     config = root / "configs/opensora-v1-2/inference/escape.py"

@@ -325,6 +325,20 @@ def test_a_lock_of_a_file_that_cannot_be_read_is_written_and_exits_1(run: Run, r
     assert done.stderr.startswith("configs/broken.py:1:7: OSR900\n")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
+def test_a_lock_that_is_a_pipe_is_neither_waited_for_nor_replaced(run: Run, root: Path, hub: Path) -> None:
+    pipe = root / "pipe.lock"
+    os.mkfifo(pipe)
+    path = config(root, hub)
+    done = run("verify", path, "--lock", "pipe.lock", cwd=root)
+    assert done.exit_code == 2
+    assert "error: pipe.lock cannot be read: it is a named pipe, not a file\n" in done.stderr
+    done = run("lock", path, "--output-file", "pipe.lock", cwd=root)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == f"error: {pipe} cannot be written: it is a named pipe, not a file\n"
+    assert pipe.is_fifo()
+
+
 def test_a_lock_of_weights_that_are_not_whole_is_not_written(run: Run, root: Path, hub: Path) -> None:
     (snapshot(hub, T5) / SHARDS[1]).unlink()
     done = run("lock", config(root, hub), cwd=root)

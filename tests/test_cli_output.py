@@ -210,6 +210,20 @@ def test_a_report_in_a_folder_that_must_not_be_written_is_told(
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", told)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
+@pytest.mark.parametrize("name", ["pipe", "/dev/null"])
+def test_a_report_in_the_place_of_something_else_than_a_file_is_refused_before_anything_is_done(
+    checkout: Checkout, run: Run, tmp_path: Path, name: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    target = os.path.join(tmp_path, name)
+    done = run("check", "no such path", "--output-format", "json", "--output-file", target, cwd=checkout("v1.1"))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: {target} cannot be written: it is no regular file\n  redirect standard output, without --output-file\n"
+    )
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(shell: str, run: Run) -> None:
     done = run("completion", shell)

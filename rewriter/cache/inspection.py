@@ -14,6 +14,7 @@ from rewriter.cache.hashing import HashKind, Progress, hash_files
 from rewriter.cache.needs import CachedFile, Inspected, Need, Place, Report
 from rewriter.cache.places import check_directory, origin, unreadable
 from rewriter.cache.repo import Repo, Trouble
+from rewriter.checkout import open_regular
 from rewriter.types import Finding, Severity
 
 Known = Mapping[tuple[str, str], str]  # (repo_id, file name) -> "sha256:HEX" or "git-sha1:HEX"
@@ -110,7 +111,7 @@ def _listing(repo: Repo, commit: str) -> tuple[dict[str, int], dict[str, str]]:
     import json
 
     try:
-        with open(os.path.join(repo.folder, "trees", f"{commit}.json"), encoding="utf-8") as stream:
+        with open_regular(os.path.join(repo.folder, "trees", f"{commit}.json")) as stream:
             data = json.load(stream)
         if data["format_version"] != 1:
             return {}, {}
@@ -184,10 +185,15 @@ def _shards(state: _State, need: Need, index: str) -> Iterable[str]:
     try:
         with open(judged.path, encoding="utf-8") as stream:
             names = sorted(set(json.load(stream)["weight_map"].values()))
-        if not names or any(os.pardir in name.split("/") or name.startswith("/") or "\0" in name for name in names):
+        if not names:
             raise ValueError
+        outside = [name for name in names if os.pardir in name.split("/") or name.startswith("/") or "\0" in name]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         state.judged[index] = replace(judged, state="altered", detail="has no weight_map that names its shards")
+        return []
+    if outside:
+        detail = f"names a shard outside of its repo ({outside[0]!r})"
+        state.judged[index] = replace(judged, state="altered", detail=detail)
         return []
     found = []
     for name in names:

@@ -87,7 +87,7 @@ def _directory_trouble(path: str, of: str, repo_ids: Sequence[str]) -> tuple[str
         return "OSR101", f"cache directory {path}{of} does not exist", remedy
     try:
         with os.scandir(path) as entries:
-            names = {entry.name: entry.is_dir() for entry in entries}
+            names = {entry.name: _is_folder(entry) for entry in entries}
     except FileNotFoundError:
         return "OSR101", f"cache directory {path}{of} is a link that leads nowhere", f"ls -l {shlex.quote(path)}"
     except NotADirectoryError:
@@ -97,6 +97,13 @@ def _directory_trouble(path: str, of: str, repo_ids: Sequence[str]) -> tuple[str
     if not os.access(path, os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         return unreadable(path, PermissionError(13, "no search (x) permission"), of)
     return _layout_trouble(path, names, of, repo_ids)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads round in a circle: the trouble of that repo alone
+        return False
 
 
 def unreadable(path: str, error: OSError, of: str = "") -> tuple[str, str, str]:

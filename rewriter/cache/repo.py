@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rewriter.cache.places import adopt_command, download_command, is_flat, unreadable
+from rewriter.checkout import open_regular
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO_ID = re.compile(r"(?:[A-Za-z0-9_][\w.\-]*/)?[A-Za-z0-9_][\w.\-]{0,95}", re.ASCII)
@@ -96,7 +97,8 @@ class Repo:
         except (FileNotFoundError, NotADirectoryError):
             return "", self._absent()
         except OSError as error:
-            return "", unreadable(error.filename or self.folder, error)
+            place = (error.filename or self.folder).removesuffix(os.sep + os.curdir)
+            return "", unreadable(place, error)
 
     def _find(self) -> tuple[str, Trouble | None]:
         content = self._read_ref()
@@ -116,7 +118,7 @@ class Repo:
         if os.pardir in self.ref.split("/") or "\0" in self.ref:
             return None
         try:
-            with open(os.path.join(self.folder, "refs", self.ref), "rb") as stream:
+            with open_regular(os.path.join(self.folder, "refs", self.ref)) as stream:
                 return stream.read(_REF_BYTES)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None

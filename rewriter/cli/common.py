@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import errno
 import functools
+import io
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -305,11 +306,25 @@ def parse_set(text: str) -> tuple[str, str, object]:
         raise click.UsageError(f"--set {text!r} has no value (COMPONENT.KEY=VALUE)")
     name, key = parse_target(target, "--set")
     try:
-        return name, key, ast.literal_eval(value)
+        parsed = ast.literal_eval(value)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         if "\0" in value:
             raise click.UsageError(f"--set {name}.{key} holds a NUL character") from None
+        word = value.strip().capitalize()
+        if word in ("True", "False"):  # any string is true to a loader
+            raise click.UsageError(
+                f"--set {name}.{key}={value} would write a string: give {word}, or '\"{value.strip()}\"' if the string "
+                "is meant"
+            ) from None
         return name, key, value
+    if not isinstance(parsed, str):
+        from rewriter.edits.config import EditError, write_literal
+
+        try:
+            write_literal(parsed)
+        except EditError as error:
+            raise click.UsageError(f"--set {name}.{key}={value}: {error}") from None
+    return name, key, parsed
 
 
 def _absolute_set(name: str, key: str, value: object) -> tuple[str, str, object]:
@@ -350,12 +365,13 @@ def echo_lines(lines: Iterable[str], *, err: bool = False) -> None:
 
 def read_lock(path: str) -> Lock:
     """The lock at ``path``; one that is missing or broken ends the run with exit code 2."""
+    from rewriter.checkout import open_regular
     from rewriter.lock import LockError
     from rewriter.lock import read_lock as parse
 
     try:
-        with open(path, encoding="utf-8") as file:
-            return parse(file.read())
+        with open_regular(path) as file:
+            return parse(io.TextIOWrapper(file, encoding="utf-8").read())
     except OSError as error:
         fail(f"{path} cannot be read: {error.strerror or error}", "opensora-rewriter lock writes one")
     except UnicodeDecodeError as error:
@@ -374,6 +390,8 @@ def _expect_writable(path: str) -> None:
         reason = errno.ENOENT
     elif not os.access(folder, os.W_OK):
         reason = errno.EACCES
+    elif os.path.exists(path) and not os.path.isfile(path):
+        fail(f"{path} cannot be written: it is no regular file", "redirect standard output, without --output-file")
     else:
         return
     fail(f"{path} cannot be written: {os.strerror(reason)}")
@@ -386,11 +404,12 @@ def write_text(path: str, text: str) -> bool:
         UnwrittenError: nothing was written.
     """
     from rewriter import writer
+    from rewriter.checkout import open_regular
     from rewriter.types import FileEdit
 
     new = text.encode("utf-8", "backslashreplace")
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             old: bytes | None = file.read()
     except FileNotFoundError:
         old = None
