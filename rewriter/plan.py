@@ -151,6 +151,10 @@ class Loaders:
         known = (sources.files() for sources in self._sources.values())
         return next(files[path] for files in known if path in files)
 
+    def folders(self) -> set[str]:
+        """The folders of the loader sources that were read."""
+        return {os.path.dirname(path) for sources in self._sources.values() for path in sources.files()}
+
     def trace(self, root: str | None, type_name: str, values: Mapping[str, Value]) -> Trace:
         """What building ``type_name`` with ``values`` (all that the dict holds, ``type`` or not) would do."""
         sources = self.sources(root)

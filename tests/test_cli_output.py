@@ -210,6 +210,42 @@ def test_a_report_in_a_folder_that_must_not_be_written_is_told(
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", told)
 
 
+@pytest.mark.parametrize("words", [
+    ("check", "--output-format", "json"), ("rewrite", "--cache-dir", "/c", "--no-resolve"), ("lock",),
+])  # fmt: skip
+@pytest.mark.parametrize("name", [
+    "configs/opensora/inference/16x256x256.py", "configs/opensora/train/16x256x256.py", "opensora/models/vae/vae.py",
+])  # fmt: skip
+def test_a_report_in_the_place_of_a_config_or_a_loader_is_refused(
+    checkout: Checkout, run: Run, tmp_path: Path, words: tuple[str, ...], name: str
+) -> None:
+    root = checkout("v1.1")
+    if not (root / name).exists():
+        name = next(str(path.relative_to(root)) for path in sorted((root / name).parent.glob("*.py")))
+    old = (root / name).read_bytes()
+    done = run(*words, "--output-file", name, cwd=root)
+    assert (done.exit_code, done.stdout) == (2, "")
+    told = f"error: {name} is a config or a loader, which a report would replace\n  name another --output-file\n"
+    assert done.stderr.endswith(told)
+    assert (root / name).read_bytes() == old
+
+
+def test_a_report_in_the_place_of_a_config_alone_or_of_a_loader_elsewhere_is_refused(
+    checkout: Checkout, run: Run, tmp_path: Path
+) -> None:
+    root = checkout("v1.1")
+    (tmp_path / "own.config").write_text("vae = dict(\n")
+    (tmp_path / "own.py").write_text("vae = dict()\n")
+    (tmp_path / "old.json").write_text("old")
+    for name in (str(tmp_path / "own.py"), str(root / "opensora/models/vae/vae.py")):
+        done = run("check", "own.py", "--opensora-source", root, "--output-file", name, cwd=tmp_path)
+        assert done.exit_code == 2
+        assert f"error: {name} is a config or a loader" in done.stderr
+    done = run("check", "own.py", "--output-file", "old.json", "--output-format", "json", cwd=tmp_path)
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "old.json").read_text())["findings"] == []
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
 @pytest.mark.parametrize("name", ["pipe", "/dev/null"])
 def test_a_report_in_the_place_of_something_else_than_a_file_is_refused_before_anything_is_done(

@@ -146,6 +146,19 @@ def test_killed_at_every_step_of_the_command_the_checkout_still_builds(tag: str,
         print(f"{tag}: killed at {len(steps)} steps, {mixed} left old and new files side by side, all of them build")
 
 
+@posix
+def test_what_a_run_that_was_killed_left_beside_loaders_goes_with_one_that_edits_none(tmp_path: Path) -> None:
+    root = Path(shutil.copytree(FIXTURES / "v1.2", tmp_path / "checkout"))
+    left = root / "opensora" / "models" / "vae" / ".vae.py.opensora-rewriter-4194305-0a1b2c3d.tmp"
+    left.write_bytes(b"half")
+    for words in (["--check"], []):
+        assert left.exists()
+        done = rewrite(root, "--set", "vae.from_pretrained=a/b", *words)
+        assert done.returncode == len(words), done.stdout
+        assert "(loader source)" not in done.stdout
+    assert not left.exists()
+
+
 # --- interrupted when everything is written ------------------------------------------------------
 
 INTERRUPTED = """

@@ -121,7 +121,24 @@ class Chosen(Frozen):
                 f"no config file found in {', '.join(paths)}",
                 "name a checkout that holds configs/ (and --all-configs for more than inference), or config files",
             )
+        if self.output_file is not None:
+            self.spare(selection, self.output_file)
         return selection
+
+    def spare(self, selection: Selection, output_file: str) -> None:
+        """End the run where its report would replace a config or a loader."""
+        from rewriter import checkout
+
+        if not os.path.exists(output_file):
+            return
+        real = os.path.realpath(output_file)
+        roots = {target.root for target in selection.targets if target.root is not None}
+        folders = [os.path.join(root, name) for root in roots for name in (checkout.CONFIGS, checkout.SOURCES)]
+        if self.settings.opensora_source is not None:
+            folders.append(os.path.expanduser(self.settings.opensora_source))
+        inside = real.endswith(".py") and not all(checkout.outside(real, folder) for folder in folders)
+        if inside or any(os.path.realpath(target.path) == real for target in selection.targets):
+            fail(f"{output_file} is a config or a loader, which a report would replace", "name another --output-file")
 
     def loaders(self) -> Loaders:
         """The loaders of the run; ``--opensora-source`` may name a checkout or the opensora/ folder itself."""

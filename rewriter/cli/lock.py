@@ -32,6 +32,8 @@ def command(chosen: common.Chosen, lock_file: str | None) -> None:
     from rewriter.lock import LOCK_NAME, LockError, write_lock
 
     selection = chosen.select()
+    if lock_file is not None:
+        chosen.spare(selection, lock_file)
     traced, problems = tracing.trace_configs(selection.targets, chosen.loaders(), chosen.traced)
     wanted = verify.wanted(traced, os.environ)
     roots = {target.root for target in selection.targets}

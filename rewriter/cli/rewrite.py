@@ -91,7 +91,7 @@ def command(
     if would:
         tell()
     else:
-        _commit(plan, tell)
+        _commit(plan, run.loaders.folders(), tell)
     raise SystemExit(code)
 
 
@@ -103,6 +103,7 @@ class _Run:
         self.chosen = chosen
         self.resolve = resolve
         self.python = python
+        self.loaders = chosen.loaders()
 
     def plan(self, targets: Sequence[Target], overlay: dict[str, bytes] | None = None) -> Plan:
         """Everything up to the proof; a failed one ends the run."""
@@ -110,12 +111,11 @@ class _Run:
         from rewriter.cli.progress import counter
         from rewriter.parallel import processors
 
-        loaders = self.chosen.loaders()
         try:
             with prove.Prover(self.resolve, self.python) as prover:
                 with counter("reading and editing", len(targets), quiet=self.chosen.quiet) as tick:
                     made = plan.rewrite(
-                        targets, self.request, loaders, overlay=overlay, progress=tick, processes=processors()
+                        targets, self.request, self.loaders, overlay=overlay, progress=tick, processes=processors()
                     )
                 return prover.prove(made)
         except plan.ProofError as error:
@@ -124,15 +124,17 @@ class _Run:
             common.fail(str(error), error.remedy)
 
 
-def _commit(plan: Plan, tell: Callable[[], None]) -> None:
+def _commit(plan: Plan, read: set[str], tell: Callable[[], None]) -> None:
     """Clean up after a run that was cut off, write everything or nothing, and tell it.
+
+    ``read``: folders of loader sources. That run may have edited more of them than this one.
 
     Once everything is written an interrupt would undo nothing, only keep the user from knowing: it counts no more.
     """
     from rewriter import writer
 
     places = [result.path for result in plan.results] + [edit.path for edit in plan.edits]
-    writer.clean_leftovers(sorted({os.path.dirname(path) for path in places}))
+    writer.clean_leftovers(read | {os.path.dirname(path) for path in places})
     with writer.held_signals() as held:
         try:
             writer.commit(plan.edits)
