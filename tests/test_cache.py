@@ -350,6 +350,11 @@ def index_without_weight_map(cache: Path) -> None:
 
 
 @mistake("OSR114")
+def index_with_an_empty_weight_map(cache: Path) -> None:
+    blob(cache, "pytorch_model.bin.index.json").write_text('{"weight_map": {}}')
+
+
+@mistake("OSR114")
 def index_that_leads_out(cache: Path) -> None:
     blob(cache, "pytorch_model.bin.index.json").write_text('{"weight_map": {"a": "../../../etc/hostname"}}')
 

@@ -1034,6 +1034,27 @@ def test_files_that_were_written_are_told_where_the_report_cannot_be(
     assert (done, told.splitlines()[-1]) == (2, f"error: the output cannot be written: {reason}")
 
 
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), OSError(errno.EIO, "broken")])
+def test_an_output_that_fails_after_the_files_were_written_is_no_other_error(
+    checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    from rewriter import report
+
+    def fail(*_args: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(report, "rewrite_summary", fail)
+    root = checkout("v1.1")
+    done = run(*WRITES.split(), cwd=root)
+    if error.errno == errno.EIO:
+        assert done.exception is error
+        return
+    told = "error: the files were written, but not the report: the output cannot be written: full"
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (0, told)
+    done = run(*WRITES.split(), cwd=root)  # nothing to write any more
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (2, "error: the output cannot be written: full")
+
+
 def test_files_that_were_written_are_told_where_the_report_file_cannot_be(
     checkout: Checkout, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -325,6 +325,12 @@ def test_a_lock_of_a_file_that_cannot_be_read_is_written_and_exits_1(run: Run, r
     assert done.stderr.startswith("configs/broken.py:1:7: OSR900\n")
 
 
+def test_a_lock_in_a_folder_that_is_not_there_is_told(run: Run, root: Path, hub: Path) -> None:
+    done = run("lock", config(root, hub), "--output-file", "nowhere/a.lock", cwd=root)
+    told = f"error: {root / 'nowhere/a.lock'} cannot be written: No such file or directory\n"
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", told)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
 def test_a_lock_that_is_a_pipe_is_neither_waited_for_nor_replaced(run: Run, root: Path, hub: Path) -> None:
     pipe = root / "pipe.lock"
