@@ -19,7 +19,19 @@ from typing import Any
 from rewriter.decoding import Decoded, decode
 from rewriter.frozen import replace
 from rewriter.statements import Placed, outline, pieces, shape
-from rewriter.types import Component, ConfigFile, Form, Ignore, Keyword, Override, Problem, Span, Taker, Value
+from rewriter.types import (
+    BaseChange,
+    Component,
+    ConfigFile,
+    Form,
+    Ignore,
+    Keyword,
+    Override,
+    Problem,
+    Span,
+    Taker,
+    Value,
+)
 
 # Names that hold a component even where what is bound to them is not a dict that can be read.
 OPAQUE_NAMES = frozenset({"text_encoder", "vae", "t5", "clip", "ae", "model", "vae_2d", "discriminator"})
@@ -93,6 +105,7 @@ def read_config(data: bytes, path: str) -> ConfigFile:
         assigned=assigned,
         ignores=ignores,
         base_span=reader.base_span,
+        base_changes=reader.base_changes() if reader.base_span is not None else (),
     )
 
 
@@ -257,6 +270,24 @@ class _Dict:
         return {key: value.value for key, value in values.items()}
 
 
+_ANY = ""  # in the keys of what is inherited: whatever stands there
+
+
+class _Inherited(_Dict):
+    """What the bases hold at ``keys``, of which nothing is known here; it has no place."""
+
+    __slots__ = ("keys",)
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        nowhere = Span(1, 0, 1, 0)
+        super().__init__("other", nowhere, nowhere, ".".join(["_base_", *keys]))
+        self.unsure = f"what {self.text} holds cannot be told without running the file"
+        self.keys = keys
+
+    def holds_more(self) -> bool:
+        return _ANY not in self.children
+
+
 class _Held:
     """That some name or key holds a dict: for sure or on a condition, its own or somebody else's."""
 
@@ -390,10 +421,14 @@ class _Reader:
         self.bases: list[str] = []
         self.bases_unknown: str | None = None
         self.base_span: Span | None = None
+        self.inherited: list[_Inherited] = []  # what `_base_` holds, itself first
         self.problem: Problem | None = None
 
     def run(self, found: list[Placed]) -> None:
         inner = b"lambda" in self.utf8 or b":=" in self.utf8
+        if b"_base_" in self.utf8:  # mmengine gives it that name before it runs anything of the file
+            self.inherited.append(_Inherited(()))
+            self.held["_base_"] = [_Held(self.inherited[0], conditional=True)]
         for piece, self.lack in found:
             if piece.plain is not None:
                 self._plain(*piece.plain)
@@ -508,8 +543,11 @@ class _Reader:
         if len(node.targets) > 1:
             outcome.name_twice()
         first = node.targets[0]
-        if isinstance(first, ast.Name) and first.id == "_base_" and self.base_span is None:
-            self._read_bases(node)  # mmengine takes the first such statement
+        if isinstance(first, ast.Name) and first.id == "_base_":
+            if self.base_span is None:
+                self._read_bases(node)  # mmengine takes the first such statement
+            self.assigned.add("_base_")  # and runs none of them
+            return
         for target in node.targets:
             self._bind_target(target, node.value, outcome, ())
 
@@ -541,6 +579,9 @@ class _Reader:
         self._rebind(name, self._line(value))
         dicts = self._candidates(name, outcome, value)
         held = [_Held(h.dict, h.conditional or self.conditional or outcome.opaque, h.alias) for h in dicts]
+        if self.inherited and name in self.held:
+            known = {h.dict for h in self.held[name]}
+            held = [h for h in held if h.dict not in known or not isinstance(h.dict, _Inherited)]
         self.held.setdefault(name, []).extend(held)
         if isinstance(value, ast.expr):
             self._holds(name, [value])
@@ -553,8 +594,8 @@ class _Reader:
         self, keys: tuple[str, ...], held: _Dict, ways: tuple[str, ...], alias: bool, conditional: bool,
         around: _Place | None = None,
     ) -> None:  # fmt: skip
-        if around is not None and around.leads_from(held):
-            return  # it holds itself
+        if isinstance(held, _Inherited) or (around is not None and around.leads_from(held)):
+            return  # it is another file's, or holds itself
         if keys[0] in self.touched:
             self._doubt_touched(held, keys[0])
         own = (("alias",) if alias else ()) + (("conditional",) if conditional else ())
@@ -586,7 +627,8 @@ class _Reader:
         """``from m import *``: any name may be another one's by now."""
         line = self._line(node)
         self.constants.clear()
-        for held in self.held.values():
+        for name in self.held.keys() - {"_base_"}:
+            held = self.held[name]
             self._doubt(held, f"line {line} may bind its name to something else: {self._text(node)}", line)
 
     def _read_bases(self, node: ast.Assign) -> None:
@@ -736,7 +778,8 @@ class _Reader:
     def _changed(self, node: ast.expr, line: int) -> list[_Held]:
         """The dicts that ``node`` may be, which are changed on ``line``; where that is not all, others are in doubt."""
         targets = self._target(node)
-        if not targets or any(held.dict.form == "other" and held.dict.unsure for held in targets):
+        unseen = not targets or any(held.dict.form == "other" and held.dict.unsure for held in targets)
+        if unseen and not (isinstance(node, ast.Name) and node.id == "_base_" and len(targets) == 1):
             self._stray(node, line)
         return targets
 
@@ -744,11 +787,32 @@ class _Reader:
         """The dicts that stand for ``key`` in what ``node`` may be."""
         if key is None:
             return []
+        parents = self._target(node)
+        for parent in parents if self.inherited else ():
+            self._make_up(parent.dict, key)
         return [
             _Held(child.dict, parent.conditional or child.conditional, child.alias)
-            for parent in self._target(node)
+            for parent in parents
             for child in parent.dict.children.get(key, ())
         ]
+
+    def _make_up(self, held: _Dict, key: str) -> None:
+        """What the bases hold under ``key``, if ``held`` is theirs; but for names of methods."""
+        if not isinstance(held, _Inherited) or key in held.children or hasattr(dict, key):
+            return
+        if len(self.inherited) < _MOST_PLACES:
+            made = _Inherited((*held.keys, key))
+            self.inherited.append(made)
+            held.children[key] = [_Held(made, conditional=True)]
+
+    def base_changes(self) -> tuple[BaseChange, ...]:
+        """What of the bases is changed, or may be."""
+        found: dict[BaseChange, None] = {}
+        for held in self.inherited:
+            for each in (*held.overrides, *([held.touched] if held.touched else [])):
+                why = each.why or f"line {each.line} changes it by way of `_base_`"
+                found[BaseChange(held.keys, each.key, each.line, why, each.value.text if each.value else "")] = None
+        return tuple(found)
 
     def _stray(self, node: ast.expr, line: int) -> None:
         """Something that cannot be followed is changed: it may be any dict that ``node`` leads to."""
@@ -801,6 +865,8 @@ class _Reader:
             elif not isinstance(each, _HOLD_NOTHING):
                 todo += [(child, not isinstance(each, ast.Starred)) for child in ast.iter_child_nodes(each)]
             for h in held or ():
+                if not itself:
+                    self._make_up(h.dict, _ANY)
                 whole = itself or h.dict.holds_more()
                 for d in h.dict.within():
                     if d not in found and (whole or d is not h.dict):
@@ -813,7 +879,8 @@ class _Reader:
         parents, children = self._target(node), self._children(node, key)
         values = [parent.dict.current().get(str(key)) for parent in parents]
         if children:
-            return None if any(parent.dict.unsure for parent in parents) else children
+            told = [isinstance(parent.dict, _Inherited) or not parent.dict.unsure for parent in parents]
+            return children if all(told) else None
         return [] if values and all(value is not None and _is_scalar(value) for value in values) else None
 
     def _given_by(self, node: ast.Call) -> list[tuple[ast.expr, bool]]:
@@ -956,7 +1023,7 @@ class _Reader:
             self._inner(node.left, node.right)
             return _Outcome([], opaque=not _is_text(node.left) and not _is_text(node.right))
         left, right = self._evaluate(node.left), self._evaluate(node.right)
-        if not left.dicts and not right.dicts:
+        if all(isinstance(held.dict, _Inherited) for held in (*left.dicts, *right.dicts)):
             return _Outcome([], opaque=True)
         base, top = left.only(), right.only()
         if top is None or right.dicts[0].alias:  # nothing is written here that an edit could change for this name alone
@@ -996,7 +1063,10 @@ class _Reader:
                 original = function.value
         if original is None and _last_name(function) in ("deepcopy", "copy") and len(node.args) == 1:
             original = node.args[0]
-        copied = self._evaluate(original).only() if original is not None else None
+        outcome = self._evaluate(original) if original is not None else _Outcome([])
+        if outcome.dicts and all(isinstance(held.dict, _Inherited) for held in outcome.dicts):
+            return _Outcome([], opaque=True)
+        copied = outcome.only()
         if copied is not None:
             return _Outcome([_Held(self._copied(copied, node, {} if _last_name(function) == "deepcopy" else None))])
         harmless = isinstance(function, ast.Name) and function.id in _HARMLESS and function.id not in self.assigned
@@ -1119,10 +1189,12 @@ class _Reader:
 
     def _candidates(self, name: str | None, outcome: _Outcome, node: ast.stmt | ast.expr) -> list[_Held]:
         """The dicts that ``name`` may hold then; what cannot be seen is one of them if the name is a component's."""
-        if outcome.opaque and name in OPAQUE_NAMES:
-            unseen = self._opaque(node)
-            unseen.origin = node
-            return [*outcome.dicts, _Held(unseen, bool(outcome.dicts))]
+        if name in OPAQUE_NAMES:
+            seen = [held for held in outcome.dicts if not isinstance(held.dict, _Inherited)]
+            if outcome.opaque or len(seen) < len(outcome.dicts):
+                unseen = self._opaque(node)
+                unseen.origin = node
+                return [*outcome.dicts, _Held(unseen, bool(seen))]
         return outcome.dicts
 
     def _spread(self, held: _Dict, node: ast.expr) -> _Dict | None:
@@ -1340,7 +1412,7 @@ def inherit(config: ConfigFile, lookup: Callable[[str], ConfigFile | None]) -> C
     A dict of the child gets the base's values first, unless ``_delete_=True`` stands in it or in a dict around it. What
     only a base writes, or the child only on a condition, becomes a component of form "other", way "inherited", at the
     span of the ``_base_`` assignment, with the base's values and its path in ``origin``: it can be edited there, not
-    here. What the child does to the name ``_base_`` itself is not seen.
+    here. What the child changes of ``_base_`` itself puts the components in doubt that it reaches.
 
     Args:
         config: what :func:`read_config` gave.
@@ -1357,6 +1429,7 @@ def _inherit(config: ConfigFile, lookup: Callable[[str], ConfigFile | None], cha
         return config
     unknown = config.bases_unknown
     assigned = set(config.assigned)
+    changes = list(config.base_changes)
     inherited: dict[tuple[str, ...], list[Component]] = {}
     for path in config.bases:
         base = None if path in chain else lookup(path)
@@ -1367,6 +1440,7 @@ def _inherit(config: ConfigFile, lookup: Callable[[str], ConfigFile | None], cha
         base = _inherit(base, lookup, (*chain, path))
         unknown = unknown or base.bases_unknown
         assigned |= base.assigned
+        changes += [replace(change, why=_in_base(path, change.why)) for change in base.base_changes]
         for component in base.components:
             if component.replaced_by is None:
                 origin = component.origin or path
@@ -1381,7 +1455,53 @@ def _inherit(config: ConfigFile, lookup: Callable[[str], ConfigFile | None], cha
     for keys, candidates in inherited.items():
         if not (keys in sure or _is_cut(keys, cut) or _hides(living, config.assigned, keys)):
             components += [_only_inherited(c, span, keys in own) for c in candidates]
-    return replace(config, components=tuple(components), assigned=frozenset(assigned), bases_unknown=unknown)
+    if changes:
+        theirs = {keys for keys in inherited if not _is_cut(keys, cut)}
+        components = [_in_doubt(c, changes, theirs) if not _is_cut(c.keys, cut) else c for c in components]
+        components += _made_of_bases(changes, {c.keys for c in components}, span)
+        whys = {change.why for change in changes}
+        changes = [BaseChange(c.keys, None, o.line, o.why)
+                   for c in components for o in c.overrides if o.why in whys and o.why is not None]  # fmt: skip
+    return replace(config, components=tuple(components), assigned=frozenset(assigned), bases_unknown=unknown,
+                   base_changes=tuple(changes))  # fmt: skip
+
+
+def _in_base(path: str, why: str) -> str:
+    return why if why.startswith("its base ") else f"its base {path}: {why}"
+
+
+def _in_doubt(component: Component, changes: list[BaseChange], theirs: set[tuple[str, ...]]) -> Component:
+    """The component, in doubt where something is changed that the bases have for it."""
+    change = next((each for each in changes if _concerns(each, component, component.keys in theirs)), None)
+    if change is None or component.replaced_by is not None:
+        return component
+    override = Override(None, None, change.line, False, change.why)
+    overrides = component.overrides if override in component.overrides else (*component.overrides, override)
+    return replace(component, unsure=component.unsure or change.why, overrides=overrides)
+
+
+def _concerns(change: BaseChange, component: Component, inherits: bool) -> bool:
+    """Whether a change of what the bases hold is one of a component; ``inherits``: they have a part in it as it is."""
+    keys = component.keys
+    place = change.keys if change.key is None else (*change.keys, change.key)
+    if not all(one in (other, _ANY) for one, other in zip(place, keys, strict=False)):
+        return False
+    if len(place) <= len(keys):
+        return inherits or change.key is not None
+    values = dict(component.values)
+    below = place[len(keys)]
+    found = [values.get(below)] if below != _ANY else [*values.values()]
+    return inherits and (change.keys == keys or any(value is None or not _is_scalar(value) for value in found))
+
+
+def _made_of_bases(changes: list[BaseChange], known: set[tuple[str, ...]], span: Span) -> Iterator[Component]:
+    """What is put among the bases' names in the place of a component that none of them has."""
+    for change in changes:
+        keys = (*change.keys, change.key or "")
+        if change.text and change.key in OPAQUE_NAMES and keys not in known:
+            known.add(keys)
+            override = Override(None, None, change.line, False, change.why)
+            yield Component(keys, span, span, "other", change.text, unsure=change.why, overrides=(override,))
 
 
 def _is_cut(keys: tuple[str, ...], cut: set[tuple[str, ...]]) -> bool:

@@ -361,7 +361,8 @@ class Planner:
         picked = self.chosen(config, root)
         for component, owner in picked:
             origin = component.origin
-            if "inherited" in component.ways and origin is not None and origin in self.targets:
+            changed = component.overrides  # by way of `_base_`, after the base has said it
+            if "inherited" in component.ways and origin is not None and origin in self.targets and not changed:
                 decisions.append(Decision(component, "inherited", None))  # its base file's own decision serves
                 continue
             known = self._remember((root, owner), component, lambda: decider.decide(component, owner))  # noqa: B023

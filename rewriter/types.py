@@ -140,11 +140,25 @@ class Ignore(Frozen):
     codes: tuple[str, ...]
 
 
+class BaseChange(Frozen):
+    """That a file changes what its bases hold, or may change it, before it inherits it (``_base_.vae["k"] = v``).
+
+    ``keys``: of the dict that is changed (empty: of all that they hold). ``key``: in that dict; None: it may be any.
+    ``why``: what changes it. ``text``: of what the key is set to.
+    """
+
+    keys: tuple[str, ...]
+    key: str | None
+    line: int
+    why: str
+    text: str = ""
+
+
 class ConfigFile(Frozen):
     """What a config file says, read without running it.
 
     ``bases``: ``_base_`` targets as absolute paths. ``bases_unknown``: why some cannot be told, or None.
-    ``base_span``: of the ``_base_`` assignment.
+    ``base_span``: of the ``_base_`` assignment. ``base_changes``: what it does to what they hold.
     ``assigned``: top-level names that the file binds at all (also to None or a string).
     ``problem``: the file could not be read; everything else is then empty.
     """
@@ -157,6 +171,7 @@ class ConfigFile(Frozen):
     ignores: tuple[Ignore, ...] = ()
     problem: Problem | None = None
     base_span: Span | None = None
+    base_changes: tuple[BaseChange, ...] = ()
 
 
 # --- loaders -----------------------------------------------------------------------------------

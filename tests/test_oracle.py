@@ -579,3 +579,114 @@ def _without_delete(component: Component) -> Component:
 def _strip(real: Any) -> Any:
     """mmengine leaves ``_delete_`` where the base has nothing to delete; loaders never see it."""
     return {k: _strip(v) for k, v in real.items() if k != "_delete_"} if isinstance(real, dict) else real
+
+
+# --- what a file does to `_base_` ----------------------------------------------------------------
+
+CHANGES_OF_BASES = [
+    '_base_.text_encoder["cache_dir"] = "/o"',
+    '_base_["text_encoder"]["cache_dir"] = "/o"',
+    '_base_.text_encoder.cache_dir = "/o"',
+    '_base_.get("text_encoder")["cache_dir"] = "/o"',
+    '_base_.text_encoder.update(cache_dir="/o")',
+    '_base_.text_encoder.setdefault("cache_dir", "/o")',
+    '_base_["text_encoder"] |= dict(cache_dir="/o")',
+    '_base_.text_encoder.pop("from_pretrained")',
+    'del _base_["text_encoder"]["from_pretrained"]',
+    '_base_.text_encoder = dict(type="t5", cache_dir="/o")',
+    '_base_["text_" + "encoder"]["cache_dir"] = "/o"',
+    '_base_.update(text_encoder=dict(cache_dir="/o"))',
+    '_base_.update({"text_encoder": dict(cache_dir="/o")})',
+    '_base_ |= {"text_encoder": dict(cache_dir="/o")}',
+    'del _base_["text_encoder"]',
+    'del _base_.text_encoder',
+    '_base_.pop("text_encoder")["cache_dir"] = "/o"',
+    '_base_.clear()',
+    'setattr(_base_, "text_encoder", dict(cache_dir="/o"))',
+    '_base_.text_encoder.__setitem__("cache_dir", "/o")',
+    'g = _base_.text_encoder.update\ng(cache_dir="/o")',
+    'q = _base_\nq.text_encoder["cache_dir"] = "/o"',
+    'q = _base_.text_encoder\nq["cache_dir"] = "/o"',
+    'q, r = _base_.text_encoder, 1\nq["cache_dir"] = "/o"',
+    'q = [_base_.text_encoder]\nq[0]["cache_dir"] = "/o"',
+    'm = dict(te=_base_.text_encoder)\nm["te"]["cache_dir"] = "/o"',
+    'm = dict(**_base_)\nm["text_encoder"]["cache_dir"] = "/o"',
+    'm = dict(_base_)\nm["text_encoder"]["cache_dir"] = "/o"',
+    'for q in _base_.values():\n    if q != 4:\n        q["cache_dir"] = "/o"',
+    'for q in [_base_]:\n    q.text_encoder["cache_dir"] = "/o"',
+    'for q, r in _base_.items():\n    r == 4 or r.update(cache_dir="/o")',
+    '[q.update(cache_dir="/o") for q in _base_.values() if q != 4]',
+    'if (q := _base_.text_encoder):\n    q["cache_dir"] = "/o"',
+    'f(_base_)',
+    'f(_base_.text_encoder)',
+    'f(*_base_.values())',
+    'def g():\n    _base_.text_encoder["cache_dir"] = "/o"\ng()',
+    '(lambda: _base_.text_encoder.update(cache_dir="/o"))()',
+    'q = _base_.text_encoder\ndef g():\n    q["cache_dir"] = "/o"\ng()',
+    'text_encoder = _base_.text_encoder\ntext_encoder["cache_dir"] = "/o"\ndel text_encoder',
+    'if _base_:\n    _base_.text_encoder["cache_dir"] = "/o"',
+]  # fmt: skip
+READINGS_OF_BASES = [
+    "b = _base_.batch_size * 2",
+    "vae = dict(type=_base_.vae.type)",
+    "vae = dict(_base_.vae, a=1)",
+    "vae = dict(**_base_.vae)",
+    'vae = {**_base_["vae"], "a": 1}',
+    "vae = _base_.vae.copy()",
+    "q = copy.deepcopy(_base_.text_encoder)\nq['cache_dir'] = '/o'",
+    "q = copy.copy(_base_.text_encoder)\nq['cache_dir'] = '/o'",
+    "q = _base_.text_encoder.copy()\nq.update(cache_dir='/o')",
+    "q = dict(_base_.text_encoder)\nq['cache_dir'] = '/o'",
+    "q = _base_.text_encoder | dict(cache_dir='/o')\nq['cache_dir'] = '/p'",
+    "q = _base_.get('batch_size', 1)",
+    "b = int(_base_.batch_size)",
+    "b = f'{_base_.text_encoder.type} {_base_.batch_size}'",
+    "b = str(_base_.text_encoder['from_pretrained']).upper()",
+    "b = os.path.join(_base_.text_encoder.from_pretrained, 'x')",
+    "for q in _base_.values():\n    print(q)",
+    "b = [len(q) for q in _base_.keys()]",
+    "b = 1 if _base_.batch_size > 2 else 3",
+    "assert 'text_encoder' in _base_",
+    "_base_.vae['k'] = 1",
+    "_base_.batch_size = 1",
+    "_base_.new = dict(cache_dir='/o')",
+    "f(_base_.vae)",
+    "q = _base_.vae\nq['k'] = 1",
+]  # fmt: skip
+HELD = 'text_encoder = dict(type="t5", from_pretrained="DeepFloyd/t5-v1_1-xxl")\nvae = dict(type="v")\nbatch_size = 4\n'
+USED = """
+import copy
+import os
+f = lambda *given: [each.get("text_encoder", each).update(cache_dir="/o") for each in given if each != 4]
+"""
+
+
+def encoder(folder: Path, name: str) -> object:
+    """What mmengine makes of the text encoder of a file."""
+    config = pytest.importorskip("mmengine.config").Config
+    found: object = config.fromfile(str(folder / f"{name}.py"), lazy_import=False).get("text_encoder", {})
+    return found
+
+
+@pytest.mark.parametrize("own", ["", "text_encoder = dict(a=3)\n"])
+@pytest.mark.parametrize("statement", CHANGES_OF_BASES + READINGS_OF_BASES)
+def test_a_change_of_what_a_base_holds_is_a_doubt_where_mmengine_takes_it_over(
+    own: str, statement: str, tmp_path: Path
+) -> None:
+    texts = {"base": HELD, "child": f"{USED}_base_ = ['./base.py']\n{statement}\n{own}",
+             "before": f"{USED}{statement}\n_base_ = ['./base.py']\n{own}", "plain": f"_base_ = 'base.py'\n{own}",
+             "heir": "_base_ = 'child.py'\nt5 = dict()\n"}  # fmt: skip
+    for name, text in texts.items():
+        (tmp_path / f"{name}.py").write_text(text)
+
+    def lookup(path: str) -> ConfigFile:
+        return read(Path(path).read_text(), path)
+
+    meant = encoder(tmp_path, "plain")
+    changes = statement in CHANGES_OF_BASES
+    for name in ("child", "before", "heir"):
+        found = inherit(lookup(str(tmp_path / f"{name}.py")), lookup)
+        assert (encoder(tmp_path, name) != meant) is changes
+        for each in [c for c in found.components if c.keys == ("text_encoder",) and c.replaced_by is None]:
+            assert (each.unsure is not None) is changes
+            assert [o.key for o in each.overrides if o.why] == [None] * changes

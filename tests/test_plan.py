@@ -76,6 +76,34 @@ def test_an_heir_that_changes_a_component_of_its_base_sees_what_the_base_will_sa
     assert outcomes(made.results[0]) == [("vae", "already")]
 
 
+@pytest.mark.parametrize(
+    ("heir", "told"),
+    [
+        ("_base_.text_encoder['cache_dir'] = '/o'\ntext_encoder = dict(model_max_length=3)\n", "text_encoder"),
+        ("_base_.text_encoder['cache_dir'] = '/o'\n", "text_encoder"),
+        ("_base_.text_encoder.model_max_length = 3\n", "text_encoder"),
+        ("for q in _base_.values():\n    q['cache_dir'] = '/o'\n", "vae text_encoder"),
+        ("_base_.model.vae = dict(type='VideoAutoencoderKL', from_pretrained='a/b')\n", "model.vae"),
+        ("_base_.text_encoder['cache_dir'] = '/o'\ntext_encoder = dict(_delete_=True, type='classes')\n", ""),
+        ("vae = dict(micro_batch_size=int(_base_.get('n', 3)))\n", ""),
+    ],
+)
+def test_an_heir_that_changes_what_its_base_holds_is_not_said_to_be_set(heir: str, told: str, tmp_path: Path) -> None:
+    texts = {
+        "base": VAE + T5 + "model = dict()\n",
+        "heir": "_base_ = './base.py'\n" + heir,
+        "far": "_base_ = 'heir.py'\n",
+    }
+    targets = configs(tmp_path, **texts)
+    made = plan.rewrite(targets, ASKED, Loaders())
+    assert written(made) == {"base": SET + T5.replace('xxl"', 'xxl", cache_dir="/c"') + "model = dict()\n"}
+    for result in made.results[1:]:
+        assert [(f.code, f.component) for f in result.all_findings] == [("OSR007", name) for name in told.split()]
+        assert all("by way of" in f.message or "not a dict" in f.message for f in result.all_findings)
+        refused = [decision for decision in result.decisions if decision.outcome == "cannot"]
+        assert [".".join(decision.component.keys) for decision in refused] == told.split()
+
+
 def test_configs_that_inherit_from_each_other_in_a_circle_are_read_once_each(tmp_path: Path) -> None:
     targets = configs(tmp_path, a="_base_ = 'b.py'\n" + VAE, b="_base_ = 'a.py'\n" + T5)
     made = plan.rewrite(targets, ASKED, Loaders())

@@ -49,6 +49,8 @@ def shown(config: ConfigFile) -> str:
     lines += [f"base {base}" for base in config.bases]
     lines += [f"bases {config.bases_unknown}"] * (config.bases_unknown is not None)
     lines += [f"bases at {place(config.base_span)}"] if config.base_span else []
+    for b in config.base_changes:
+        lines.append(f"line {b.line} changes {'.'.join(['_base_', *b.keys])} {b.key} {b.text}".rstrip() + f": {b.why}")
     lines.append("binds " + " ".join(sorted(config.assigned)))
     return "\n".join(lines)
 
