@@ -46,6 +46,7 @@ class Decision(Frozen):
     ``findings``: for ``check`` what is wrong with it as it stands; for ``rewrite`` why it is refused, and warnings.
     ``changes``: what ``rewrite`` will do to the config. ``trace``: with the keywords as they will be.
     ``heirs``: types of dicts elsewhere that take the changes over, as their loaders have to.
+    ``kept``: keys that are asked for, and have a value already that is as good.
     """
 
     component: Component
@@ -55,6 +56,7 @@ class Decision(Frozen):
     changes: tuple[ConfigChange, ...] = ()
     trace: Trace | None = None
     heirs: tuple[str, ...] = ()
+    kept: tuple[tuple[str, object], ...] = ()
 
 
 def hub_calls(trace: Trace, root: str | None, *, own: bool = True) -> tuple[list[HubCall], list[HubCall]]:
@@ -118,6 +120,7 @@ class _Case:
         self.values: dict[str, Value] = dict(component.values)
         self.written = {keyword.key for keyword in component.written}
         self.changes: dict[str, object] = {}
+        self.kept: dict[str, object] = {}
         self.findings: list[Finding] = []
         self.type: str | None = None
 
@@ -244,6 +247,8 @@ class _Case:
                     return refusal
                 self.changes[key] = value
                 self.values[key] = Value(True, value, repr(value))
+            else:
+                self.kept[key] = self.values[key].value
         for key in [key for component, key in self.request.unsets if component == name and key in self.values]:
             override = self._override(key, REMOVE)
             if override is not None:
@@ -303,7 +308,10 @@ class _Case:
         if self.request.checking:
             if not rejected:
                 self._diagnose(key, present)
-        elif not _stands(key, present, wanted) and self._uneditable(key) is None:  # which adds its own finding
+        elif present is not None and _stands(key, present, wanted):
+            if key not in self.changes:
+                self.kept[key] = present.value
+        elif self._uneditable(key) is None:  # which adds its own finding
             self.changes[key] = wanted
 
     def _diagnose(self, key: str, present: Value | None) -> None:
@@ -532,7 +540,8 @@ class _Case:
         # each new keyword goes right after from_pretrained, so the last one made stands first
         backwards = reversed(self.changes.items()) if outcome == "set" else ()
         made = tuple(ConfigChange(self.component, key, value) for key, value in backwards)
-        return Decision(self.component, outcome, self.type, tuple(self.findings), made, trace)
+        kept = tuple(self.kept.items()) if outcome in ("set", "already", "untouched") else ()
+        return Decision(self.component, outcome, self.type, tuple(self.findings), made, trace, kept=kept)
 
     # --- words ---
 

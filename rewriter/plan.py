@@ -746,7 +746,7 @@ def _moved(decision: Decision, component: Component, path: str) -> Decision:
         for f in decision.findings
     ])  # fmt: skip
     changes = tuple([ConfigChange(component, change.key, change.value) for change in decision.changes])
-    return Decision(component, decision.outcome, decision.type, findings, changes, decision.trace)
+    return Decision(component, decision.outcome, decision.type, findings, changes, decision.trace, kept=decision.kept)
 
 
 class ProofError(Exception):
@@ -768,8 +768,11 @@ class _ObstacleError(Exception):
 
 
 def _refuse(result: FileResult, why: Finding) -> FileResult:
-    """The file as it was, its decisions taken back, with the reason."""
-    decisions = tuple(replace(d, outcome="cannot", changes=()) if d.changes else d for d in result.decisions)
+    """The file as it was, its decisions taken back, with the reason, which may be one component's."""
+    decisions = tuple(
+        replace(d, outcome="cannot", changes=()) if d.changes or ".".join(d.component.keys) == why.component else d
+        for d in result.decisions
+    )
     return replace(result, decisions=decisions, findings=(*result.findings, why), new=result.old)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from rewriter import plan as planning
 from rewriter.checkout import Unreadable, read_bytes
@@ -73,9 +73,8 @@ class Prover:
         told: dict[str, Finding] = {}
         touched = _touched(plan)
         while touched:
-            found = self._judge(
-                plan, touched, self._answers(plan, [job for result in touched for job in _jobs(result)])
-            )
+            answers = self._answers(plan, [job for result in touched for job in _jobs(result)])
+            found = self._judge(plan, touched, answers, told)
             if not found:
                 break
             fresh = {path: finding for path, finding in found.items() if path not in told}
@@ -108,8 +107,10 @@ class Prover:
             remedy = "name an interpreter that has mmengine with --python, or --no-resolve"
             raise ResolveFailedError(str(error), remedy) from None
 
-    def _judge(self, plan: Plan, touched: list[FileResult], answers: list[Resolved]) -> dict[str, Finding]:
-        """Which files are refused, and why."""
+    def _judge(
+        self, plan: Plan, touched: list[FileResult], answers: list[Resolved], told: Container[str]
+    ) -> dict[str, Finding]:
+        """Which files are refused, and why. ``told``: those that have been before, of which nothing is to arrive."""
         refused: dict[str, Finding] = {}
         edited = {edit.path for edit in plan.config_edits}
         for index, result in enumerate(touched):
@@ -125,27 +126,32 @@ class Prover:
                                                _cure(result, old))  # fmt: skip
                 continue
             problem = _contradiction(result, plan, old, new)
-            if problem is not None:
-                problem = self._once_more(result, plan, old, new)
+            absent = _absent(result, plan, old, new) if result.path not in told else None
+            if problem is not None or absent is not None:
+                old, new, moving = self._once_more(result, plan, old, new)
+                problem = _contradiction(result, plan, old, new, moving)
+                absent = _absent(result, plan, old, new) if result.path not in told else None
             if problem is not None:
                 refused[result.path] = Finding("OSR902", result.path, 1, 0, "", problem, _BY_HAND)
                 for base in edited.intersection(result.bases):
                     message = f"{os.path.relpath(result.path, os.path.dirname(base))} inherits from it, and {problem}"
                     refused.setdefault(base, Finding("OSR902", base, 1, 0, "", message, _BY_HAND))
+            elif absent is not None:
+                refused[result.path] = Finding("OSR902", result.path, 1, 0, *absent, _BY_HAND)
         return refused
 
-    def _once_more(self, result: FileResult, plan: Plan, old: Resolved, new: Resolved) -> str | None:
-        """What a contradiction comes to where each load has a process of its own, which no other config has spoilt.
+    def _once_more(
+        self, result: FileResult, plan: Plan, old: Resolved, new: Resolved
+    ) -> tuple[Resolved, Resolved, frozenset[tuple[object, ...]]]:
+        """What each load says in a process of its own, which no other config has spoilt, and what moves by itself.
 
         A config that says another thing at every load (a clock, a process id) is judged by what stays the same.
         """
         jobs = _jobs(result)
         alone = self._answers(plan, [*jobs, jobs[0]], alone=True)
         if not (alone[0].ok and alone[2].ok):
-            return _contradiction(result, plan, old, new)
-        old, new, again = alone
-        moving = frozenset(path for path, _, _ in differences(old.value, again.value))
-        return _contradiction(result, plan, old, new, moving)
+            return old, new, frozenset()
+        return alone[0], alone[1], frozenset(path for path, _, _ in differences(alone[0].value, alone[2].value))
 
 
 def _cure(result: FileResult, old: Resolved) -> str:
@@ -189,7 +195,7 @@ def _contradiction(
     new: Resolved,
     moving: frozenset[tuple[object, ...]] = frozenset(),
 ) -> str | None:
-    """What differs beyond the asked keys, or did not arrive; None where all is as asked.
+    """What differs beyond the asked keys; None where nothing does.
 
     ``moving``: paths whose value differs between two loads of the old file.
     """
@@ -197,18 +203,40 @@ def _contradiction(
         return f"mmengine loads the old file but not the new one: {new.error}"
     heir = result.bases or _inherits(result)
     changes = [change for edit in plan.config_edits for change in edit.changes] if heir else result.changes
-    found = differences(old.value, new.value)
-    for path, before, after in found:
+    for path, before, after in differences(old.value, new.value):
         if path not in moving and not any(_explains(change, old, path, after) for change in changes):
             dotted = ".".join(str(part) for part in path)
             return f"`{dotted}` resolves to {_word(after)}, it was {_word(before)}"
-    arrived = {path for path, _, _ in found}
-    for change in result.changes:
-        component = change.component
-        unseen = "conditional" in component.ways or _inherits(result) or not _is_there(old, component)
-        if not unseen and (*component.keys, change.key) not in arrived and _stands(old, change) is False:
-            return f"`{'.'.join(component.keys)}.{change.key}` did not arrive"
     return None
+
+
+def _absent(result: FileResult, plan: Plan, old: Resolved, new: Resolved) -> tuple[str, str] | None:
+    """Of the asked keys, set now or before, the first that resolves to something else: its dict, and what is wrong."""
+    for component, key, value in _asked(result, plan):
+        path = (*component.keys, key)
+        present = _at(new.value, path)
+        if differences(present, value) and _is_there(old, component, key):
+            return ".".join(component.keys), f"`{'.'.join(path)}` did not arrive: it resolves to {_word(present)}"
+    return None
+
+
+def _asked(result: FileResult, plan: Plan) -> Iterator[tuple[Component, str, object]]:
+    """The keys that are asked for, with the values that they are to have (:data:`MISSING`: they are to be gone)."""
+    for decision in result.decisions:
+        if "conditional" in decision.component.ways:
+            continue
+        made = [decision]
+        if decision.outcome == "inherited":
+            written = [each for each in plan.results if each.path == decision.component.origin]
+            made = [
+                each for base in written for each in base.decisions if each.component.keys == decision.component.keys
+            ]
+        for each in made if len(made) == 1 else ():
+            if each.outcome in ("set", "already", "untouched"):
+                for change in each.changes:
+                    yield each.component, change.key, MISSING if change.value is REMOVE else _plain(change.value)
+                for key, value in each.kept:
+                    yield each.component, key, _plain(value)
 
 
 def _inherits(result: FileResult) -> bool:
@@ -234,21 +262,18 @@ def _explains(change: ConfigChange, old: Resolved, path: Sequence[object], after
     return kind is not None and kind.literal and own_type == _plain(kind.value)
 
 
-def _is_there(old: Resolved, component: Component) -> bool:
-    """Whether the old config resolves to this dict at all: a branch (``if x: vae = None``) may have replaced it."""
+def _is_there(old: Resolved, component: Component, key: str) -> bool:
+    """Whether the old config resolves to this dict at all: a branch (``if x: vae = None``) may have replaced it.
+
+    ``key``: of which it may have another value.
+    """
     later = {override.key for override in component.overrides}
     found = _at(old.value, component.keys)
     return isinstance(found, dict) and all(
         word.key in found and (found[word.key] == _plain(word.value.value) or not word.value.literal)
         for word in component.written
-        if word.key not in later and None not in later
+        if word.key not in (*later, key) and None not in later
     )
-
-
-def _stands(old: Resolved, change: ConfigChange) -> bool:
-    """Whether the old config resolves to the asked value already (``./x`` and ``x``, a spread's own value)."""
-    value = _at(old.value, (*change.component.keys, change.key))
-    return value is MISSING if change.value is REMOVE else value == _plain(change.value)
 
 
 def _at(value: object, path: Sequence[object]) -> object:

@@ -198,10 +198,10 @@ text_encoder = dict(type="classes", num_classes=1000)
     _rule(
         "OSR902", "mmengine-differs", "mmengine resolves something else than was written", "error",
         """After the edit mmengine's resolved dict differs in more than the keys asked for, or a key did not arrive:
-        something in the config depends on the dict (`len(vae)`), or takes the key away again. The file is left as it
-        is, with the bases that it inherits from, and the rest is proved again; where the difference stays, the run is
-        aborted and nothing is written. If nothing in the config explains it, please report it together with the
-        config.""",
+        something in the config depends on the dict (`len(vae)`), or takes the key away again. Or a key that is set
+        already resolves to something else. The file is left as it is, with the bases whose edit makes a difference in
+        it, and the rest is proved again; where that stays, the run is aborted and nothing is written. If nothing in the
+        config explains it, please report it together with the config.""",
     ),
 )  # fmt: skip
 

@@ -117,7 +117,7 @@ CONTRADICTIONS = {
         "`vae.cache_dir` resolves to 3, it was 2",
     ),
     "gone": (VAE + "globals()['x'] = 1 if 'cache_dir' in vae else None\nif x:\n    del x\n", "`x` resolves to nothing"),
-    "never arrived": (VAE + "globals()['vae'].pop('cache_dir', None)\n", "`vae.cache_dir` did not arrive"),
+    "never arrived": (VAE + "globals()['vae'].pop('cache_dir', None)\n", "vae `vae.cache_dir` did not arrive"),
     "an error": (
         VAE + "assert len(vae) == 2, 'too many'\n",
         "mmengine loads the old file but not the new one: AssertionError: too many",
@@ -150,6 +150,59 @@ def test_a_config_that_spoils_its_process_takes_no_other_along(spoils: str, run:
     done, after = rewritten(run, tmp_path, a_good=VAE, b_spoils=spoils + VAE, c_good=VAE, d_good=VAE)
     assert done.exit_code == 0, done.output
     assert after == {"a_good": SET, "b_spoils": spoils + SET, "c_good": SET, "d_good": SET}
+
+
+UNSEEN = "globals()['_base_'].vae['cache_dir'] = '/o'\n"
+ABSENT = {
+    "set": (
+        f'vae = dict({TYPE}, cache_dir="/a")\nglobals()["vae"].update(cache_dir="/o")\n',
+        "vae `vae.cache_dir` did not arrive: it resolves to '/o'",
+    ),
+    "already": (
+        VAE + f'model = dict(vae=dict({TYPE}, cache_dir="/c"))\nglobals()["model"]["vae"]["cache_dir"] = "/o"\n',
+        "model.vae `model.vae.cache_dir` did not arrive: it resolves to '/o'",
+    ),
+    "already, and gone with the edit": (
+        VAE + f'model = dict(vae=dict({TYPE}, cache_dir="/c"))\nif len(globals()["vae"]) > 2:\n    '
+        'globals()["model"]["vae"]["cache_dir"] = "/o"\n',
+        "`model.vae.cache_dir` resolves to '/o', it was '/c'",
+    ),
+    "by its base": (
+        f"_base_ = './good.py'\n{UNSEEN}vae = dict(subfolder='x')\n",
+        "vae `vae.cache_dir` did not arrive: it resolves to '/o'",
+    ),
+    "inherited": (f"_base_ = './good.py'\n{UNSEEN}", "vae `vae.cache_dir` did not arrive: it resolves to '/o'"),
+    "taken out of what is inherited": (
+        "_base_ = './good.py'\nglobals()['_base_'].vae.pop('cache_dir', None)\n",
+        "vae `vae.cache_dir` did not arrive: it resolves to nothing",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "words"), ABSENT.values(), ids=ABSENT)
+def test_a_config_in_which_a_key_is_not_what_it_is_said_to_be_is_refused_alone(
+    text: str, words: str, run: Run, tmp_path: Path
+) -> None:
+    pytest.importorskip("mmengine")
+    done, after = rewritten(run, tmp_path, good=VAE, bad=text)
+    assert done.exit_code == 1, done.output
+    told = " ".join(done.output.split())
+    assert f"bad.py:1:1: OSR902 {words}" in told
+    assert "good.py:1:1" not in told
+    assert "components: 1 set, " in told
+    assert ("already" in told) is ("it was" in words)
+    assert after == {"good": SET, "bad": text}
+
+
+def test_what_an_heir_has_of_its_own_need_not_be_what_was_asked_of_its_base(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("mmengine")
+    heir = f"_base_ = './base.py'\nif 1:\n    vae = dict({TYPE}, cache_dir='/o', _delete_=True)\n"
+    texts = {"base": VAE, "none": "_base_ = './base.py'\nglobals()['vae'] = None\n"}
+    done, after = rewritten(run, tmp_path, **texts)
+    assert done.exit_code == 0, done.output
+    assert after == {**texts, "base": SET}
+    done, after = rewritten(run, tmp_path, "--set", "vae.subfolder=x", base=VAE, heir=heir)
+    assert after["heir"] == heir.replace('a/b"', 'a/b", subfolder="x"')
 
 
 OPTIONS = "opts = dict(a=1)\n"
