@@ -22,7 +22,7 @@ from rewriter.types import REMOVE, Component, ConfigChange, ConfigFile, Override
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
 _HALF_NEWLINE = re.compile(rb"[\r\n]")  # what goes from between a CR and an LF makes one line end of two
 _KEY_AND_SIGN = re.compile(rb"[\w'\"\x80-\xff][ \t]*[=:][ \t]*\Z")
-_VALUE, _GONE = "_value_", "_gone_"
+_VALUE, _GONE, _KEY = "_value_", "_gone_", "_key_"
 _KEYWORD = 4
 """Tokens of a keyword with its comma."""
 _SHAPE = ("keys", "form")
@@ -242,6 +242,7 @@ def _rest_differs(
     """Compare how an edited dict is written, apart from the asked values."""
     was: dict[Place, str] = {}  # what stands for the values
     now: dict[Place, str] = {}
+    names: dict[Place, str] = {}  # what stands for the keys that go, which may be several strings side by side
     adds = removes = 0
     for one, other, keys in edited:
         if not _holds(twin.old, _place_of(one.span)):
@@ -255,12 +256,20 @@ def _rest_differs(
             was.update((place, _GONE) for place in before if not after)
             adds += 0 if before else len(after)
             removes += 0 if after else len(before)
+            if before and not after and one.form == "literal":
+                names.update((place, _KEY) for place in _keys_at(old.expression(twin.old), _place_of(one.span), key))
     if not all(map(old.follows_its_key, was)):
         return None  # brackets and comments round a value go with it
     found = _written_differs(
-        old.cut(twin.old, was), new.cut(twin.new, now), adds=_KEYWORD * adds, removes=_KEYWORD * removes
+        old.cut(twin.old, was | names), new.cut(twin.new, now), adds=_KEYWORD * adds, removes=_KEYWORD * removes
     )
     return f"near line {twin.old[0]}: {found}" if found else None
+
+
+def _keys_at(tree: ast.AST, place: Place, key: str) -> list[Place]:
+    """Where ``key`` stands as a key of the dict at ``place``."""
+    dicts = [node for node in ast.walk(tree) if isinstance(node, ast.Dict) and _place(node) == place]
+    return [_place(name) for node in dicts for name in node.keys if name is not None and _text_key(name) == key]
 
 
 # --- sources -----------------------------------------------------------------------------------

@@ -458,6 +458,12 @@ REMOVED = {
         "vae = {\n    'cache_dir': 'a', 'a': 1, 'cache_dir': 'b',\n    'cache_dir': 'c'\n}\n",
         "vae = {\n    'a': 1\n}\n",
     ),
+    "of several strings": ("vae = {'a': 1,'cache' \"_dir\":'a'}\n", "vae = {'a': 1}\n"),
+    "of several strings, in brackets": ("vae = {('cache' '_' 'dir'): 'a', 'a': 1}\n", "vae = {'a': 1}\n"),
+    "of several strings with a comment": (
+        "vae = {\n    'a': 1,\n    'cache'  # gone\n    '_dir': 'a',\n    # stays\n    'b': 1,\n}\n",
+        "vae = {\n    'a': 1,\n    # stays\n    'b': 1,\n}\n",
+    ),
 }
 
 

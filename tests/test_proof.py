@@ -302,6 +302,18 @@ def test_all_of_several_keys_of_one_name_go() -> None:
     assert compare(old, b"vae = {'a': 1, 'b': 3}\n", PATH, change) == "vae.a is still there"
 
 
+def test_a_key_of_several_strings_goes_and_nothing_else_with_it() -> None:
+    old = b"vae = {'b': (3), 'c' 'd': {'a' 'x': 4}, 'a'  # a\n 'x': 1}\n"
+    change = changes_for(read(old), ["vae"], "ax", REMOVE)
+    new = edit_config(old, change)
+    assert new == b"vae = {'b': (3), 'c' 'd': {'a' 'x': 4}}\n"
+    assert compare(old, new, PATH, change) is None
+    assert (
+        compare(old, new.replace(b"(3)", b"3"), PATH, change) == "near line 1: 6 tokens are gone, and 4 were asked for"
+    )
+    assert compare(old, new.replace(b"'c' 'd'", b"'cd'"), PATH, change) is not None
+
+
 def test_a_dict_of_two_names_and_one_in_another() -> None:
     old = b"a = vae = dict(x=1, vae_2d={'y': 2})\n"
     changes = [ConfigChange(each, "b", 2) for each in read(old).components]
