@@ -526,10 +526,13 @@ class _Reader:
                     self.unstable.update(inner.names)
         for header in _headers(node):
             self._evaluate(header)
+        guards = [case.guard for case in getattr(node, "cases", ()) if case.guard is not None]
         for name, value in _bound_by_header(node):
             self._bind(name, _Outcome([], opaque=True), (), value)
         for target, value in _set_by_header(node):
             self._set_one_of(target, value)
+        for guard in guards:  # which see what the pattern has bound
+            self._evaluate(guard)
         for handler in getattr(node, "handlers", ()):
             if handler.name:
                 self._rebind(handler.name, self._line(node))
@@ -541,6 +544,8 @@ class _Reader:
     def _assign(self, node: ast.Assign) -> None:
         outcome = self._evaluate(node.value)
         if len(node.targets) > 1:
+            if isinstance(node.value, (ast.Tuple, ast.List)) and outcome.parts is None:
+                outcome.parts = [self._evaluate(part) for part in node.value.elts]  # each target is given the same
             outcome.name_twice()
         first = node.targets[0]
         if isinstance(first, ast.Name) and first.id == "_base_":
@@ -550,6 +555,9 @@ class _Reader:
             return
         for target in node.targets:
             self._bind_target(target, node.value, outcome, ())
+        for target in node.targets if len(node.targets) > 1 else ():
+            if isinstance(target, (ast.Subscript, ast.Attribute)):
+                self._leads(target.value, *[other for other in node.targets if other is not target])
 
     def _bind_target(self, target: ast.expr, value: ast.expr, outcome: _Outcome, ways: tuple[str, ...]) -> None:
         if isinstance(target, ast.Name):
@@ -948,6 +956,9 @@ class _Reader:
                 elif isinstance(target, (ast.Subscript, ast.Attribute)) and isinstance(target.ctx, ast.Store):
                     self._set_one_of(target, generator.iter)
             self._inner(*generator.ifs)
+        for inner in ast.walk(node) if b":=" in self.utf8 else ():
+            if isinstance(inner, ast.NamedExpr):
+                self._holds(inner.target.id, [generator.iter for generator in node.generators])
         self._inner(*ast.iter_child_nodes(node))
         for names, name, value in reversed(own):
             names.pop(name, None)
@@ -1383,12 +1394,11 @@ def _bodies(node: ast.stmt) -> Iterator[list[ast.stmt]]:
 
 
 def _headers(node: ast.stmt) -> Iterator[ast.expr]:
-    """What a compound statement tests, goes through, opens, matches, raises, or says where a test fails."""
+    """What a compound statement tests, goes through, opens, matches, raises, or says where a test fails; no guards."""
     for field in ("test", "iter", "subject", "msg", "exc", "cause"):
         if (header := getattr(node, field, None)) is not None:
             yield header
     yield from [part.type for part in getattr(node, "handlers", ()) if part.type is not None]
-    yield from [part.guard for part in getattr(node, "cases", ()) if part.guard is not None]
     for item in getattr(node, "items", ()):
         yield item.context_expr
 

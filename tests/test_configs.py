@@ -457,6 +457,21 @@ def test_ignore_comments_before_what_the_tokenizer_does_not_take() -> None:
     assert config.problem is not None or config.ignores == (Ignore(1, ("OSR001",)),)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "z = [0]\nz[0] = vae = dict(a=1)\nz[0]['a'] = 2\n",
+        "z = [0]\nvae = z[0] = {'a': 1}\nz[0]['a'] = 2\n",
+        "z = z.q = vae = dict(a=1)\nz.q['a'] = 2\n",
+        "z = [0]\nz[0] = t5 = vae = dict(a=1)\nf(z)\n",
+        "(z, y) = vae, x = dict(a=1), 1\nz['a'] = 2\n",
+        "[z, y] = z, vae = [1, dict(a=1)]\ny['a'] = 2\n",
+    ],
+)
+def test_what_one_statement_gives_to_several_is_one_dict(source: str) -> None:
+    assert component(read(source), "vae").overrides != ()
+
+
 # --- _base_ ------------------------------------------------------------------------------------
 
 BASE = "/checkout/configs/base.py"

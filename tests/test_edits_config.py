@@ -473,6 +473,16 @@ def test_a_keyword_goes_with_its_line_and_every_other_comment_stays(old: str, ne
     assert added(old.replace("\n", newline), REMOVE) == new.replace("\n", newline)
 
 
+@pytest.mark.parametrize("value", ["(y := 'a')", "f((y := 'a'), 1)", "[(y := q) for q in 'ab']"])
+@pytest.mark.parametrize("wanted", ["/c", REMOVE])
+@pytest.mark.parametrize("form", ["dict(type='x', cache_dir={})", "{{'type': 'x', 'cache_dir': {}, 'cache_dir': {}}}"])
+def test_a_value_that_binds_a_name_besides_does_not_go(value: str, wanted: object, form: str) -> None:
+    with pytest.raises(EditError, match="the value of 'cache_dir' binds the name 'y' besides"):
+        added(f"vae = {form.format(value, value)}\nz = y\n", wanted)
+    kept = form.replace("'x'", "(y := 'x')", 1).format("'a'", "'b'")
+    assert "y := 'x'" in added(f"vae = {kept}\nz = y\n", wanted)
+
+
 # --- values ------------------------------------------------------------------------------------
 
 

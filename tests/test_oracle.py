@@ -409,6 +409,8 @@ HIDDEN = [
     "z = dict()\nz.setdefault('q', [vae])[0].clear()", "[vae][0]['a'] = 2", "(vae if t else {})['a'] = 2",
     "z = {3: vae}\nz[3]['a'] = 2", "z = {3: vae}\npops(z)", "z = [vae]\nz.sort(key=pops)",
     "len = pops\nlen(vae)", "match 1:\n    case 1:\n        z = vae\n        q = [z.pop('a')]",
+    "[(z := q) for q in [vae]]\nz['a'] = 2", "[[(z := q) for q in p] for p in [[vae]]]\npops(z)",
+    "match vae:\n    case q if q.update(a=2):\n        pass", "match [vae]:\n    case [q] if q.pop('a'):\n        pass",
     # by a function
     "z = [vae]\ndef g():\n    z[0].clear()\ng()", "def g():\n    z[0].clear()\nz = [vae]\ng()",
     "def g():\n    z[0].clear()\nz = []\nz += [vae]\nvae['a'] = 1\ng()",

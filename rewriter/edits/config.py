@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 
 import libcst as cst
+from libcst import matchers
 
 from rewriter.decoding import decode
 from rewriter.edits.keywords import (
@@ -19,6 +20,7 @@ from rewriter.edits.keywords import (
     Node,
     add_keyword,
     keyword_value,
+    keyword_values,
     quote_near,
     remove_keyword,
     replace_keyword,
@@ -173,6 +175,8 @@ def _apply(node: Node, change: ConfigChange, encoding: str) -> Node:
     key = change.key
     old = keyword_value(node, key)
     if change.value is REMOVE:
+        for value in keyword_values(node, key):
+            _refuse_to_unbind(key, value)
         return remove_keyword(node, key)
     if old is not None and _stands_already(old, change.value):
         return node
@@ -180,6 +184,7 @@ def _apply(node: Node, change: ConfigChange, encoding: str) -> Node:
         _refuse_repetition(node, change)
         quote = quote_near(node)
         return add_keyword(node, key, cst.parse_expression(write_literal(change.value, quote, encoding)))
+    _refuse_to_unbind(key, old)
     quote = old.quote[0] if isinstance(old, cst.SimpleString) else quote_near(node)
     return replace_keyword(node, key, cst.parse_expression(write_literal(change.value, quote, encoding)))
 
@@ -191,6 +196,14 @@ def _stands_already(old: cst.BaseExpression, value: object) -> bool:
             return same(ast.literal_eval(cst.Module([]).code_for_node(old).strip()), value)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return False
+
+
+def _refuse_to_unbind(key: str, value: cst.BaseExpression) -> None:
+    """With ``key=(name := ...)`` a name goes that may be needed elsewhere."""
+    bound = matchers.findall(value, matchers.NamedExpr(target=matchers.Name()))
+    if bound:
+        name = cst.ensure_type(cst.ensure_type(bound[0], cst.NamedExpr).target, cst.Name).value
+        raise EditError(f"the value of {key!r} binds the name {name!r} besides")
 
 
 def _refuse_repetition(node: cst.Call | cst.Dict, change: ConfigChange) -> None:

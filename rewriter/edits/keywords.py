@@ -91,10 +91,12 @@ def remove_keyword(node: Node, key: str) -> Node:
 
 def keyword_value(node: cst.Call | cst.Dict, key: str) -> cst.BaseExpression | None:
     """The value expression that wins under ``key``, or None."""
-    for element in reversed(_elements(node)):
-        if _key_of(element) == key:
-            return element.value
-    return None
+    return next(reversed(keyword_values(node, key)), None)
+
+
+def keyword_values(node: cst.Call | cst.Dict, key: str) -> list[cst.BaseExpression]:
+    """The value expressions under ``key``, of which the last one wins."""
+    return [element.value for element in _elements(node) if _key_of(element) == key]
 
 
 def quote_near(node: cst.Call | cst.Dict) -> str:
