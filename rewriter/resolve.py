@@ -273,7 +273,9 @@ class Child:
         ended = False
         while True:
             try:
-                answer = self._answers.get(timeout=max(0.0, min(0.2, limit - time.monotonic())))
+                # once it has ended: what a large answer takes to be put together on a busy machine
+                longest = 2.0 if ended else 0.2
+                answer = self._answers.get(timeout=max(0.0, min(longest, limit - time.monotonic())))
             except queue.Empty:
                 if ended:  # a grandchild still holds the pipe
                     answer = None
