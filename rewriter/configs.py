@@ -808,19 +808,22 @@ class _Reader:
         """What the bases hold under ``key``, if ``held`` is theirs; but for names of methods."""
         if not isinstance(held, _Inherited) or key in held.children or hasattr(dict, key):
             return
-        if len(self.inherited) < _MOST_PLACES:
+        if len(self.inherited) < _MOST_FOLLOWED:
             made = _Inherited((*held.keys, key))
             self.inherited.append(made)
             held.children[key] = [_Held(made, conditional=True)]
 
     def base_changes(self) -> tuple[BaseChange, ...]:
         """What of the bases is changed, or may be."""
-        found: dict[BaseChange, None] = {}
+        found: dict[tuple[tuple[str, ...], str | None], BaseChange] = {}
         for held in self.inherited:
             for each in (*held.overrides, *([held.touched] if held.touched else [])):
-                why = each.why or f"line {each.line} changes it by way of `_base_`"
-                found[BaseChange(held.keys, each.key, each.line, why, each.value.text if each.value else "")] = None
-        return tuple(found)
+                why, text = (
+                    each.why or f"line {each.line} changes it by way of `_base_`",
+                    each.value and each.value.text,
+                )
+                found.setdefault((held.keys, each.key), BaseChange(held.keys, each.key, each.line, why, text or ""))
+        return tuple(found.values())
 
     def _stray(self, node: ast.expr, line: int) -> None:
         """Something that cannot be followed is changed: it may be any dict that ``node`` leads to."""
@@ -1487,7 +1490,8 @@ def _in_doubt(component: Component, changes: list[BaseChange], theirs: set[tuple
         return component
     override = Override(None, None, change.line, False, change.why)
     overrides = component.overrides if override in component.overrides else (*component.overrides, override)
-    return replace(component, unsure=component.unsure or change.why, overrides=overrides)
+    own = component.unsure is not None and not change.why.endswith(component.unsure)
+    return replace(component, unsure=component.unsure if own else change.why, overrides=overrides)
 
 
 def _concerns(change: BaseChange, component: Component, inherits: bool) -> bool:

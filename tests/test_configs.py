@@ -584,3 +584,19 @@ def test_no_input_makes_the_reader_raise(data: bytes) -> None:
 def test_doubts_about_the_base_are_doubts_about_the_dict_that_merges_it() -> None:
     config = inherited("_base_ = '../base.py'\nvae = dict(a=2)\n", base="vae = dict(b=1, **make())\n")
     assert component(config, "vae").unsure is not None
+
+
+@pytest.mark.parametrize(("names", "doubted"), [(198, ["vae"]), (300, ["vae", "t5"])])
+def test_a_file_that_changes_too_many_names_of_its_bases_may_change_any(names: int, doubted: list[str]) -> None:
+    text = "_base_ = '../base.py'\n" + "".join(f"_base_.a{i}['k'] = 1\n" for i in range(names))
+    config = inherited(f"{text}_base_.vae['k'] = 1\n", base="vae = dict()\nt5 = dict()\n")
+    assert [c.name for c in config.components if c.unsure] == doubted
+
+
+def test_a_doubt_of_a_base_names_the_file_that_changes_what_it_inherits() -> None:
+    config = inherited(
+        "_base_ = '../base.py'\nvae = dict(z=1)\n", base="_base_ = 'far.py'\nf(_base_.vae)\n", far="vae = dict(a=1)\n"
+    )
+    why = f"its base {BASE}: line 2 hands it to f, which may change it"
+    assert component(config, "vae").unsure == why
+    assert [override.why for override in component(config, "vae").overrides] == [why]
