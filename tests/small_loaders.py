@@ -960,45 +960,6 @@ class Options:
 def f(path, **kwargs):
     AutoModel.from_pretrained(Options(path=path, **kwargs).path)
     """,
-    "an object that fills a list": """
-class Box:
-    def __init__(self, repos):
-        repos.append("o/b")
-    def fill(self, repos):
-        repos.append("o/c")
-
-@MODELS.register_module()
-def f(path, cache_dir=None, **kwargs):
-    repos = ["o/a"]
-    Box(repos).fill(repos)
-    for repo in repos:
-        AutoModel.from_pretrained(repo)
-    """,
-    "a plain object that fills a list": """
-class Box:
-    def fill(self, repos):
-        repos.append("o/b")
-
-@MODELS.register_module()
-def f(path, cache_dir=None, **kwargs):
-    repos = ["o/a"]
-    Box().fill(repos)
-    for repo in repos:
-        AutoModel.from_pretrained(repo)
-    """,
-    "a list that an object holds while it grows": """
-class Box:
-    def __init__(self, repos):
-        self.repos = repos
-
-@MODELS.register_module()
-def f(path, cache_dir=None, **kwargs):
-    repos = ["o/a"]
-    box = Box(repos)
-    repos.append("o/b")
-    for repo in box.repos:
-        AutoModel.from_pretrained(repo)
-    """,
     "an object that is called": """
     class Loader:
         def __init__(self, **options):

@@ -81,12 +81,12 @@ class Calls(Functions):
             return self._build_module(node, arguments, frame)
         link = self._link(node, frame)
         self._calling = node
-        return self._now_or_later(callee, arguments, lambda later: self._enter(callee, arguments, link, later))
+        return self._now_or_later(callee, arguments, lambda told, later: self._enter(callee, told, link, later))
 
     def _call_class(self, callee: Class, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
         link = self._link(node, frame)
         self._calling = node
-        return self._now_or_later(callee, arguments, lambda later: self._instantiate(callee, arguments, link, later))
+        return self._now_or_later(callee, arguments, lambda told, later: self._instantiate(callee, told, link, later))
 
     def _call_object(self, callee: Instance, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
         method = self._find_method(callee.kind, "__call__")
@@ -349,7 +349,7 @@ class Calls(Functions):
             return Unknown()
         if link is None:
             return self._enter_build(value, arguments, link)
-        return self._now_or_later(value, arguments, lambda later: self._enter_build(value, arguments, link, later))
+        return self._now_or_later(value, arguments, lambda told, later: self._enter_build(value, told, link, later))
 
     def _enter_build(
         self, value: Class | Function, arguments: Arguments, link: Link | None, tolerant: bool = False

@@ -257,7 +257,7 @@ class Expressions(Calls):
 
     def _call_of_lazy(self, receiver: Lazy, name: str, node: ast.Call, frame: Frame) -> Val:
         """A method of what is not evaluated yet: it waits as well, unless the order of things may matter."""
-        arguments = self._arguments(node, frame)
+        arguments = self._arguments(node, frame).kept()
         if receiver.kind is None:
             if name in library.LOGGING:
                 return NONE

@@ -9,7 +9,7 @@ from rewriter.frozen import Frozen
 from rewriter.loaders import library
 from rewriter.loaders.state import Exits
 from rewriter.loaders.unit import FunctionNode, Unit
-from rewriter.loaders.values import Cells, Class, Function, Val
+from rewriter.loaders.values import Cells, Class, Function, Sequence, Val
 from rewriter.types import HubCall, Rejection
 
 Place = tuple[str, int, int, int, int]
@@ -104,6 +104,20 @@ class Arguments:
     def values(self) -> list[Val]:
         """Every one of them."""
         return [*self.positional, *self.keywords.values()]
+
+    def kept(self) -> Arguments:
+        """The same with each list as it is now, for a call that is put off."""
+        kinds = {*map(type, self.positional), *map(type, self.keywords.values())}
+        if Sequence not in kinds:
+            return self
+        named = {name: _kept(value) for name, value in self.keywords.items()}
+        return Arguments([_kept(value) for value in self.positional], named, self.is_open)
+
+
+def _kept(value: Val) -> Val:
+    if isinstance(value, Sequence) and not value.open:
+        return Sequence(list(map(_kept, value.items)), fixed=True)
+    return value
 
 
 def source_of(node: ast.expr) -> str:

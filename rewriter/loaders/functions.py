@@ -181,15 +181,18 @@ class Functions(Names):
 
     # --- now or later
 
-    def _now_or_later(self, callee: Class | Function, arguments: Arguments, go: Callable[[bool], Val]) -> Val:
+    def _now_or_later(
+        self, callee: Class | Function, arguments: Arguments, go: Callable[[Arguments, bool], Val]
+    ) -> Val:
         """Evaluate a call at once where that matters; else when somebody asks for what it gives."""
-        if self._leads(callee) or is_nested(callee) or self._matters(callee, arguments):
-            return go(False)
-        if self._hands_on(callee, arguments) or _may_object(callee, arguments):
-            return go(False)
-        self._check(callee, arguments)
+        kept = arguments.kept() if isinstance(callee, Class) or callee.owner is not None else arguments
+        if self._leads(callee) or is_nested(callee) or self._matters(callee, kept):
+            return go(arguments, False)
+        if self._hands_on(callee, kept) or _may_object(callee, kept):
+            return go(kept, False)
+        self._check(callee, kept)
         kind = callee if isinstance(callee, Class) else None
-        return self._put_off(lambda: go(True), kind, *_roots(arguments.values()))
+        return self._put_off(lambda: go(kept, True), kind, *_roots(kept.values()))
 
     def _check(self, callee: Class | Function, arguments: Arguments) -> None:
         """Look only whether the signature takes the keywords of a call."""
