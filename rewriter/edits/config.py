@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Iterable, Sequence
 
 import libcst as cst
-from libcst import matchers
 
 from rewriter.decoding import decode
 from rewriter.edits.keywords import (
@@ -200,10 +199,11 @@ def _stands_already(old: cst.BaseExpression, value: object) -> bool:
 
 def _refuse_to_unbind(key: str, value: cst.BaseExpression) -> None:
     """With ``key=(name := ...)`` a name goes that may be needed elsewhere."""
-    bound = matchers.findall(value, matchers.NamedExpr(target=matchers.Name()))
-    if bound:
-        name = cst.ensure_type(cst.ensure_type(bound[0], cst.NamedExpr).target, cst.Name).value
-        raise EditError(f"the value of {key!r} binds the name {name!r} besides")
+    todo: list[cst.CSTNode] = [value]
+    for node in todo:
+        if isinstance(node, cst.NamedExpr) and isinstance(node.target, cst.Name):
+            raise EditError(f"the value of {key!r} binds the name {node.target.value!r} besides")
+        todo += node.children
 
 
 def _refuse_repetition(node: cst.Call | cst.Dict, change: ConfigChange) -> None:
