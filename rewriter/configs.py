@@ -587,9 +587,6 @@ class _Reader:
         self._rebind(name, self._line(value))
         dicts = self._candidates(name, outcome, value)
         held = [_Held(h.dict, h.conditional or self.conditional or outcome.opaque, h.alias) for h in dicts]
-        if self.inherited and name in self.held:
-            known = {h.dict for h in self.held[name]}
-            held = [h for h in held if h.dict not in known or not isinstance(h.dict, _Inherited)]
         self.held.setdefault(name, []).extend(held)
         if isinstance(value, ast.expr):
             self._holds(name, [value])

@@ -309,8 +309,7 @@ class _Case:
             if not rejected:
                 self._diagnose(key, present)
         elif present is not None and _stands(key, present, wanted):
-            if key not in self.changes:
-                self.kept[key] = present.value
+            self.kept[key] = present.value
         elif self._uneditable(key) is None:  # which adds its own finding
             self.changes[key] = wanted
 

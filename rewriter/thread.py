@@ -122,9 +122,9 @@ def thread(
 
 def _refuse_failures(before: Evaluation, after: Evaluation, key: str) -> None:
     """Refuse where the loader itself objects to the key: it asserts that there is none, or raises if there is one."""
-    for failure in after.failures:
-        if failure not in before.failures:
-            raise _Refusal(f"`{failure.text}` fails with {key}", failure.path, failure.line)
+    new = [failure for failure in after.failures if failure not in before.failures]
+    if new:
+        raise _Refusal(f"`{new[0].text}` fails with {key}", new[0].path, new[0].line)
 
 
 class _Refusal(Exception):  # noqa: N818 - a result, not an error
