@@ -29,13 +29,13 @@ def one_each(config: ConfigFile, value: object, key: str) -> list[ConfigChange]:
     """One change for each dict: one that has two names counts once.
 
     Where `type` gets another value, dicts that are spread, or spread others, are left out: what one of them then says
-    depends on the others, and many such edits are refused.
+    depends on the others, and many such edits are refused. So are dicts that stand for a `type` themselves.
     """
     changes = changes_for(config, ALL, key, value)
     mixed = {
         c.component.span for c in changes
         if value is not REMOVE and key == "type"
-        and (c.component.takers or (c.component.form == "literal" and "spread" in c.component.ways))
+        and ("type" in c.component.keys or c.component.takers or (c.component.form == "literal" and "spread" in c.component.ways))
     }  # fmt: skip
     return list({c.component.span: c for c in changes if c.component.span not in mixed}.values())
 
