@@ -35,7 +35,8 @@ def one_each(config: ConfigFile, value: object, key: str) -> list[ConfigChange]:
     mixed = {
         c.component.span for c in changes
         if value is not REMOVE and key == "type"
-        and ("type" in c.component.keys or c.component.takers or (c.component.form == "literal" and "spread" in c.component.ways))
+        and ("type" in c.component.keys or c.component.takers
+             or (c.component.form == "literal" and "spread" in c.component.ways))
     }  # fmt: skip
     return list({c.component.span: c for c in changes if c.component.span not in mixed}.values())
 
