@@ -526,13 +526,13 @@ class _Reader:
                     self.unstable.update(inner.names)
         for header in _headers(node):
             self._evaluate(header)
-        guards = [case.guard for case in getattr(node, "cases", ()) if case.guard is not None]
         for name, value in _bound_by_header(node):
             self._bind(name, _Outcome([], opaque=True), (), value)
         for target, value in _set_by_header(node):
             self._set_one_of(target, value)
-        for guard in guards:  # which see what the pattern has bound
-            self._evaluate(guard)
+        for case in getattr(node, "cases", ()):
+            if case.guard is not None:  # which sees what the pattern has bound
+                self._evaluate(case.guard)
         for handler in getattr(node, "handlers", ()):
             if handler.name:
                 self._rebind(handler.name, self._line(node))
@@ -815,11 +815,9 @@ class _Reader:
         found: dict[tuple[tuple[str, ...], str | None], BaseChange] = {}
         for held in self.inherited:
             for each in (*held.overrides, *([held.touched] if held.touched else [])):
-                why, text = (
-                    each.why or f"line {each.line} changes it by way of `_base_`",
-                    each.value and each.value.text,
-                )
-                found.setdefault((held.keys, each.key), BaseChange(held.keys, each.key, each.line, why, text or ""))
+                why = each.why or f"line {each.line} changes it by way of `_base_`"
+                text = each.value.text if each.value else ""
+                found.setdefault((held.keys, each.key), BaseChange(held.keys, each.key, each.line, why, text))
         return tuple(found.values())
 
     def _stray(self, node: ast.expr, line: int) -> None:

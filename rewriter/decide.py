@@ -483,17 +483,20 @@ class _Case:
         )
 
     def _reject(self, function: str, path: str, line: int, key: str, values: Mapping[str, Value]) -> None:
-        assert self.type is not None
-        severity: Severity = "warning" if self.request.force and not self.request.checking else "error"
-        remedy = self._threading_remedy(key, values)
-        self._add("OSR004", f"`{self.type}` loads from the Hub and its loader rejects {key}: {function} "
-                  f"({self._where(path, line)}) has no such parameter", remedy, severity)  # fmt: skip
+        place = self._where(path, line)
+        message = (
+            f"`{self.type}` loads from the Hub and its loader rejects {key}: {function} ({place}) has no such parameter"
+        )
+        self._not_taken(message, key, values)
 
     def _object(self, failure: Failure, key: str, values: Mapping[str, Value]) -> None:
         """The loader itself has something against what is asked for."""
-        severity: Severity = "warning" if self.request.force and not self.request.checking else "error"
         place = self._where(failure.path, failure.line)
         message = f"`{self.type}` loads from the Hub, and its loader objects to {key}: `{failure.text}` ({place}) fails"
+        self._not_taken(message, key, values)
+
+    def _not_taken(self, message: str, key: str, values: Mapping[str, Value]) -> None:
+        severity: Severity = "warning" if self.request.force and not self.request.checking else "error"
         self._add("OSR004", message, self._threading_remedy(key, values), severity)
 
     def _reach(self, key: str, calls: list[HubCall], values: Mapping[str, Value]) -> None:

@@ -108,8 +108,9 @@ def thread(
             raise _Refusal(f"the way of {key} through this loader is too long", "", 0)
         search.own_default(evaluation)
         _keep(search, type_name, evaluation)
-        bare = {name: value for name, value in values.items() if name != key}
-        _refuse_failures(sources.evaluate(type_name, bare), evaluation, key)
+        if evaluation.failures:
+            bare = {name: value for name, value in values.items() if name != key}
+            _refuse_failures(sources.evaluate(type_name, bare), evaluation, key)
     except _Refusal as refusal:
         return Threading((), refusal.why, refusal.path, refusal.line)
     changes = tuple(dict.fromkeys(search.changes))

@@ -10,6 +10,7 @@ from typing import Any
 from rewriter.loaders import library
 from rewriter.loaders.frames import Arguments, Frame, Link, Reach, last_name, place_of, source_of
 from rewriter.loaders.functions import Functions
+from rewriter.loaders.index import Registration
 from rewriter.loaders.names import class_of
 from rewriter.loaders.state import MISSING
 from rewriter.loaders.values import (
@@ -57,14 +58,17 @@ class Calls(Functions):
             return handler(self, callee, node, arguments, frame)
         if isinstance(callee, Unknown) and last_name(node.func) in library.DOWNLOADS:
             self._note(self._where("what it calls cannot be told", node, frame))
-        self._hand_over(source_of(node.func), arguments, node, frame)
+        self._hand_over(None, arguments, node, frame)
         return Unknown()
 
-    def _hand_over(self, name: str, arguments: Arguments, node: ast.Call, frame: Frame) -> None:
-        """What is not known may call a function that it is handed, and load with a tracked keyword."""
+    def _hand_over(self, name: str | None, arguments: Arguments, node: ast.Call, frame: Frame) -> None:
+        """What is not known may call a function that it is handed, and load with a tracked keyword.
+
+        ``name``: of what is called; None: as it is written.
+        """
         for value in arguments.values():
             key = key_of(value)
-            if key is not None and not library.loads_nothing(name):
+            if key is not None and not library.loads_nothing(name or source_of(node.func)):
                 self._note(self._where(f"where {key} goes from there cannot be told", node, frame))
             if type(value) in PLAIN:
                 continue
@@ -126,9 +130,10 @@ class Calls(Functions):
             return self._dict_method(receiver, callee.name, arguments)
         if isinstance(receiver, Sequence):
             return self._list_method(receiver, callee.name, arguments.positional)
-        if callee.name == "build" and arguments.positional and isinstance(receiver, Unknown):
+        unseen = isinstance(receiver, Unknown) and bool(arguments.positional)  # it may be a registry
+        if unseen and callee.name == "build":
             return self._build_from(arguments.positional[0], {}, node, frame)
-        if isinstance(receiver, Unknown) and source_of(node.func).endswith("MODELS.get") and arguments.positional:
+        if unseen and callee.name == "get" and source_of(node.func).endswith("MODELS.get"):
             return self._registered(self.force(arguments.positional[0]))
         if isinstance(receiver, Instance) and callee.name in library.SAME_OBJECT:
             return receiver
@@ -313,23 +318,16 @@ class Calls(Functions):
 
     # --- registered names
 
-    def _may_arrive(self, key: str, node: ast.Call, keywords: Mapping[str, Val], frame: Frame) -> bool:
-        """Whether it cannot be told if a key arrives at a call."""
-        if key not in keywords:
-            return place_of(frame.unit.path, node) in self.unseen
-        value = self.force(keywords[key])
-        made_of_it = any(
-            isinstance(each, Unknown) or (isinstance(each, Const) and each.given) for each in options(value)
-        )
-        return key_of(value) != key and made_of_it
-
     def _registered(self, name: Val) -> Val:
         """What stands in the registry under a name."""
-        known = (
-            self.sources.index().get(name.value) if isinstance(name, Const) and isinstance(name.value, str) else None
-        )
-        unit = self.sources.unit(known.path) if known is not None else None
-        return self.resolve(unit, known.definition) if known is not None and unit is not None else Unknown()
+        if not (isinstance(name, Const) and isinstance(name.value, str)):
+            return Unknown()
+        registration = self.sources.index().get(name.value)
+        return self._definition(registration) if registration is not None else Unknown()
+
+    def _definition(self, registration: Registration) -> Val:
+        unit = self.sources.unit(registration.path)
+        return self.resolve(unit, registration.definition) if unit else Unknown()
 
     def _build(self, type_name: str, arguments: Arguments, link: Link | None) -> Val:
         """Build a registered name, as ``Registry.build`` does."""
@@ -338,8 +336,7 @@ class Calls(Functions):
             if link is not None:
                 self._note(f'"{type_name}" is not registered in the sources')
             return Unknown()
-        unit = self.sources.unit(registration.path)
-        value = self.resolve(unit, registration.definition) if unit else Unknown()
+        value = self._definition(registration)
         if link is None:
             self._describe(value, registration.path)
         if not isinstance(value, (Class, Function)):
@@ -506,6 +503,16 @@ class Calls(Functions):
             unseen=frozenset(key for key in TRACKED if self._may_arrive(key, node, keywords, frame)),
         )
         self.reaches.append(Reach(call, frame, node, self._held(frame), dict(keywords)))
+
+    def _may_arrive(self, key: str, node: ast.Call, keywords: Mapping[str, Val], frame: Frame) -> bool:
+        """Whether it cannot be told if a key arrives at a call."""
+        if key not in keywords:
+            return place_of(frame.unit.path, node) in self.unseen
+        value = self.force(keywords[key])
+        made_of_it = any(
+            isinstance(each, Unknown) or (isinstance(each, Const) and each.given) for each in options(value)
+        )
+        return key_of(value) != key and made_of_it
 
     def _string(self, value: Val | None) -> str | None:
         value = self.force(value) if value is not None else None

@@ -62,20 +62,8 @@ MODELS_OF = frozenset({"transformers", "diffusers"})
 CALL_WHAT_THEY_GET = frozenset({"sorted", "max", "min"})
 
 # Modules whose functions are given paths and load nothing from the Hub.
-_NO_LOADERS = NO_HUB | {
-    "copy",
-    "glob",
-    "json",
-    "logging",
-    "math",
-    "numpy",
-    "os",
-    "pathlib",
-    "re",
-    "shutil",
-    "sys",
-    "warnings",
-}
+_NO_LOADERS = NO_HUB | {"copy", "glob", "json", "logging", "math", "numpy", "os", "pathlib", "re", "shutil", "sys",
+                        "warnings"}  # fmt: skip
 
 # Methods of a module that give the module itself back.
 SAME_OBJECT = frozenset({"to", "eval", "half", "float", "cuda", "cpu", "train", "requires_grad_", "apply", "bfloat16"})
