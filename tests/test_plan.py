@@ -696,7 +696,7 @@ def test_what_the_registry_gives_under_a_name_is_followed(tmp_path: Path) -> Non
     assert b"MODELS.get('inner')(from_pretrained, cache_dir=cache_dir)" in made.sources[0].new
 
 
-@pytest.mark.parametrize("name", ["from_pretrained", "'gone'"])
+@pytest.mark.parametrize("name", ["from_pretrained", "'gone'", "made_elsewhere"])
 def test_a_name_that_nothing_is_registered_under_is_not_followed(name: str, tmp_path: Path) -> None:
     source = HEAD + f"@MODELS.register_module()\ndef X(from_pretrained):\n    return MODELS.get({name})\n"
     (decision,) = plan.check(checkout_of(tmp_path, source, c=C), ASKED, Loaders()).results[0].decisions
