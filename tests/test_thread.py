@@ -1317,6 +1317,13 @@ def test_what_is_in_the_way_is_named_with_its_line_and_nothing_is_changed(
     assert result == Threading((), why, where, HEAD.count("\n") + line)
 
 
+def test_what_fails_without_the_key_too_is_no_objection_to_it(tmp_path: Path) -> None:
+    body = (
+        "@MODELS.register_module()\ndef f(path, size=0):\n    assert size\n    return AutoModel.from_pretrained(path)\n"
+    )
+    assert "AutoModel.from_pretrained(path, cache_dir=cache_dir)" in threaded(tmp_path, body)
+
+
 def test_the_changes_are_told_with_their_places(tmp_path: Path) -> None:
     body = (
         'def g(path, hub=None):\n    """Load.\n\n    path: it\n    hub: where\n    """\n'
