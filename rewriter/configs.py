@@ -1506,8 +1506,10 @@ def _concerns(change: BaseChange, component: Component, inherits: bool) -> bool:
 def _made_of_bases(changes: list[BaseChange], known: set[tuple[str, ...]], span: Span) -> Iterator[Component]:
     """What is put among the bases' names in the place of a component that none of them has."""
     for change in changes:
-        keys = (*change.keys, change.key or "")
-        if change.text and change.key in OPAQUE_NAMES and keys not in known:
+        if not change.text or change.key not in OPAQUE_NAMES:
+            continue
+        keys = (*change.keys, change.key)
+        if keys not in known:
             known.add(keys)
             override = Override(None, None, change.line, False, change.why)
             yield Component(keys, span, span, "other", change.text, unsure=change.why, overrides=(override,))

@@ -427,7 +427,7 @@ class _Case:
     def _business(self) -> bool:
         return self._asks_for_cache() or bool(self.changes)
 
-    def _not_needed(self, trace: Trace, *, certain: bool = True) -> Decision:
+    def _not_needed(self, trace: Trace, *, certain: bool) -> Decision:
         present = self.values.get(CACHE_DIR)
         if certain and present is not None and self.request.looks_at_cache_dir(self.owner):
             useless = not (present.literal and present.value is None) or CACHE_DIR not in trace.accepts

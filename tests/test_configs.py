@@ -600,3 +600,15 @@ def test_a_doubt_of_a_base_names_the_file_that_changes_what_it_inherits() -> Non
     why = f"its base {BASE}: line 2 hands it to f, which may change it"
     assert component(config, "vae").unsure == why
     assert [override.why for override in component(config, "vae").overrides] == [why]
+
+
+def test_a_doubt_of_a_base_of_a_base_names_one_file() -> None:
+    config = inherited(
+        "_base_ = '../base.py'\n",
+        base="_base_ = 'far.py'\n",
+        far="_base_ = 'further.py'\nf(_base_.vae)\n",
+        further="vae = dict(a=1)\n",
+    )
+    assert component(config, "vae").unsure == (
+        "its base /checkout/configs/far.py: line 2 hands it to f, which may change it"
+    )

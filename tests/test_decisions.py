@@ -184,6 +184,20 @@ def test_what_cannot_be_followed_is_refused_where_nothing_else_is_known() -> Non
     assert alone("other = dict(type='V')", unknown, cache_dir="/hub").outcome == "not needed"
 
 
+def test_what_a_loader_of_nothing_does_with_a_cache_dir_is_asked_with_one() -> None:
+    asked: list[Mapping[str, Value]] = []
+
+    def trace(kind: str, given: Mapping[str, Value]) -> Trace:
+        asked.append(given)
+        return Trace(kind, True, accepts=frozenset({"cache_dir"}), unknown=("a reason",) * ("cache_dir" in given))
+
+    found = component("vae = dict(type='V')", "", "/x/configs/sample.py", "")
+    request = Request(cache_dir="/hub")
+    decision = Decider("/x/configs/sample.py", None, request, trace, lambda *_: None).decide(found)
+    assert [given.get("cache_dir") for given in asked] == [None, Value(True, "/cache_dir", "'/cache_dir'")]
+    assert [finding.code for finding in decision.findings] == ["OSR007"]
+
+
 @pytest.mark.parametrize(("repo", "outcome"), [("/", "not needed"), ("o/n", "set")])
 def test_what_cannot_be_followed_beside_what_is_known_is_a_warning(repo: str, outcome: str) -> None:
     some = Trace("V", True, unknown=("a reason", "another"), calls=(call(repo, reached=frozenset({"cache_dir"})),))

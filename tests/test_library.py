@@ -338,3 +338,22 @@ def test_a_list_grows_under_each_of_its_names_and_a_tuple_does_not(tmp_path: Pat
     exec("\n".join(lines), known)
     (call,) = run(tmp_path, "\n    ".join([*lines, "AutoModel.from_pretrained(f'{len(alias)}{len(made)}')"])).calls
     assert call.repo_id == f"{len(known['alias'])}{len(known['made'])}"
+
+
+@pytest.mark.parametrize(
+    ("function", "certain"),
+    [
+        ("other.log.info", True),
+        ("other.warning", True),
+        ("outside.log.info", True),
+        ("os.path.join", True),
+        ("torch.load", True),
+        ("outside.load", False),
+        ("outside.info.load", False),
+        ("other.os.load", False),
+    ],
+)
+def test_what_is_told_a_cache_dir_may_load_with_it(tmp_path: Path, function: str, certain: bool) -> None:
+    unknown = run(tmp_path, f"import outside; {function}(cache_dir)", cache_dir="/hub").unknown
+    told = f"{function}(...) in opensora/loaders.py:{{}}: where cache_dir goes from there cannot be told"
+    assert [re.sub(r"py:\d+", "py:{}", each) for each in unknown] == [told] * (not certain)
