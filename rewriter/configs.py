@@ -280,8 +280,8 @@ class _Inherited(_Dict):
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         nowhere = Span(1, 0, 1, 0)
-        super().__init__("other", nowhere, nowhere, ".".join(["_base_", *keys]))
-        self.unsure = f"what {self.text} holds cannot be told without running the file"
+        super().__init__("other", nowhere, nowhere, "_base_")
+        self.unsure = "what a base holds cannot be told without running the file"
         self.keys = keys
 
     def holds_more(self) -> bool:
@@ -808,7 +808,7 @@ class _Reader:
         if len(self.inherited) < _MOST_FOLLOWED:
             made = _Inherited((*held.keys, key))
             self.inherited.append(made)
-            held.children[key] = [_Held(made, conditional=True)]
+            held.children[key] = [_Held(made)]
 
     def base_changes(self) -> tuple[BaseChange, ...]:
         """What of the bases is changed, or may be."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,7 @@ def told(decision: Decision, root: str) -> str:
     assert all(change.component is decision.component for change in decision.changes)
     changes = ", ".join(f"{c.key} {'removed' if c.value is REMOVE else repr(c.value)}" for c in decision.changes)
     lines = [f"{decision.outcome} {decision.type}{'' if decision.trace else ', untraced'}: {changes}"]
+    lines += [f"keeps {key} {value!r}" for key, value in decision.kept]
     if decision.trace is not None:
         assert decision.trace.type == decision.type
         lines += [f"calls {c.callee} of {c.repo_text}: {' '.join(sorted(c.reached))}" for c in decision.trace.calls]
@@ -196,6 +198,22 @@ def test_what_a_loader_of_nothing_does_with_a_cache_dir_is_asked_with_one() -> N
     decision = Decider("/x/configs/sample.py", None, request, trace, lambda *_: None).decide(found)
     assert [given.get("cache_dir") for given in asked] == [None, Value(True, "/cache_dir", "'/cache_dir'")]
     assert [finding.code for finding in decision.findings] == ["OSR007"]
+
+
+def test_each_call_is_told_that_a_keyword_may_not_reach() -> None:
+    unseen, other = call("o/n", unseen=frozenset({"cache_dir"})), call("o/other")
+    calls = tuple(
+        replace(each, path=f"/x/loaders/{name}.py", line=3)
+        for each, name in ((unseen, "a"), (other, "c"), (unseen, "b"))
+    )
+    decision = alone("vae = dict(type='V', cache_dir='/hub')", Trace("V", True, calls=calls), "/x", checking=True)
+    assert [(finding.code, finding.message) for finding in decision.findings if finding.code in ("OSR005", "OSR007")] == [
+        ("OSR007", "whether cache_dir reaches C.from_pretrained (loaders/a.py:3) cannot be told: "
+                   "not all that it is given is known"),
+        ("OSR005", "cache_dir never reaches C.from_pretrained (loaders/c.py:3), which loads o/other"),
+        ("OSR007", "whether cache_dir reaches C.from_pretrained (loaders/b.py:3) cannot be told: "
+                   "not all that it is given is known"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("repo", "outcome"), [("/", "not needed"), ("o/n", "set")])

@@ -1293,6 +1293,12 @@ IN_THE_WAY = {
         "os.PathLike may be called on the way, and whether it takes cache_dir cannot be told",
         13,
     ),
+    "all its names as a dict": (
+        "@MODELS.register_module()\n"
+        "def f(path):\n    print(locals())\n    return AutoModel.from_pretrained(path)\n",
+        "f uses locals(), where one more name may be one too many",
+        2,
+    ),
     "a value of its **kwargs on another way": (
         "class Plain:\n"
         "    def __init__(self, size=1):\n"
