@@ -164,7 +164,7 @@ class _Search:
 
     def step(self, evaluation: Evaluation) -> bool:
         """Lead the key to one more call; False: nothing is left to do."""
-        self.unseen |= evaluation.unseen
+        self.unseen = evaluation.unseen
         pending = [reach for reach in evaluation.reaches if self._wanted(reach)]
         for reach in pending:
             root = _way(reach)[0].frame

@@ -207,7 +207,8 @@ def test_each_call_is_told_that_a_keyword_may_not_reach() -> None:
         for each, name in ((unseen, "a"), (other, "c"), (unseen, "b"))
     )
     decision = alone("vae = dict(type='V', cache_dir='/hub')", Trace("V", True, calls=calls), "/x", checking=True)
-    assert [(finding.code, finding.message) for finding in decision.findings if finding.code in ("OSR005", "OSR007")] == [
+    told = [(each.code, each.message) for each in decision.findings if each.code in ("OSR005", "OSR007")]
+    assert told == [
         ("OSR007", "whether cache_dir reaches C.from_pretrained (loaders/a.py:3) cannot be told: "
                    "not all that it is given is known"),
         ("OSR005", "cache_dir never reaches C.from_pretrained (loaders/c.py:3), which loads o/other"),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from executing import CACHE_DIR, covers, runs
 from loading import sources, values
 from small_loaders import BODY, HEAD
 
+from rewriter.loaders.evaluate import Evaluation
+from rewriter.loaders.frames import Virtual
 from rewriter.types import HubCall, Trace
 
 
@@ -1306,6 +1309,9 @@ def f(path, part=None, size=1, cache_dir=None):
         ('build_module({"type": "inner", **itself({})}, MODELS)', ["<repo>"]),
         ('build_module({"type": "inner", "repo": path}, builder=MODELS, cache_dir=cache_dir)', ["o/n +cache_dir"]),
         ('build_module({"type": inner, "repo": path}, MODELS)', ["o/n"]),
+        ('d = {"type": inner}; dict.update(d, **some(1)); build_module(d, MODELS)', ["<repo>"]),
+        ('getattr(path, *some(1)); build_module({"type": inner, "repo": path}, MODELS)', ["o/n"]),
+        ('callable(inner); build_module({"type": inner, "repo": path}, MODELS)', ["o/n"]),
     ],
 )
 def test_a_dict_that_is_built_gives_its_keywords(tmp_path: Path, body: str, calls: list[str]) -> None:
@@ -1360,3 +1366,58 @@ def f(path, **kwargs):
     """
     rejections = evaluated(tmp_path, source).rejections
     assert [(each.key, each.function) for each in rejections] == [("cache_dir", "helper")]
+
+
+REFUSING = INNER.replace(
+    "class Settings",
+    "def same(repo):\n    return repo\n\n"
+    "class Own(torch.nn.Module):\n"
+    "    def __init__(self, cache_dir):\n        same(1)\n        super().__init__(cache_dir=cache_dir)\n"
+    "        self.model = AutoModel.from_pretrained('o/own')\n\n"
+    "class Settings",
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "call"),
+    [
+        ("same(path, cache_dir=cache_dir)", "same(path, cache_dir=cache_dir)"),
+        ("Settings(path, cache_dir=cache_dir)", "Settings(path, cache_dir=cache_dir)"),
+        ("same(**{'repo': path}, **{'repo': 'o/b'})", "same(**{'repo': path}, **{'repo': 'o/b'})"),
+        ("Own(cache_dir)", "super().__init__(cache_dir=cache_dir)"),
+        ("build_module({'type': Settings, 'repo': 1, 'x': 2}, MODELS)", "{'type': Settings, 'repo': 1, 'x': 2}"),
+    ],
+)
+def test_what_is_refused_is_told_with_the_call_or_dict_that_gives_it(tmp_path: Path, body: str, call: str) -> None:
+    text = f"{HEAD}{REFUSING}    same(path)\n    {body}\n"
+    evaluation = Evaluation(sources(tmp_path, loaders=text), Virtual())
+    evaluation.run("f", values(path="o/n", cache_dir=CACHE_DIR))
+    assert [ast.unparse(each.node) for each in evaluation.refused if each.node is not None] == [call]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "some(1).build()",
+        "some(1).get('inner')(path)",
+        "itself({}).MODEL.get('inner')(path)",
+    ],
+)
+def test_what_is_no_registry_builds_nothing(tmp_path: Path, body: str) -> None:
+    trace = evaluated(tmp_path, f"{INNER}    {body}\n")
+    assert trace.calls == ()
+
+
+def test_a_call_of_a_module_is_reached_from_the_line_of_the_loader(tmp_path: Path) -> None:
+    source = """
+MODEL = AutoModel.from_pretrained("o/import")
+
+@MODELS.register_module()
+def f(path):
+    return MODEL
+"""
+    lines = f"{HEAD}{source}".split("\n")
+    (call,) = evaluated(tmp_path, source).calls
+    assert (call.line, [step.line for step in call.chain]) == (
+        lines.index('MODEL = AutoModel.from_pretrained("o/import")') + 1, [lines.index("def f(path):") + 1]
+    )  # fmt: skip

@@ -347,6 +347,7 @@ def test_a_list_grows_under_each_of_its_names_and_a_tuple_does_not(tmp_path: Pat
         ("other.warning", True),
         ("outside.log.info", True),
         ("os.path.join", True),
+        ("put_together", True),
         ("torch.load", True),
         ("outside.load", False),
         ("outside.info.load", False),
@@ -357,3 +358,9 @@ def test_what_is_told_a_cache_dir_may_load_with_it(tmp_path: Path, function: str
     unknown = run(tmp_path, f"import outside; {function}(cache_dir)", cache_dir="/hub").unknown
     told = f"{function}(...) in opensora/loaders.py:{{}}: where cache_dir goes from there cannot be told"
     assert [re.sub(r"py:\d+", "py:{}", each) for each in unknown] == [told] * (not certain)
+
+
+def test_what_is_one_of_two_cache_dirs_is_a_cache_dir(tmp_path: Path) -> None:
+    line = "import outside; outside.load(options['cache_dir'] if torch.x() else cache_dir)"
+    unknown = run(tmp_path, line, cache_dir="/one", options={"type": "other", "cache_dir": "/two"}).unknown
+    assert [each.partition(": ")[2] for each in unknown] == ["where cache_dir goes from there cannot be told"]

@@ -1294,8 +1294,7 @@ IN_THE_WAY = {
         13,
     ),
     "all its names as a dict": (
-        "@MODELS.register_module()\n"
-        "def f(path):\n    print(locals())\n    return AutoModel.from_pretrained(path)\n",
+        "@MODELS.register_module()\ndef f(path):\n    print(locals())\n    return AutoModel.from_pretrained(path)\n",
         "f uses locals(), where one more name may be one too many",
         2,
     ),

@@ -137,7 +137,7 @@ class Calls(Functions):
             return self._registered(self.force(arguments.positional[0]))
         if isinstance(receiver, Instance) and callee.name in library.SAME_OBJECT:
             return receiver
-        self._hand_over(callee.name, arguments, node, frame)
+        self._hand_over(None, arguments, node, frame)
         return library.method(receiver, callee.name, self._asked(arguments.positional))
 
     def _call_external(self, callee: External, node: ast.Call, arguments: Arguments, frame: Frame) -> Val:
