@@ -1056,7 +1056,7 @@ class _Reader:
         if isinstance(function, ast.Name) and function.id == "dict" and "dict" not in self.assigned:
             return _Outcome([_Held(self._call_dict(node))])
         original: ast.expr | None = None
-        self._inner(function.value if isinstance(function, ast.Attribute) else function)
+        self._inner(function)
         if isinstance(function, ast.Attribute):
             key = self._key(node.args[0]) if function.attr in _GIVE_A_CHILD and node.args else None
             given = self._children(function.value, key)

@@ -1007,6 +1007,38 @@ def f(path, cache_dir=None):
     """,
         ["o/early?", "o/late?"],
     ),
+    "a function of its own that is called super": (
+        """
+    def super(repo):
+        AutoModel.from_pretrained(repo)
+    super(path)
+    """,
+        ["o/n"],
+    ),
+    "the last round of a loop that ends otherwise": (
+        """
+    while True:
+        if coin():
+            repo = "o/a"
+            break
+        repo = "o/b"
+        return
+    AutoModel.from_pretrained(repo)
+    """,
+        ["o/a?"],
+    ),
+    "a class of the checkout, asked through one of its objects": (
+        """
+class Own(PreTrainedModel):
+    def __init__(self, repo=None):
+        self.repo = repo
+
+@MODELS.register_module()
+def f(path, cache_dir=None):
+    Own(path).from_pretrained(path)
+    """,
+        ["o/n"],
+    ),
 }
 
 
@@ -1406,6 +1438,24 @@ def test_what_is_refused_is_told_with_the_call_or_dict_that_gives_it(tmp_path: P
 def test_what_is_no_registry_builds_nothing(tmp_path: Path, body: str) -> None:
     trace = evaluated(tmp_path, f"{INNER}    {body}\n")
     assert trace.calls == ()
+
+
+def test_what_an_object_gives_is_reached_from_the_line_that_asks_for_it(tmp_path: Path) -> None:
+    source = """
+class Box:
+    @property
+    def load(self):
+        AutoModel.from_pretrained("o/property")
+        return print
+
+@MODELS.register_module()
+def f(path):
+    box = itself(Box())
+    kept = Box()
+    kept.load(path)
+"""
+    (call,) = evaluated(tmp_path, source).calls
+    assert [step.line for step in call.chain][:1] == [f"{HEAD}{source}".split("\n").index("    kept.load(path)") + 1]
 
 
 def test_a_call_of_a_module_is_reached_from_the_line_of_the_loader(tmp_path: Path) -> None:
