@@ -793,3 +793,27 @@ def test_traces_are_told_apart_by_the_values_that_matter(tmp_path: Path) -> None
     assert repos(loaders.trace("f", values(path="o/b", size=2, big=True))) == ["o/b"]
     assert repos(loaders.trace("f", values(path="o/b", size=3, big=False))) == []
     assert repos(loaders.trace("f", values(path="o/a", size=9, big=True))) == ["o/a"]
+
+
+@pytest.mark.parametrize(
+    ("second", "repo"),
+    [
+        ("REPO = 'o/second'\n", "o/second"),
+        ("REPO = make()\n", None),
+        ("from opensora.third import *\n", "o/first"),
+        ("OTHER = 1\n", "o/first"),
+    ],
+)
+def test_the_last_star_import_that_has_a_name_gives_it(second: str, repo: str | None, tmp_path: Path) -> None:
+    loaders = """
+    from transformers import AutoModel
+    from opensora.registry import MODELS
+    from opensora.first import *
+    from opensora.second import *
+
+    @MODELS.register_module()
+    def f():
+        AutoModel.from_pretrained(REPO)
+    """
+    found = sources(tmp_path, loaders=loaders, first="REPO = 'o/first'\n", second=second, third="OTHER = 1\n")
+    assert repos(found.trace("f", {})) == [repo]
