@@ -7,11 +7,10 @@ from typing import Literal
 
 from rewriter.frozen import Frozen
 from rewriter.locality import locality
-from rewriter.types import CACHE_DIR, LOCAL_FILES_ONLY, Failure, HubCall, Rejection, Trace, Value
+from rewriter.types import CACHE_DIR, LOCAL_FILES_ONLY, NO_KEYWORDS, Failure, HubCall, Rejection, Trace, Value
 
 _BOTH = frozenset({CACHE_DIR, LOCAL_FILES_ONLY})
 _ALL = _BOTH | {"subfolder", "revision"}
-_NO_KEYWORDS = frozenset({"type", "_scope_", "_delete_"})
 
 
 class _Call(Frozen):
@@ -102,7 +101,7 @@ def trace_builtin(type_name: str, values: Mapping[str, Value]) -> Trace:
     if loader is None:
         return Trace(type_name, False, builtin=True)
     names = {*loader.parameters.split(), *(_BOTH if loader.open else ())}
-    given = [key for key in values if key not in _NO_KEYWORDS]
+    given = [key for key in values if key not in NO_KEYWORDS]
     rejected = [] if loader.open else [key for key in given if key not in names]
     repo = values.get("from_pretrained", Value(True, None, "None"))
     failures: tuple[Failure, ...] = ()

@@ -503,8 +503,8 @@ class _Reader:
             for alias in node.names:
                 if alias.name == "*":
                     self._bind_any(node)
-                    continue
-                self._bind((alias.asname or alias.name).split(".")[0], _Outcome([], opaque=True), (), node)
+                else:
+                    self._bind((alias.asname or alias.name).split(".")[0], _Outcome([], opaque=True), (), node)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             self._rebind(node.name, self._line(node))
             self._touch(node)

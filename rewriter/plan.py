@@ -17,6 +17,7 @@ from rewriter.request import Request
 from rewriter.types import (
     CACHE_DIR,
     LOCAL_FILES_ONLY,
+    NO_KEYWORDS,
     REMOVE,
     Component,
     ConfigChange,
@@ -41,9 +42,6 @@ MOST_ALIKE = 2000
 """Contents of components that are remembered at a time."""
 
 _Result = TypeVar("_Result")
-
-NO_KEYWORDS = frozenset({"type", "_delete_", "_scope_"})
-"""Keys of a component's dict that mmengine takes for itself: no loader ever sees them."""
 
 
 def keywords(values: Mapping[str, Value]) -> dict[str, Value]:
@@ -977,7 +975,7 @@ def _threads_of(planner: Planner, component: Component, owner: str, root: str | 
     type_name = _type_of(values)
     if sources is None or type_name is None or not asked:
         return []
-    trace = sources.trace(type_name, {k: v for k, v in values.items() if k not in asked})
+    trace = sources.trace(type_name, {k: v for k, v in keywords(values).items() if k not in asked})
     if trace.failures or not any(hub_calls(trace, root)):
         return []
     given = keywords({**values, **asked})

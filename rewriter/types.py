@@ -13,6 +13,8 @@ from rewriter.frozen import Frozen
 
 CACHE_DIR = "cache_dir"
 LOCAL_FILES_ONLY = "local_files_only"
+NO_KEYWORDS = frozenset({"type", "_delete_", "_scope_"})
+"""Keys of a component's dict that mmengine takes for itself: no loader ever sees them."""
 
 
 class Span(Frozen):

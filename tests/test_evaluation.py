@@ -1007,6 +1007,55 @@ def f(path, cache_dir=None):
     """,
         ["o/early?", "o/late?"],
     ),
+    "a helper that may give nothing": (
+        """
+def pick(repo):
+    if coin():
+        return repo
+
+@MODELS.register_module()
+def f(path, cache_dir=None):
+    AutoModel.from_pretrained(pick(path))
+    """,
+        ["o/n?", "<None>?"],
+    ),
+    "a tuple of arguments never grows": (
+        """
+def load(*names):
+    before = names
+    names += ("z",)
+    AutoModel.from_pretrained(f"o/{len(before)}{len(names)}")
+
+@MODELS.register_module()
+def f(path, cache_dir=None):
+    load(path)
+    """,
+        ["o/12"],
+    ),
+    "keywords that are not all known": (
+        """
+def load(**options):
+    AutoModel.from_pretrained(options.get("repo", "o/default"))
+
+@MODELS.register_module()
+def f(path, cache_dir=None):
+    load(**itself({}))
+    """,
+        ["o/default?", "<options.get('repo', 'o/default')>?"],
+    ),
+    "a helper that calls itself once": (
+        """
+def load(repo, again):
+    if again:
+        return load(repo, False)
+    AutoModel.from_pretrained(repo)
+
+@MODELS.register_module()
+def f(path, cache_dir=None):
+    load(path, True)
+    """,
+        ["o/n"],
+    ),
     "a function of its own that is called super": (
         """
     def super(repo):
@@ -1052,6 +1101,16 @@ def test_calls_are_told_to_the_letter(tmp_path: Path, source: str, calls: list[s
 
 # The same, of what no test runs: it ends by an error, or needs a newer Python.
 NOT_RUN: dict[str, tuple[str, list[str]]] = {
+    "what fails or ends on one way is passed on the other": (
+        """
+    if coin():
+        if coin():
+            return
+        raise ValueError
+    AutoModel.from_pretrained(path)
+    """,
+        ["o/n?"],
+    ),
     "a name that is set on one branch only": (
         """
     if coin():
@@ -1406,6 +1465,8 @@ REFUSING = INNER.replace(
     "class Own(torch.nn.Module):\n"
     "    def __init__(self, cache_dir):\n        same(1)\n        super().__init__(cache_dir=cache_dir)\n"
     "        self.model = AutoModel.from_pretrained('o/own')\n\n"
+    "@MODELS.register_module()\ndef plain(repo):\n    return repo\n\n"
+    "@MODELS.register_module()\nclass Plain:\n    def __init__(self, repo):\n        self.repo = repo\n\n"
     "class Settings",
 )
 
@@ -1418,6 +1479,14 @@ REFUSING = INNER.replace(
         ("same(**{'repo': path}, **{'repo': 'o/b'})", "same(**{'repo': path}, **{'repo': 'o/b'})"),
         ("Own(cache_dir)", "super().__init__(cache_dir=cache_dir)"),
         ("build_module({'type': Settings, 'repo': 1, 'x': 2}, MODELS)", "{'type': Settings, 'repo': 1, 'x': 2}"),
+        (
+            "AutoModel.from_pretrained(build_module({'type': 'plain', 'repo': 'o/b', 'x': 2}, MODELS))",
+            "{'type': 'plain', 'repo': 'o/b', 'x': 2}",
+        ),
+        (
+            "AutoModel.from_pretrained(build_module({'type': 'Plain', 'repo': 'o/b', 'x': 2}, MODELS).repo)",
+            "{'type': 'Plain', 'repo': 'o/b', 'x': 2}",
+        ),
     ],
 )
 def test_what_is_refused_is_told_with_the_call_or_dict_that_gives_it(tmp_path: Path, body: str, call: str) -> None:
@@ -1438,6 +1507,73 @@ def test_what_is_refused_is_told_with_the_call_or_dict_that_gives_it(tmp_path: P
 def test_what_is_no_registry_builds_nothing(tmp_path: Path, body: str) -> None:
     trace = evaluated(tmp_path, f"{INNER}    {body}\n")
     assert trace.calls == ()
+
+
+def test_what_calls_itself_twice_is_not_followed(tmp_path: Path) -> None:
+    source = """
+def load(repo, once, twice):
+    if once:
+        return load(repo, twice, False)
+    AutoModel.from_pretrained(repo)
+
+@MODELS.register_module()
+def f(path, cache_dir=None):
+    load(path, True, True)
+    """
+    trace = evaluated(tmp_path, source)
+    line = f"{HEAD}{source}".split("\n").index("def load(repo, once, twice):") + 1
+    assert (trace.calls, trace.unknown) == ((), (f"load (opensora/loaders.py:{line}) calls itself",))
+
+
+@pytest.mark.parametrize(("most", "followed"), [(2, False), (3, True)])
+def test_functions_are_followed_down_to_a_depth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, followed: bool
+) -> None:
+    monkeypatch.setattr("rewriter.loaders.functions.MAX_DEPTH", most)
+    source = """
+def low(repo):
+    AutoModel.from_pretrained(repo)
+
+def middle(repo):
+    low(repo)
+
+@MODELS.register_module()
+def f(path, cache_dir=None):
+    middle(path)
+    """
+    trace = evaluated(tmp_path, source)
+    assert ([call.repo_id for call in trace.calls], len(trace.unknown)) == ((["o/n"], 0) if followed else ([], 1))
+
+
+@pytest.mark.parametrize(("most", "followed"), [(3, False), (4, True)])
+def test_statements_are_followed_up_to_a_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, followed: bool
+) -> None:
+    monkeypatch.setattr("rewriter.loaders.evaluate.MAX_STEPS", most)
+    trace = evaluated(tmp_path, "    a = 1\n    b = 2\n    c = 3\n    AutoModel.from_pretrained(path)\n")
+    assert ([call.repo_id for call in trace.calls], len(trace.unknown)) == ((["o/n"], 0) if followed else ([], 1))
+
+
+def test_a_dataclass_takes_its_fields(tmp_path: Path) -> None:
+    source = """
+@MODELS.register_module()
+@dataclass
+class f:
+    path: str
+    cache_dir: str = None
+    """
+    assert evaluated(tmp_path, source).accepts == {"cache_dir"}
+
+
+def test_a_dict_within_a_dict_of_the_config_is_told_with_its_keys(tmp_path: Path) -> None:
+    source = f"{INNER}    build_module(part['sub'], MODELS)\n"
+    (call,) = evaluated(tmp_path, source, part={"sub": {"type": "inner", "repo": "o/a"}}).calls
+    assert (call.repo_id, call.via) == ("o/a", ("part", "sub"))
+
+
+def test_a_tuple_of_the_config_never_grows(tmp_path: Path) -> None:
+    body = "    before = part\n    part += ('z',)\n    AutoModel.from_pretrained(f'o/{len(before)}{len(part)}')\n"
+    assert [call.repo_id for call in evaluated(tmp_path, INNER + body, part=("a",)).calls] == ["o/12"]
 
 
 def test_what_an_object_gives_is_reached_from_the_line_that_asks_for_it(tmp_path: Path) -> None:

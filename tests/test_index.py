@@ -177,6 +177,13 @@ def test_each_way_of_naming_the_registry_is_seen(imports: str) -> None:
         assert (registered_in(ast.parse(text).body, text) if odd else found) == [("a", "C")]
 
 
+def test_all_names_of_the_registry_are_seen_at_once() -> None:
+    names = "from reg import MODELS as A\nB = MODELS\nC=MODELS\nD = reg.MODELS\n"
+    text = names + "".join(f"{name}.register_module('{name}')({name}{name})\n" for name in "ABCD")
+    found, odd = registered(text)
+    assert (registered_in(ast.parse(text).body, text) if odd else found) == [(name, name * 2) for name in "ABCD"]
+
+
 def test_a_decorator_without_a_definition_is_left_to_the_parser() -> None:
     assert registered("@MODELS.register_module('a')\n") == ([], True)
     assert registered("@MODELS.register_module('a')") == ([], True)

@@ -218,6 +218,38 @@ def test_inner_functions_keep_none_as_default(tmp_path: Path) -> None:
     assert "def load(path, cache_dir=None):" in after
 
 
+def test_a_function_that_is_called_after_another_loader_was_built_keeps_none_as_default(tmp_path: Path) -> None:
+    body = (
+        "@MODELS.register_module()\ndef inner(path):\n    return AutoModel.from_pretrained(path)\n\n\n"
+        "def load(path):\n    return AutoModel.from_pretrained(path)\n\n\n"
+        "@MODELS.register_module()\ndef f(path):\n"
+        "    return build_module({'type': 'inner', 'path': path}, MODELS), load(path)\n"
+    )
+    loaders = sources(tmp_path, loaders=HEAD + body)
+    after = text(edited(loaders, thread(loaders, "f", values(path="o/n"), "cache_dir", default="/d")))
+    for header in ('inner(path, cache_dir="/d")', "load(path, cache_dir=None)", 'f(path, cache_dir="/d")'):
+        assert f"def {header}:" in after
+
+
+def test_a_loader_that_is_given_nothing_else_is_led_through(tmp_path: Path) -> None:
+    body = "@MODELS.register_module()\ndef f(cache_dir=None):\n    return AutoModel.from_pretrained('o/n')\n"
+    loaders = sources(tmp_path, loaders=HEAD + body)
+    after = text(edited(loaders, thread(loaders, "f", values(), "cache_dir")))
+    assert after == HEAD + body.replace("'o/n')", "'o/n', cache_dir=cache_dir)")
+
+
+def test_a_class_that_loads_nothing_by_itself_is_led_through(tmp_path: Path) -> None:
+    body = (
+        "class Helper:\n    def __init__(self, make, path):\n        self.size = 1\n"
+        "        self.model = make(path)\n\n\n"
+        "@MODELS.register_module()\ndef f(path):\n    return Helper(AutoModel.from_pretrained, path)\n"
+    )
+    loaders = sources(tmp_path, loaders=HEAD + body)
+    after = text(edited(loaders, thread(loaders, "f", values(path="o/n"), "cache_dir")))
+    assert "def __init__(self, make, path, cache_dir=None):\n" in after
+    assert "self.model = make(path, cache_dir=cache_dir)\n" in after
+
+
 # --- tables -----------------------------------------------------------------------------------
 
 LEADS = {

@@ -37,7 +37,7 @@ from rewriter.loaders.values import (
     key_of,
     options,
 )
-from rewriter.types import HubCall
+from rewriter.types import NO_KEYWORDS, HubCall
 
 
 class Calls(Functions):
@@ -394,10 +394,11 @@ class Calls(Functions):
         return Unknown()
 
     def _build_dict(self, value: Dict, keywords: dict[str, Val], node: ast.Call, frame: Frame) -> Val:
-        entries = {**value.items, **keywords}
-        for name in ("type", "_scope_", "_delete_"):
-            entries.pop(name, None)
-        arguments = Arguments([], {name: each for name, each in entries.items() if isinstance(name, str)}, value.open)
+        entries = {
+            name: each for name, each in {**value.items, **keywords}.items()
+            if isinstance(name, str) and name not in NO_KEYWORDS
+        }  # fmt: skip
+        arguments = Arguments([], entries, value.open)
         before = self._via, self._led
         if value.given:
             self._via, self._led = value.path, keywords

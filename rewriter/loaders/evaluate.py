@@ -43,8 +43,6 @@ class Evaluation(Expressions):
         """Evaluate; the results lie in the attributes."""
         self.type_name = type_name
         given = {name: from_literal(value, tracked(name), (name,)) for name, value in values.items()}
-        for name in ("type", "_scope_", "_delete_"):
-            given.pop(name, None)
         self._given = dict(given)
         self._tracks = any(name in TRACKED or isinstance(value, Dict) for name, value in given.items())
         try:

@@ -89,7 +89,7 @@ class Functions(Names):
             for name, _ in spec.defaults:
                 left = env.get(name)
                 if name not in arguments.keywords and type(left) is Const:
-                    env[name] = self._left_out[name] = Given(left.value, left.key, left.given)
+                    env[name] = self._left_out[name] = Given(left.value, given=False)
         if arguments.is_open:  # something unseen may be passed for any of them
             for name in spec.named:
                 if name not in arguments.keywords:
