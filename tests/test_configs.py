@@ -452,6 +452,12 @@ def test_ignore_comments_stand_on_lines_of_any_kind(newline: str) -> None:
     assert config.ignores == (Ignore(2, ()), Ignore(4, ()))
 
 
+def test_ignores_of_a_file_like_others_are_its_own() -> None:
+    texts = [f"number = {n}\nvae = dict(a=1)" + "  # opensora-rewriter: ignore[OSR001]\n" * (n > 1) for n in range(5)]
+    found = [read(text).ignores for text in texts]
+    assert found == [(), (), *[(Ignore(2, ("OSR001",)),)] * 3]
+
+
 def test_ignore_comments_before_what_the_tokenizer_does_not_take() -> None:
     config = read_config(b"vae = {}  # opensora-rewriter: ignore[OSR001]\r\nx = 1\\\r\n", PATH)
     assert config.problem is not None or config.ignores == (Ignore(1, ("OSR001",)),)

@@ -345,7 +345,7 @@ class Calls(Functions):
             )
             return Unknown()
         if link is None:
-            return self._enter_build(value, arguments, link)
+            return self._enter_build(value, arguments, None)
         return self._now_or_later(value, arguments, lambda told, later: self._enter_build(value, told, link, later))
 
     def _enter_build(
