@@ -93,10 +93,7 @@ def read_config(data: bytes, path: str) -> ConfigFile:
     if alike is not None and reader.base_span is None and reader.bases_unknown is None:
         if len(_readings) >= _MOST_READINGS:
             _readings.clear()
-        own = {piece.plain[0] for piece, _ in found if piece.plain} - {
-            piece.plain[0] for piece, _ in alike if piece.plain
-        }
-        _readings[alike] = components, assigned - own
+        _readings[alike] = components, assigned - {piece.plain[0] for piece, _ in found if piece.plain}
     return ConfigFile(
         path,
         components=components,

@@ -452,6 +452,12 @@ def test_ignore_comments_stand_on_lines_of_any_kind(newline: str) -> None:
     assert config.ignores == (Ignore(2, ()), Ignore(4, ()))
 
 
+def test_names_of_a_file_like_others_are_its_own() -> None:
+    texts = [f"own{number} = 1\nwidth = 2\nvae = dict(a=width)\n" for number in range(5)]
+    found = [read(text).assigned for text in texts]
+    assert found == [{f"own{number}", "width", "vae"} for number in range(5)]
+
+
 def test_ignores_of_a_file_like_others_are_its_own() -> None:
     texts = [f"number = {n}\nvae = dict(a=1)" + "  # opensora-rewriter: ignore[OSR001]\n" * (n > 1) for n in range(5)]
     found = [read(text).ignores for text in texts]

@@ -55,6 +55,8 @@ PIECES = [
     "a = (\n)", "a = b; import c", "a == 1", "a", "del a", "global a", "assert a, b", "a < b", "# a = 1",
     "a = 1 # a note\n# b = 1\n  # c = 2", "f(\n    a=1)", "a: int; b: int = 1", "a = b = c = d", "definition = 1",
     "a = [b for b in c]", "a: int = b = 1".replace(": int", ""), "a = 1\n\n\n  # deep\n", "async_ = 1",
+    "X = 1", "X, b = 1, 2", "\\\na = 1", 'b = """x""" + """\nhidden = 2\n"""',
+    '# """\na = 1\nb = """\nhidden = 2\n"""\n# """ too\nd = 1',
     # definitions
     "def f(): pass", "def f(a,\nb): pass", "def f(): pass; a = 1", "async  def f(): pass", "def \u00fc(): pass",
     "def \ufb01(): pass", "@d\ndef f(): pass", "@d\n\n# c\n@e\nasync def f(): pass", "@d(\n1\n)\nclass C: pass",
