@@ -108,6 +108,7 @@ def thread(
             raise _Refusal(f"the way of {key} through this loader is too long", "", 0)
         search.own_default(evaluation)
         _keep(search, type_name, evaluation)
+        _refuse_new(search, evaluation)
         if evaluation.failures:
             bare = {name: value for name, value in values.items() if name != key}
             _refuse_failures(sources.evaluate(type_name, bare), evaluation, key)
@@ -119,6 +120,13 @@ def thread(
         why = f"its source is a link to {os.path.realpath(away.path)}, out of the checkout; name that one's root"
         return Threading((), f"{why} with --opensora-source DIR", away.path, away.span.line)
     return Threading(changes, to_repo=any(change.target == "guard" for change in changes))
+
+
+def _refuse_new(search: _Search, evaluation: Evaluation) -> None:
+    """Refuse where a ``__new__``, which gets no parameter here, rejects the key that the changes lead there."""
+    for rejection in [each.rejection for each in evaluation.refused] if search.changes else ():
+        if rejection.key == search.key and rejection.function.endswith(".__new__"):
+            raise _Refusal(f"{rejection.function} takes no {rejection.key}", rejection.path, rejection.line)
 
 
 def _refuse_failures(before: Evaluation, after: Evaluation, key: str) -> None:

@@ -29,13 +29,15 @@ def one_each(config: ConfigFile, value: object, key: str) -> list[ConfigChange]:
     """One change for each dict: one that has two names counts once.
 
     Where `type` gets another value, dicts that are spread, or spread others, are left out: what one of them then says
-    depends on the others, and many such edits are refused. So are dicts that stand for a `type` themselves.
+    depends on the others, and many such edits are refused. So are dicts that stand for a `type` themselves, and those
+    whose `type` is made of others: without it these are spread no longer.
     """
     changes = changes_for(config, ALL, key, value)
     mixed = {
         c.component.span for c in changes
         if value is not REMOVE and key == "type"
         and ("type" in c.component.keys or c.component.takers
+             or any(each == key and "**" in held.text for each, held in c.component.values)
              or (c.component.form == "literal" and "spread" in c.component.ways))
     }  # fmt: skip
     return list({c.component.span: c for c in changes if c.component.span not in mixed}.values())

@@ -1467,6 +1467,10 @@ REFUSING = INNER.replace(
     "        self.model = AutoModel.from_pretrained('o/own')\n\n"
     "@MODELS.register_module()\ndef plain(repo):\n    return repo\n\n"
     "@MODELS.register_module()\nclass Plain:\n    def __init__(self, repo):\n        self.repo = repo\n\n"
+    "class Late:\n    def __new__(cls, repo):\n        return super().__new__(cls)\n\n"
+    "    def __init__(self, repo, x=1):\n        self.repo = repo\n\n"
+    "class Soon:\n    def __new__(cls, repo):\n        return super().__new__(cls)\n\n"
+    "    def __init__(self, repo, x=1):\n        AutoModel.from_pretrained(repo)\n\n"
     "class Settings",
 )
 
@@ -1478,6 +1482,8 @@ REFUSING = INNER.replace(
         ("Settings(path, cache_dir=cache_dir)", "Settings(path, cache_dir=cache_dir)"),
         ("same(**{'repo': path}, **{'repo': 'o/b'})", "same(**{'repo': path}, **{'repo': 'o/b'})"),
         ("Own(cache_dir)", "super().__init__(cache_dir=cache_dir)"),
+        ("AutoModel.from_pretrained(Late('o/b', x=2).repo)", "Late('o/b', x=2)"),
+        ("Soon('o/b', x=2)", "Soon('o/b', x=2)"),
         ("build_module({'type': Settings, 'repo': 1, 'x': 2}, MODELS)", "{'type': Settings, 'repo': 1, 'x': 2}"),
         (
             "AutoModel.from_pretrained(build_module({'type': 'plain', 'repo': 'o/b', 'x': 2}, MODELS))",

@@ -817,3 +817,18 @@ def test_the_last_star_import_that_has_a_name_gives_it(second: str, repo: str | 
     """
     found = sources(tmp_path, loaders=loaders, first="REPO = 'o/first'\n", second=second, third="OTHER = 1\n")
     assert repos(found.trace("f", {})) == [repo]
+
+
+@pytest.mark.parametrize("package", ["from . import hub\n", "from . import hub, loaders\n", "hub = None\n", ""])
+def test_a_module_that_its_package_imports_is_found_in_the_package(package: str, tmp_path: Path) -> None:
+    loaders = """
+    from opensora.registry import MODELS
+    from . import hub
+
+    @MODELS.register_module()
+    def f(path):
+        return hub.load(path)
+    """
+    hub = "from transformers import AutoModel\ndef load(path):\n    return AutoModel.from_pretrained(path)\n"
+    found = sources(tmp_path, loaders=loaders, hub=hub, __init__=package)
+    assert repos(found.trace("f", values(path="o/n"))) == ([] if "None" in package else ["o/n"])

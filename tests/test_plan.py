@@ -644,6 +644,21 @@ IN_DOUBT: dict[str, tuple[str, str, str]] = {
         "OSR004",
         NOT_TAKEN,
     ),
+    "what makes its objects takes none": (
+        "@MODELS.register_module()\nclass X:\n"
+        "    def __new__(cls, from_pretrained):\n        return super().__new__(cls)\n"
+        "    def __init__(self, from_pretrained):\n        self.model = " + LOAD + "\n",
+        "OSR004",
+        NOT_TAKEN,
+    ),
+    "what makes a helper's objects takes none": (
+        "class A:\n"
+        "    def __new__(cls, *given):\n        return super().__new__(cls)\n"
+        "    def __init__(self, from_pretrained):\n        self.model = " + LOAD + "\n"
+        "@MODELS.register_module()\ndef X(from_pretrained):\n    return A(from_pretrained)\n",
+        "OSR004",
+        NOT_TAKEN,
+    ),
     "it raises where there is one": (
         X.format("if cache_dir:\n        raise ValueError\n    return " + LOAD),
         "OSR004",

@@ -1325,6 +1325,22 @@ IN_THE_WAY = {
         "os.PathLike may be called on the way, and whether it takes cache_dir cannot be told",
         13,
     ),
+    "what makes its objects takes none": (
+        "@MODELS.register_module()\n"
+        "class f:\n"
+        "    def __new__(cls, path):\n        return super().__new__(cls)\n\n"
+        "    def __init__(self, path):\n        self.model = AutoModel.from_pretrained(path)\n",
+        "f.__new__ takes no cache_dir",
+        3,
+    ),
+    "what makes a helper's objects takes none": (
+        "class A:\n"
+        "    def __new__(cls, *names):\n        return super().__new__(cls)\n\n"
+        "    def __init__(self, path):\n        self.model = AutoModel.from_pretrained(path)\n\n\n"
+        "@MODELS.register_module()\ndef f(path):\n    return A(path)\n",
+        "A.__new__ takes no cache_dir",
+        2,
+    ),
     "all its names as a dict": (
         "@MODELS.register_module()\ndef f(path):\n    print(locals())\n    return AutoModel.from_pretrained(path)\n",
         "f uses locals(), where one more name may be one too many",

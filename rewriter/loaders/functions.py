@@ -144,6 +144,8 @@ class Functions(Names):
         new = self._find_method(cls, "__new__")
         if isinstance(new, Function) and reads_hub(new.node):
             self._note(f"{new.name} in {self._short(new.unit.path)}:{new.node.lineno}: what it makes cannot be told")
+        if isinstance(new, Function) and not tolerant:
+            self._check_function(new.bind(NONE), arguments)
         init = self._find_method(cls, "__init__")
         if isinstance(init, Function):
             self._enter(init.bind(instance), arguments, link, tolerant)
@@ -199,6 +201,9 @@ class Functions(Names):
         if isinstance(callee, Function):
             self._check_function(callee, arguments)
             return
+        new = self._find_method(callee, "__new__")
+        if isinstance(new, Function):
+            self._check_function(new.bind(NONE), arguments)
         init = self._find_method(callee, "__init__")
         if isinstance(init, Function):
             self._check_function(init.bind(NONE), arguments)

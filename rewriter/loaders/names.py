@@ -148,7 +148,7 @@ class Names(ABC):
             unit = self.sources.module(module)
             return Module(unit) if unit else External(module)
         unit = self.sources.module(module)
-        if unit is not None and (name in unit.names() or unit.stars()):
+        if unit is not None and (name in unit.names() or unit.stars()) and not _is_its_own(unit, module, name):
             value = self.resolve(unit, name)
             if not isinstance(value, Unknown) or name in unit.names():
                 return value
@@ -369,6 +369,11 @@ class Names(ABC):
 
     def _note(self, text: str) -> None:
         self.unknown.append(text)
+
+
+def _is_its_own(unit: Unit, module: str, name: str) -> bool:
+    """Whether a package imports the name from itself (``from . import name``): it is the module in it then."""
+    return unit.imports().get(name) == (module, name) and not unit.find(name)
 
 
 def _is_remade(cls: Class) -> bool:
