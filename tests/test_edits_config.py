@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import libcst as cst
@@ -30,14 +31,15 @@ def one_each(config: ConfigFile, value: object, key: str) -> list[ConfigChange]:
 
     Where `type` gets another value, dicts that are spread, or spread others, are left out: what one of them then says
     depends on the others, and many such edits are refused. So are dicts that stand for a `type` themselves, and those
-    whose `type` is made of others: without it these are spread no longer.
+    whose `type` names others: without it these stand for none.
     """
     changes = changes_for(config, ALL, key, value)
+    names = {component.keys[0] for component in config.components}
     mixed = {
         c.component.span for c in changes
         if value is not REMOVE and key == "type"
         and ("type" in c.component.keys or c.component.takers
-             or any(each == key and "**" in held.text for each, held in c.component.values)
+             or any(each == key and names & {*re.findall(r"\w+", held.text)} for each, held in c.component.values)
              or (c.component.form == "literal" and "spread" in c.component.ways))
     }  # fmt: skip
     return list({c.component.span: c for c in changes if c.component.span not in mixed}.values())
