@@ -34,12 +34,13 @@ def one_each(config: ConfigFile, value: object, key: str) -> list[ConfigChange]:
     whose `type` names others: without it these stand for none.
     """
     changes = changes_for(config, ALL, key, value)
-    names = {component.keys[0] for component in config.components}
+    names = {each.keys[0]: each.span for each in config.components if len(each.keys) == 1}
     mixed = {
         c.component.span for c in changes
         if value is not REMOVE and key == "type"
         and ("type" in c.component.keys or c.component.takers
-             or any(each == key and names & {*re.findall(r"\w+", held.text)} for each, held in c.component.values)
+             or any(each == key and names.get(word, c.component.span) != c.component.span
+                    for each, held in c.component.values for word in re.findall(r"\w+", held.text))
              or (c.component.form == "literal" and "spread" in c.component.ways))
     }  # fmt: skip
     return list({c.component.span: c for c in changes if c.component.span not in mixed}.values())
