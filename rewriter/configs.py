@@ -629,9 +629,9 @@ class _Reader:
         """``from m import *``: any name may be another one's by now."""
         line = self._line(node)
         self.constants.clear()
-        for name in self.held.keys() - {"_base_"}:
-            held = self.held[name]
-            self._doubt(held, f"line {line} may bind its name to something else: {self._text(node)}", line)
+        for name, held in self.held.items():
+            if name != "_base_":
+                self._doubt(held, f"line {line} may bind its name to something else: {self._text(node)}", line)
 
     def _read_bases(self, node: ast.Assign) -> None:
         self.base_span = self._span(node)

@@ -975,10 +975,11 @@ def _threads_of(planner: Planner, component: Component, owner: str, root: str | 
     type_name = _type_of(values)
     if sources is None or type_name is None or not asked:
         return []
-    trace = sources.trace(type_name, {k: v for k, v in keywords(values).items() if k not in asked})
+    bare = keywords(values)
+    trace = sources.trace(type_name, {key: value for key, value in bare.items() if key not in asked})
     if trace.failures or not any(hub_calls(trace, root)):
         return []
-    given = keywords({**values, **asked})
+    given = {**bare, **asked}
     changes: dict[SourceChange, None] = {}
     for key in asked:
 

@@ -108,7 +108,7 @@ def thread(
             raise _Refusal(f"the way of {key} through this loader is too long", "", 0)
         search.own_default(evaluation)
         _keep(search, type_name, evaluation)
-        _refuse_new(search, evaluation)
+        _refuse_rejections(search, evaluation)
         if evaluation.failures:
             bare = {name: value for name, value in values.items() if name != key}
             _refuse_failures(sources.evaluate(type_name, bare), evaluation, key)
@@ -122,10 +122,12 @@ def thread(
     return Threading(changes, to_repo=any(change.target == "guard" for change in changes))
 
 
-def _refuse_new(search: _Search, evaluation: Evaluation) -> None:
-    """Refuse where a ``__new__``, which gets no parameter here, rejects the key that the changes lead there."""
-    for rejection in [each.rejection for each in evaluation.refused] if search.changes else ():
-        if rejection.key == search.key and rejection.function.endswith(".__new__"):
+def _refuse_rejections(search: _Search, evaluation: Evaluation) -> None:
+    """Refuse where what is given the key by the config or by the changes rejects it: a ``__new__`` gets none here."""
+    given = {id(node) for _, node in search.written}
+    for refused in evaluation.refused if search.changes else ():
+        rejection = refused.rejection
+        if rejection.key == search.key and not rejection.via and (refused.frame is None or id(refused.node) in given):
             raise _Refusal(f"{rejection.function} takes no {rejection.key}", rejection.path, rejection.line)
 
 

@@ -387,8 +387,8 @@ def read_lock(path: str) -> Lock:
     from rewriter.lock import read_lock as parse
 
     try:
-        with open_regular(path) as file:
-            return parse(io.TextIOWrapper(file, encoding="utf-8").read())
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8") as file:
+            return parse(file.read())
     except OSError as error:
         fail(f"{path} cannot be read: {error.strerror or error}", "opensora-rewriter lock writes one")
     except UnicodeDecodeError as error:

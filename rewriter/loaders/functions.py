@@ -144,8 +144,8 @@ class Functions(Names):
         new = self._find_method(cls, "__new__")
         if isinstance(new, Function) and reads_hub(new.node):
             self._note(f"{new.name} in {self._short(new.unit.path)}:{new.node.lineno}: what it makes cannot be told")
-        if isinstance(new, Function) and not tolerant:
-            self._check_function(new.bind(NONE), arguments)
+        if not tolerant:
+            self._check_new(new, arguments)
         init = self._find_method(cls, "__init__")
         if isinstance(init, Function):
             self._enter(init.bind(instance), arguments, link, tolerant)
@@ -201,9 +201,7 @@ class Functions(Names):
         if isinstance(callee, Function):
             self._check_function(callee, arguments)
             return
-        new = self._find_method(callee, "__new__")
-        if isinstance(new, Function):
-            self._check_function(new.bind(NONE), arguments)
+        self._check_new(self._find_method(callee, "__new__"), arguments)
         init = self._find_method(callee, "__init__")
         if isinstance(init, Function):
             self._check_function(init.bind(NONE), arguments)
@@ -211,6 +209,11 @@ class Functions(Names):
             self._check_fields(callee, names, arguments)
         else:
             self._check_outside(callee, arguments)
+
+    def _check_new(self, new: Val | None, arguments: Arguments) -> None:
+        """The same for the ``__new__`` that a class may have."""
+        if isinstance(new, Function):
+            self._check_function(new.bind(NONE), arguments)
 
     def _check_outside(self, cls: Class, arguments: Arguments, after: Class | None = None) -> None:
         """The same for a class without an ``__init__``, or for what stands behind its base ``after``."""
