@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rewriter.api import Rewritten, check_paths, check_source, needed_repos, rewrite_source
-    from rewriter.types import Finding
+    from rewriter.model import Finding
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Finding", "Rewritten", "__version__", "check_paths", "check_source", "needed_repos", "rewrite_source"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the API when it is asked for: the command line starts without it."""
+    """Import the API on first use: the command line starts without it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module("rewriter.types" if name == "Finding" else "rewriter.api"), name)
+    return getattr(import_module("rewriter.model" if name == "Finding" else "rewriter.api"), name)

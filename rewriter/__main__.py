@@ -1,6 +1,5 @@
 """``python -m rewriter`` is the command."""
 
-import atexit
 import os
 import sys
 from contextlib import suppress
@@ -8,11 +7,11 @@ from contextlib import suppress
 from rewriter.cli import main
 
 
-def stand_in() -> None:
-    """Put something in the place of standard streams that were closed, of which Python makes None.
+def replace_closed_streams() -> None:
+    """Put something in the place of standard streams that were closed, which Python sets to None.
 
-    What is printed cannot be written then, as on a full disk; what is said beside it goes nowhere. And no file that is
-    opened later gets a number that other programs take for a standard stream.
+    Output then fails as on a full disk. And no file that is opened later gets a number that other programs take for
+    a standard stream.
     """
     for name, flags, mode in ("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w"):
         if getattr(sys, name) is None:
@@ -20,17 +19,17 @@ def stand_in() -> None:
 
 
 def run() -> None:
-    """Be the command as a process of its own, which ends at once: Python would take every object apart first."""
-    stand_in()
+    """Run the command as a process of its own."""
+    replace_closed_streams()
     try:
         main(prog_name="opensora-rewriter")
-    except SystemExit as ended:
-        if not isinstance(ended.code, int):
-            raise
-        for end in (sys.stdout.flush, sys.stderr.flush, atexit._run_exitfuncs):
-            with suppress(OSError, KeyboardInterrupt):  # what cannot be written has been told; and it is too late
-                end()
-        os._exit(ended.code)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # it has been reported; left open, Python would exit with 120
+                stream.flush()
+                continue
+            with suppress(OSError):
+                stream.close()
 
 
 if __name__ == "__main__":

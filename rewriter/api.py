@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rewriter import checkout, plan, tracing
-from rewriter.decide import with_path
-from rewriter.locality import folded
-from rewriter.report import ordered
-from rewriter.request import DEFAULT_COMPONENTS, Request
-from rewriter.types import Finding
+from rewriter import checkout
+from rewriter.decide import plan
+from rewriter.decide.request import DEFAULT_COMPONENTS, Request
+from rewriter.locality import normalize_path
+from rewriter.model import Finding
+from rewriter.report.text import sort_findings
+from rewriter.words import quote_word
 
 CacheDir = str | Mapping[str, str] | None
 
@@ -21,7 +22,7 @@ class Rewritten:
     """What a rewrite of one source came to.
 
     ``source``: the new text, equal to the old one where nothing changed. ``findings``: why components were refused,
-    and warnings. ``ok``: everything asked for holds.
+    and warnings. ``ok``: everything requested holds.
     """
 
     source: str
@@ -29,6 +30,7 @@ class Rewritten:
 
     @property
     def ok(self) -> bool:
+        """Whether no finding is an error."""
         return all(finding.severity != "error" for finding in self.findings)
 
 
@@ -49,7 +51,7 @@ def check_source(
         cache_dir: the directory that every component is to have, or one for each component by name; relative paths
             are relative to the working directory. None: any absolute directory will do.
         components: the names to look at.
-        local_files_only: demand that key too.
+        local_files_only: require that key too.
         opensora_source: root of the checkout whose loaders are meant, if not the one around ``filename``.
 
     Returns:
@@ -58,8 +60,9 @@ def check_source(
     >>> [finding.code for finding in check_source('vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")')]
     ['OSR001']
     """
-    request = _request(cache_dir, components, local_files_only, checking=True)
-    return _told(_planner(source, filename, request, opensora_source).result(os.path.abspath(filename)).all_findings)
+    request = _make_request(cache_dir, components, local_files_only, checking=True)
+    result = _make_planner(source, filename, request, opensora_source).decide_file(os.path.abspath(filename))
+    return _order(result.all_findings)
 
 
 def rewrite_source(
@@ -80,7 +83,7 @@ def rewrite_source(
         Others: as for :func:`check_source`.
 
     Raises:
-        rewriter.plan.ProofError: the new text does not read as it was meant to (a bug of ours; nothing is returned).
+        rewriter.decide.plan.ProofError: the new text does not read as it was meant to (a fault of this program).
 
     >>> result = rewrite_source('vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")', cache_dir="/models/hf")
     >>> result.source
@@ -91,16 +94,15 @@ def rewrite_source(
     >>> refused.ok, [finding.code for finding in refused.findings]
     (False, ['OSR004'])
     """
-    from dataclasses import replace
-
-    request = _request(cache_dir, components, local_files_only, checking=False)
     request = replace(
-        request, edit_source=False, sets=tuple((*_target(name), value) for name, value in (sets or {}).items()),
-        unsets=tuple(_target(name) for name in unsets),
-    )  # fmt: skip
-    result = _planner(source, filename, request, opensora_source).result(os.path.abspath(filename))
+        _make_request(cache_dir, components, local_files_only, checking=False),
+        edit_source=False,
+        sets=tuple((*_split_target(name), value) for name, value in (sets or {}).items()),
+        unsets=tuple(_split_target(name) for name in unsets),
+    )
+    result = _make_planner(source, filename, request, opensora_source).decide_file(os.path.abspath(filename))
     assert result.new is not None  # no file was read that could have been unreadable
-    return Rewritten(result.new.decode("utf-8", "surrogateescape"), _told(result.all_findings))
+    return Rewritten(result.new.decode("utf-8", "surrogateescape"), _order(result.all_findings))
 
 
 def check_paths(
@@ -118,15 +120,18 @@ def check_paths(
         rewriter.checkout.NoSuchPath: a path does not exist.
     """
     selection = checkout.select(paths, all_configs=all_configs, cwd=os.getcwd())
-    request = _request(cache_dir, components, local_files_only, checking=True)
+    request = _make_request(cache_dir, components, local_files_only, checking=True)
     found = plan.check(selection.targets, request, plan.Loaders(opensora_source))
-    return _told((*selection.findings, *found.all_findings))
+    return _order((*selection.findings, *found.all_findings))
 
 
 def needed_repos(
-    paths: Sequence[str], *, all_configs: bool = False, components: Iterable[str] | None = None,
+    paths: Sequence[str],
+    *,
+    all_configs: bool = False,
+    components: Iterable[str] | None = None,
     opensora_source: str | None = None,
-) -> tuple[str, ...]:  # fmt: skip
+) -> tuple[str, ...]:
     """The repo ids that the configs need from the Hub, sorted, as ``opensora-rewriter trace --repos`` prints them.
 
     Args:
@@ -135,39 +140,44 @@ def needed_repos(
     Raises:
         rewriter.checkout.NoSuchPath: a path does not exist.
     """
+    from rewriter.verify.needs import list_repos, trace_components
+
     selection = checkout.select(paths, all_configs=all_configs, cwd=os.getcwd())
-    traced, _ = tracing.trace_configs(selection.targets, plan.Loaders(opensora_source), components)
-    return tuple(dict.fromkeys(repo_id for repo_id, _, _ in tracing.repos(traced)))
+    traced = trace_components(selection.targets, plan.Loaders(opensora_source), components)[0]
+    return tuple(dict.fromkeys(each[0] for each in list_repos(traced)))
 
 
-def _request(cache_dir: CacheDir, components: Iterable[str], local_files_only: bool, *, checking: bool) -> Request:
+def _make_request(cache_dir: CacheDir, components: Iterable[str], local_files_only: bool, *, checking: bool) -> Request:
     single = {} if cache_dir is None or isinstance(cache_dir, str) else dict(cache_dir)
     return Request(
         components=tuple(components),
-        cache_dir=_absolute(cache_dir) if isinstance(cache_dir, str) else None,
-        cache_dirs=tuple((name, _absolute(path)) for name, path in single.items()),
+        cache_dir=_make_absolute(cache_dir) if isinstance(cache_dir, str) else None,
+        cache_dirs=tuple((name, _make_absolute(path)) for name, path in single.items()),
         local_files_only=local_files_only,
         checking=checking,
     )
 
 
-def _told(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+def _order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """In order, once each, and with remedies that name their file."""
-    return tuple(with_path(finding, finding.path) for finding in ordered(findings))
+    return tuple(
+        replace(each, remedy=each.remedy.replace("{path}", quote_word(each.path), 1))
+        for each in sort_findings(findings)
+    )
 
 
-def _absolute(path: str) -> str:
-    return folded(os.path.join(os.getcwd(), os.path.expanduser(path)))
+def _make_absolute(path: str) -> str:
+    return normalize_path(os.path.join(os.getcwd(), os.path.expanduser(path)))
 
 
-def _target(dotted: str) -> tuple[str, str]:
-    name, dot, key = dotted.rpartition(".")
-    if not dot or not name or not key:
+def _split_target(dotted: str) -> tuple[str, str]:
+    name, _, key = dotted.rpartition(".")
+    if not name or not key:
         raise ValueError(f"{dotted!r} is not COMPONENT.KEY")
     return name, key
 
 
-def _planner(source: str, filename: str, request: Request, opensora_source: str | None) -> plan.Planner:
+def _make_planner(source: str, filename: str, request: Request, opensora_source: str | None) -> plan.Planner:
     path = os.path.abspath(filename)
     target = checkout.Target(path, checkout.find_root(path), True)
     overlay = {path: source.encode("utf-8", "surrogateescape")}

@@ -1,177 +1,210 @@
-"""Which files a run is about: checkouts, folders and config files from the command line, git-ignored ones left out."""
+"""Which files a run is about: checkouts, their packages and config folders, and the selection of a command line."""
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from rewriter.frozen import Frozen
-from rewriter.types import Finding
-
-if TYPE_CHECKING:
-    from typing import BinaryIO
-
-CONFIGS = "configs"
-SOURCES = "opensora"
-LIMIT = 20 * 1024 * 1024
-GIT_TIMEOUT = 20.0
-_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-
-# git must list files and do nothing else: no hook, no monitor, no fetch that the checkout's own .git/config asks for.
-_GIT = (
-    "git",
-    "--no-pager",
-    "-c",
-    "core.fsmonitor=false",
-    "-c",
-    f"core.hooksPath={os.devnull}",
-    "-c",
-    "protocol.allow=never",
+from rewriter.files import (
+    LIMIT,
+    Unreadable,
+    compile_patterns,
+    open_regular,
+    outside,
+    read_bytes,
+    relative_path,
+    scan,
+    select_tracked,
+    walk,
 )
-_GIT_ENVIRONMENT = {
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_NO_LAZY_FETCH": "1",
-    "GIT_TERMINAL_PROMPT": "0",
-    "LC_ALL": "C",
-}
+from rewriter.model import Finding, Note
+
+__all__ = [
+    "LIMIT",
+    "NoSuchPath",
+    "Selection",
+    "Target",
+    "Unreadable",
+    "config_files",
+    "find_packages",
+    "find_root",
+    "open_regular",
+    "outside",
+    "python_files",
+    "read_bytes",
+    "select",
+]
+
+CONFIG_FOLDERS = ("configs", "config")
+PACKAGE = "opensora"
+REGISTRATION = b"register_module"
+LEVELS = 3
+"""How deep checkouts are searched below a folder, and config folders below a checkout."""
+_SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
 class NoSuchPath(Exception):  # noqa: N818 - it is the user's path that is at fault
     """A path of the command line does not exist: wrong usage."""
 
 
-class Unreadable(Exception):  # noqa: N818 - a state of the file, reported as OSR900
-    """A file cannot be read: ``message`` is what was found, ``remedy`` what to do about it."""
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
-
-
-class Target(Frozen):
-    """A config file of the run. ``named``: it stood on the command line itself, so no pattern takes it away."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A config file of the run. ``named``: it is on the command line itself, so no pattern leaves it out."""
 
     path: str
     root: str | None
     named: bool
 
 
-class Selection(Frozen):
+@dataclass(frozen=True, slots=True)
+class Selection:
     """The files of a run, sorted by path, each once; ``findings``: folders that could not be listed (OSR900)."""
 
     targets: tuple[Target, ...]
     findings: tuple[Finding, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
-class _Entry(Frozen):
-    """One ``*.py`` found by the walk. ``odd``: neither a regular file nor a link, so git would not list it."""
-
-    path: str
-    odd: bool
+# --- checkouts and packages --------------------------------------------------------------------
 
 
 def find_root(path: str) -> str | None:
-    """The checkout of ``path`` (absolute): the nearest folder, itself or above, with ``configs/`` and ``opensora/``."""
+    """The checkout of ``path`` (absolute): the nearest folder, itself or above, with a config folder and a package.
+
+    A folder that is itself a package (``pavdm/`` with ``pavdm/configs`` and ``pavdm/models``) is a checkout only
+    where no folder above it is one.
+    """
+    inner = None
     folder = path
     while True:
-        if os.path.isdir(os.path.join(folder, CONFIGS)) and os.path.isdir(os.path.join(folder, SOURCES)):
-            return folder
+        if is_root(folder):
+            if not os.path.isfile(os.path.join(folder, "__init__.py")):
+                return folder
+            inner = inner or folder
         parent = os.path.dirname(folder)
         if parent == folder:
-            return None
+            return inner
         folder = parent
 
 
-def outside(path: str, root: str | None) -> bool:
-    """Whether links lead ``path`` out of the checkout ``root`` (False where there is no checkout)."""
-    if root is None:
+def is_root(folder: str) -> bool:
+    """Whether ``folder`` holds a package and a config folder; the latter may lie in one of its packages."""
+    if any(os.path.isdir(os.path.join(folder, name)) for name in CONFIG_FOLDERS):
+        return next(_iter_packages(folder), None) is not None
+    candidates = [path for path in _package_candidates(folder) if os.path.dirname(path) == folder]
+    return any(
+        os.path.isdir(os.path.join(path, name)) and _registers(path) for path in candidates for name in CONFIG_FOLDERS
+    )
+
+
+def find_packages(root: str) -> tuple[str, ...]:
+    """The packages of a checkout as absolute folders, ``opensora`` first.
+
+    A package is a folder with ``__init__.py`` in which some ``*.py`` names ``register_module``: directly in ``root``
+    or in ``root/src``, or inside a folder of its own name (``opensora/opensora``, a submodule). A folder ``opensora``
+    needs no ``__init__.py``. Where ``root`` is itself a package, as ``--opensora-source`` may name one, that is all.
+    """
+    return (root,) if _is_package(root) else tuple(_iter_packages(root))
+
+
+def _is_package(folder: str) -> bool:
+    if _has_config_folder(folder):
         return False
-    real, base = os.path.realpath(path), os.path.realpath(root)
-    return real != base and not real.startswith(base.rstrip(os.sep) + os.sep)
+    named = os.path.basename(folder) == PACKAGE and not os.path.isdir(os.path.join(folder, PACKAGE))
+    return (named or os.path.isfile(os.path.join(folder, "__init__.py"))) and _registers(folder)
 
 
-def read_bytes(path: str, limit: int = LIMIT) -> bytes:
-    """The bytes of a regular file of at most ``limit`` bytes; never waits on a pipe.
+def _iter_packages(root: str) -> Iterator[str]:
+    return (path for path in _package_candidates(root) if _registers(path))
 
-    Raises:
-        Unreadable: with what is there instead, and what to do about it.
-    """
+
+def _package_candidates(root: str) -> list[str]:
+    """Folders that are packages by their place and ``__init__.py``."""
+    found = []
+    for parent in (root, os.path.join(root, "src")):
+        for entry in scan(parent, {}):
+            if entry.name.startswith(".") or entry.name in CONFIG_FOLDERS or not entry.name.isidentifier():
+                continue
+            inner = os.path.join(entry.path, entry.name)
+            if os.path.isfile(os.path.join(entry.path, "__init__.py")):
+                found.append(entry.path)
+            elif os.path.isfile(os.path.join(inner, "__init__.py")):
+                found.append(inner)
+            elif entry.name == PACKAGE and entry.is_dir():
+                found.append(entry.path)
+    return sorted(found, key=lambda path: (os.path.basename(path) != PACKAGE, path))
+
+
+def _registers(package: str) -> bool:
+    """Whether some source of the folder names ``register_module``; stops at the first."""
+    return any(registers(entry.path) for entry in walk(package, {}) if not entry.odd)
+
+
+def registers(path: str) -> bool:
     try:
-        descriptor = os.open(path, _READING)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
-    try:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            raise Unreadable(
-                f"{_kind(about.st_mode)}, not a file", "remove or rename it, or leave it out with --exclude"
-            )
-        if about.st_size > limit:
-            raise Unreadable(
-                f"{about.st_size} bytes, more than the {limit} that a config may have", "leave it out with --exclude"
-            )
-        return _read_all(descriptor, about.st_size, limit)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    finally:
-        os.close(descriptor)
+        return REGISTRATION in read_bytes(path)
+    except Unreadable:
+        return False
 
 
-def open_regular(path: str) -> BinaryIO:
-    """A regular file, opened to be read in binary; never waits on a pipe.
+def find_config_folders(root: str) -> list[str]:
+    """The config folders of a checkout: ``configs``, ``config`` and nested ones, at most three levels below.
 
-    Raises:
-        OSError: also where something else is there.
+    Those of another checkout inside it are not its own.
     """
-    descriptor = os.open(path, _READING)
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    raise OSError(errno.EINVAL, f"it is {_kind(mode)}, not a file", path)
+    return sorted(_config_folders_below(root, LEVELS, {}, skip=_is_inner_root))
 
 
-def _read_all(descriptor: int, size: int, limit: int) -> bytes:
-    pieces: list[bytes] = []
-    left = limit + 1  # one more than allowed: a file that grows meanwhile is noticed, not read for ever
-    wanted = min(size + 1, left)  # one more than there is: a regular file that gives less has been read to its end
-    while left > 0:
-        piece = os.read(descriptor, wanted)
-        pieces.append(piece)
-        left -= len(piece)
-        if len(piece) < wanted:
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        wanted = min(left, 1 << 20)
-    raise Unreadable(f"more than the {limit} bytes that a config may have", "leave it out with --exclude")
+def _is_inner_root(folder: str) -> bool:
+    return is_root(folder) and not os.path.isfile(os.path.join(folder, "__init__.py"))
 
 
-def _kind(mode: int) -> str:
-    for test, name in ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket")):
-        if test(mode):
-            return name
-    return "a device"
+def config_files(root: str) -> list[str]:
+    """Every ``*.py`` of the config folders of a checkout, sorted, git-ignored or not."""
+    return sorted(entry.path for folder in find_config_folders(root) for entry in walk(folder, {}))
 
 
-def _unreadable(path: str, error: OSError | ValueError) -> Unreadable:
-    code = error.errno if isinstance(error, OSError) else None
-    if code == errno.ENOENT and os.path.islink(path):
-        return Unreadable("a link to a file that does not exist", "mend or remove the link")
-    if code == errno.ELOOP:
-        return Unreadable("a link that leads round in a circle", "mend or remove the link")
-    if code in (errno.EACCES, errno.EPERM):
-        if os.path.isdir(path):  # that it may not be opened either is not what matters
-            return Unreadable("a folder, not a file", "remove or rename it, or leave it out with --exclude")
-        return Unreadable("no permission to read it", "give yourself read permission (chmod u+r)")
-    if code == errno.ENXIO:
-        return Unreadable("a socket, not a file", "remove or rename it, or leave it out with --exclude")
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return Unreadable(f"cannot be opened: {reason}", "check that the file is there and can be read")
+def python_files(folder: str) -> list[str]:
+    """Every ``*.py`` below a folder that git does not ignore, sorted."""
+    return sorted(select_tracked(list(walk(folder, {})), folder, find_root(folder) or folder))
+
+
+def _config_folders_below(
+    folder: str, levels: int, findings: dict[str, Finding], skip: Callable[[str], bool]
+) -> Iterator[str]:
+    for entry in _folders_of(folder, findings):
+        if entry.name in CONFIG_FOLDERS:
+            yield entry.path
+        elif levels > 1 and not (_has_config_folder(entry.path) and skip(entry.path)):
+            yield from _config_folders_below(entry.path, levels - 1, {}, skip)
+
+
+def _has_config_folder(folder: str) -> bool:
+    return any(os.path.isdir(os.path.join(folder, name)) for name in CONFIG_FOLDERS)
+
+
+def _roots_below(folder: str, levels: int, findings: dict[str, Finding]) -> Iterator[str]:
+    """Checkouts below; hidden folders and links are not searched, nor is a found one.
+
+    That ``folder`` itself cannot be listed is a finding; a folder further down may not be one that matters.
+    """
+    for entry in _folders_of(folder, findings):
+        if is_root(entry.path):
+            yield entry.path
+        elif levels > 1 and entry.name not in CONFIG_FOLDERS:
+            yield from _roots_below(entry.path, levels - 1, {})
+
+
+def _folders_of(folder: str, findings: dict[str, Finding]) -> Iterator[os.DirEntry[str]]:
+    for entry in sorted(scan(folder, findings), key=lambda entry: entry.name):
+        if not entry.name.startswith(".") and entry.name not in _SKIPPED and entry.is_dir(follow_symlinks=False):
+            yield entry
+
+
+# --- selection -----------------------------------------------------------------------------------
+
+_Match = Callable[[str], bool]
 
 
 def select(
@@ -182,234 +215,111 @@ def select(
     exclude: Sequence[str] = (),
     cwd: str,
 ) -> Selection:
-    """The config files that ``paths`` (relative to ``cwd``; none: ``cwd`` itself) stand for.
+    """The config files that ``paths`` (relative to ``cwd``; none: the checkout around ``cwd``) stand for.
 
-    A folder that holds ``configs/`` gives ``configs/**/inference/*.py``, with ``all_configs`` every
-    ``configs/**/*.py``; ``configs`` itself or a folder inside it gives every ``*.py`` below; any other folder gives
-    what the checkouts below it give. A file is taken as it is. ``include`` (gitignore-style patterns, relative to the
-    checkout, or to the folder where there is no checkout) replaces these patterns, ``exclude`` takes away.
-    Git-ignored files are left out, also without a git work tree (issue 2).
+    A file is taken as it is. A checkout gives ``**/inference/*.py`` of each of its config folders (every ``*.py``
+    where there are none such, or with ``all_configs``). Another folder gives the config folders below it, or every
+    ``*.py`` below it where it lies in one; without a checkout around it, the checkouts at most three levels below.
+    ``include`` (gitignore-style patterns, relative to the checkout, or to the folder where there is none) replaces
+    these rules, ``exclude`` takes away. Git-ignored files are left out, also without a git work tree.
 
     Raises:
         NoSuchPath: a path does not exist.
     """
-    named: dict[str, Target] = {}
-    found: dict[str, Target] = {}
-    findings: dict[str, Finding] = {}
-    wanted = _matcher(include)
-    unwanted = _matcher(exclude)
-    for given in paths or (".",):
-        path = os.path.abspath(os.path.join(cwd, given))
-        if not os.path.lexists(path):
-            raise NoSuchPath(f"{given}: no such file or folder")
-        if not os.path.isdir(path):
-            named[path] = Target(path, find_root(os.path.dirname(path)), True)
-            continue
-        for target in _of_folder(path, all_configs, wanted, unwanted, findings):
-            found[target.path] = target
-    targets = {**found, **named}
-    return Selection(
-        tuple(targets[path] for path in sorted(targets)), tuple(findings[path] for path in sorted(findings))
-    )
+    return _Selector(all_configs, _matcher(include), _matcher(exclude), cwd).select(paths)
 
 
-def config_files(root: str) -> list[str]:
-    """Every ``*.py`` below the ``configs/`` of a checkout, sorted, git-ignored or not."""
-    return sorted(entry.path for entry in _walk(os.path.join(root, CONFIGS), {}))
+class _Selector:
+    """One selection under way: its options, and what was found so far."""
+
+    def __init__(self, all_configs: bool, include: _Match | None, exclude: _Match | None, cwd: str) -> None:
+        self.all_configs = all_configs
+        self.include = include
+        self.exclude = exclude
+        self.cwd = cwd
+        self.targets: dict[str, Target] = {}
+        self.passed: set[str] = set()
+        self.below: list[str] = []
+        self.findings: dict[str, Finding] = {}
+        self.roots: dict[str, str | None] = {}
+
+    def select(self, paths: Sequence[str]) -> Selection:
+        named = {}
+        for given in paths:
+            path = os.path.abspath(os.path.join(self.cwd, given))
+            if not os.path.lexists(path):
+                raise NoSuchPath(f"{given}: no such file or folder")
+            if os.path.isdir(path):
+                self.add_folder(path)
+            else:
+                named[path] = Target(path, self.find_root(os.path.dirname(path)), True)
+        if not paths:
+            folder = os.path.abspath(self.cwd)
+            self.add_folder(folder)
+            root = self.find_root(folder)
+            if root is not None and not self.targets and self.include is None:
+                self.add_folder(root)
+        targets = {**self.targets, **named}
+        ordered = tuple(targets[path] for path in sorted(targets))
+        findings = tuple(self.findings[path] for path in sorted(self.findings))
+        return Selection(ordered, findings, tuple(self.make_notes(targets)))
+
+    def make_notes(self, targets: dict[str, Target]) -> Iterator[Note]:
+        if self.below:
+            shown = ", ".join(os.path.relpath(path, self.cwd) for path in self.below[:5])
+            more = f" and {len(self.below) - 5} more" if len(self.below) > 5 else ""
+            yield Note(f"no checkout around this folder; found below it: {shown}{more}")
+        count = len(self.passed - targets.keys())
+        if count:
+            yield Note(f"{count} more config{'s' if count > 1 else ''}: --all-configs")
+
+    def find_root(self, folder: str) -> str | None:
+        if folder not in self.roots:
+            self.roots[folder] = find_root(folder)
+        return self.roots[folder]
+
+    def add_folder(self, folder: str) -> None:
+        """Add the targets of one folder."""
+        root = self.find_root(folder)
+        if self.include is not None:
+            self.add_files(folder, root or folder, narrow=False)
+        elif folder == root:
+            for top in find_config_folders(root):
+                self.add_files(top, root, narrow=not self.all_configs)
+        elif _lies_in_config_folder(folder, root):
+            self.add_files(folder, root or folder, narrow=False)
+        else:
+            inner = list(_roots_below(folder, LEVELS, self.findings)) if root is None else []
+            self.below += inner
+            for top in _config_folders_below(folder, LEVELS, self.findings, skip=inner.__contains__):
+                self.add_files(top, root or folder, narrow=False)
+            for checkout in inner:
+                self.add_folder(checkout)
+
+    def add_files(self, top: str, base: str, *, narrow: bool) -> None:
+        """Add every ``*.py`` below ``top``; with ``narrow`` only those of ``inference`` folders, if there are such."""
+        entries = list(walk(top, self.findings))
+        if self.include is not None:
+            entries = [entry for entry in entries if self.include(relative_path(entry.path, base))]
+        if self.exclude is not None:
+            entries = [entry for entry in entries if not self.exclude(relative_path(entry.path, base))]
+        files = select_tracked(entries, top, base)
+        chosen = [path for path in files if os.path.basename(os.path.dirname(path)) == "inference"]
+        if not narrow or not chosen:
+            chosen = files
+        self.passed.update(set(files) - set(chosen))
+        for path in chosen:
+            self.targets[path] = Target(path, self.find_root(os.path.dirname(path)), False)
 
 
-_Match = Callable[[str], bool]
+def _lies_in_config_folder(folder: str, root: str | None) -> bool:
+    parts = relative_path(folder, root).split("/") if root is not None else folder.split(os.sep)
+    return any(name in parts for name in CONFIG_FOLDERS)
 
 
 def _matcher(patterns: Sequence[str]) -> _Match | None:
     """gitignore-style patterns as a test of a relative path with ``/``; None where there are no patterns."""
     if not patterns:
         return None
-    spec = _pathspec(patterns)
-    return lambda relative: spec(relative) is True
-
-
-def _pathspec(lines: Iterable[str]) -> Callable[[str], bool | None]:
-    """True: matched; False: matched by a later ``!`` pattern; None: no pattern says anything."""
-    import pathspec  # 40 ms: only where patterns are asked for, or an ignore file could matter
-
-    spec = pathspec.GitIgnoreSpec.from_lines(lines)
-    return lambda relative: spec.check_file(relative).include
-
-
-def _of_folder(
-    folder: str, all_configs: bool, wanted: _Match | None, unwanted: _Match | None, findings: dict[str, Finding]
-) -> Iterator[Target]:
-    """The targets of one folder of the command line."""
-    root = find_root(folder)
-    base = root or folder
-    inside = _inside_configs(folder, root)
-    if wanted is None and not inside and not os.path.isdir(os.path.join(folder, CONFIGS)):
-        # docs/ or opensora/ of a checkout stands for the checkout; a folder of checkouts for each of them
-        for checkout in [root] if root is not None else _checkouts_below(folder, findings):
-            yield from _of_folder(checkout, all_configs, None, unwanted, findings)
-        return
-    top = folder if inside or wanted is not None else os.path.join(folder, CONFIGS)
-    entries = list(_walk(top, findings))
-    if wanted is not None:
-        entries = [entry for entry in entries if wanted(_relative(entry.path, base))]
-    elif not inside and not all_configs:
-        entries = [entry for entry in entries if os.path.basename(os.path.dirname(entry.path)) == "inference"]
-    if unwanted is not None:
-        entries = [entry for entry in entries if not unwanted(_relative(entry.path, base))]
-    for path in _not_ignored(entries, top, base):
-        yield Target(path, root, False)
-
-
-def _inside_configs(folder: str, root: str | None) -> bool:
-    """Whether ``folder`` is ``configs`` or lies in it: of its checkout, or of any name above where there is none."""
-    below = os.path.relpath(folder, root) if root is not None else folder
-    parts = below.split(os.sep)
-    return parts[0] == CONFIGS if root is not None else CONFIGS in parts
-
-
-def _checkouts_below(folder: str, findings: dict[str, Finding]) -> Iterator[str]:
-    """Folders below that hold ``configs/``; hidden folders and links are not looked into, nor is a found one.
-
-    That ``folder`` itself cannot be listed is a finding; some folder on the way need not be one that matters.
-    """
-    for entry in _scan(folder, findings):
-        if entry.name.startswith(".") or not entry.is_dir(follow_symlinks=False):
-            continue
-        if os.path.isdir(os.path.join(entry.path, CONFIGS)):
-            yield entry.path
-        else:
-            yield from _checkouts_below(entry.path, {})
-
-
-def _walk(top: str, findings: dict[str, Finding]) -> Iterator[_Entry]:
-    """Everything below ``top`` that is named ``*.py``; links to folders are not followed, so there are no loops."""
-    folders = [top]
-    while folders:
-        for entry in _scan(folders.pop(), findings):
-            is_folder = entry.is_dir(follow_symlinks=False)
-            if entry.name.endswith(".py"):
-                odd = not (entry.is_symlink() or entry.is_file(follow_symlinks=False))
-                yield _Entry(entry.path, odd)
-            elif is_folder and entry.name not in (".git", "__pycache__"):
-                folders.append(entry.path)
-
-
-def _scan(folder: str, findings: dict[str, Finding]) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        message = f"the folder cannot be listed: {error.strerror}"
-        remedy = "give yourself permission to read it, or leave it out with --exclude"
-        findings[folder] = Finding("OSR900", folder, 1, 0, "", message, remedy)
-        return []
-
-
-def _relative(path: str, base: str) -> str:
-    """``path`` below ``base`` with ``/``, as gitignore patterns see it. Cheaper than ``os.path.relpath``."""
-    return path[len(base.rstrip(os.sep)) + 1 :].replace(os.sep, "/")
-
-
-# --- what git ignores ----------------------------------------------------------------------------
-
-
-def _not_ignored(entries: list[_Entry], top: str, base: str) -> list[str]:
-    """The paths of ``entries`` that git does not ignore.
-
-    In a work tree git itself is asked (5 ms; it also knows the user's own excludes); else, or where git is missing or
-    refuses (another owner's tree), the ``.gitignore`` files from ``base`` downwards are read.
-    """
-    if not entries:
-        return []
-    listed = _git_files(top) if _in_work_tree(top) else None
-    if listed is not None:
-        return [entry.path for entry in entries if entry.odd or _relative(entry.path, top) in listed]
-    ignored = _ignored_by_files([_relative(entry.path, base) for entry in entries], base)
-    return [entry.path for entry in entries if _relative(entry.path, base) not in ignored]
-
-
-def _in_work_tree(folder: str) -> bool:
-    while not os.path.lexists(os.path.join(folder, ".git")):
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return False
-        folder = parent
-    return True
-
-
-def _git_files(folder: str) -> frozenset[str] | None:
-    """Tracked and untracked files below ``folder`` that git does not ignore, relative to it; None: git cannot tell."""
-    import subprocess
-
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    command = [*_GIT, "ls-files", "-co", "--exclude-standard", "-z"]
-    try:
-        run = subprocess.run(
-            command,
-            cwd=folder,
-            env={**environment, **_GIT_ENVIRONMENT},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=GIT_TIMEOUT,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return frozenset(os.fsdecode(name) for name in run.stdout.split(b"\0") if name)
-
-
-def _ignored_by_files(relatives: list[str], base: str) -> frozenset[str]:
-    """Those of ``relatives`` that the ``.gitignore`` files between ``base`` and them ignore."""
-    folders = {""}
-    for relative in relatives:
-        parts = relative.split("/")[:-1]
-        folders.update("/".join(parts[: depth + 1]) for depth in range(len(parts)))
-    rules = {folder: lines for folder in folders if (lines := _ignore_lines(os.path.join(base, folder)))}
-    names = {name for relative in relatives for name in relative.split("/")}
-    if not any(_could_match(line, names) for lines in rules.values() for line in lines):
-        return frozenset()
-    specs = {folder: _pathspec(lines) for folder, lines in rules.items()}
-    return frozenset(relative for relative in relatives if _is_ignored(relative, specs))
-
-
-def _ignore_lines(folder: str) -> list[str]:
-    try:
-        data = read_bytes(os.path.join(folder, ".gitignore"))
-    except Unreadable:
-        return []
-    return data.decode("utf-8", "replace").removeprefix("\ufeff").splitlines()
-
-
-def _could_match(line: str, names: set[str]) -> bool:
-    """False only where a ``.gitignore`` line can match no path made of ``names``: spares the import of pathspec."""
-    segment = line.strip().rstrip("/").rpartition("/")[2]
-    if not segment or line.startswith(("#", "!")):
-        return False  # a comment, or a line that only ever takes back
-    if not set(segment) & set("*?[\\"):
-        return segment in names
-    suffix = segment[1:]
-    if segment[0] == "*" and not set(suffix) & set("*?[\\"):
-        return any(name.endswith(suffix) for name in names)
-    if "[^" in segment or "\\" in segment:
-        return True
-    import fnmatch
-
-    return any(fnmatch.fnmatchcase(name, segment) for name in names)
-
-
-def _is_ignored(relative: str, specs: dict[str, Callable[[str], bool | None]]) -> bool:
-    """gitignore(5): a file in an ignored folder is ignored; else the deepest ``.gitignore`` that speaks decides."""
-    parts = relative.split("/")
-    for depth in range(1, len(parts) + 1):
-        path = "/".join(parts[:depth]) + ("/" if depth < len(parts) else "")
-        for level in range(depth - 1, -1, -1):
-            folder = "/".join(parts[:level])
-            spec = specs.get(folder)
-            answer = None if spec is None else spec(path[len(folder) + 1 :] if folder else path)
-            if answer is not None:
-                if answer:
-                    return True
-                break
-    return False
+    match = compile_patterns(patterns)
+    return lambda relative: match(relative) is True

@@ -10,9 +10,9 @@ import ast
 import codecs
 import re
 import warnings
+from dataclasses import dataclass
 
-from rewriter.frozen import Frozen
-from rewriter.types import Problem
+from rewriter.model import Problem
 
 MAX_BYTES = 20_000_000
 
@@ -21,7 +21,8 @@ _COOKIE = rb"(?:[ \t\f]*(?:#[^\r\n]*)?(?:\r\n|\r|\n))??[ \t\f]*#[^\r\n]*?coding[
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
 
 
-class Decoded(Frozen):
+@dataclass(frozen=True, slots=True)
+class Decoded:
     """Source as ``ast`` sees it. ``utf8``: without byte order mark. ``encoding``: of the file; "utf-8" mostly."""
 
     utf8: bytes

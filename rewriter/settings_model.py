@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from rewriter.ignores import NEVER_IGNORED
-from rewriter.rules import all_rules
-from rewriter.settings import directory
+from rewriter.rules import NEVER_IGNORED, all_rules
 
-Problem = tuple[tuple[str, ...], str]  # the keys that lead to it, and what is wrong there
+Problem = tuple[tuple[str, ...], str]
+"""The keys that lead to a value, and what is wrong with it."""
 
 
-def _code(value: str) -> str:
+def _check_code(value: str) -> str:
     if value in NEVER_IGNORED:
         raise ValueError(f"{value} cannot be ignored")
     known = all_rules().keys() - NEVER_IGNORED
@@ -25,20 +23,21 @@ def _code(value: str) -> str:
     return value
 
 
-def _component(value: str) -> str:
+def _check_component(value: str) -> str:
     if not value.isidentifier():
         raise ValueError(f"{value!r} is not a component's name (an identifier)")
     return value
 
 
-def _directory(value: str) -> str:
-    directory(value, os.curdir)
+def _check_directory(value: str) -> str:
+    if not value.strip() or "\0" in value:
+        raise ValueError(f"{value!r} names no directory")
     return value
 
 
-Code = Annotated[str, AfterValidator(_code)]
-Component = Annotated[str, AfterValidator(_component)]
-Directory = Annotated[str, AfterValidator(_directory)]
+Code = Annotated[str, AfterValidator(_check_code)]
+Component = Annotated[str, AfterValidator(_check_component)]
+Directory = Annotated[str, AfterValidator(_check_directory)]
 
 
 class Model(BaseModel):
@@ -59,11 +58,14 @@ class Model(BaseModel):
 
 
 _EXPECTED = {
-    "string_type": "a string", "bool_type": "true or false", "list_type": "a list of strings", "dict_type": "a table",
-}  # fmt: skip
+    "string_type": "a string",
+    "bool_type": "true or false",
+    "list_type": "a list of strings",
+    "dict_type": "a table",
+}
 
 
-def validated(table: Mapping[str, object]) -> tuple[dict[str, object] | None, list[Problem]]:
+def validate(table: Mapping[str, object]) -> tuple[dict[str, object] | None, list[Problem]]:
     """The keys that ``table`` gives, snake case, checked; or None and what is wrong with each."""
     problems: list[Problem] = []
     renamed: dict[str, object] = {}
@@ -77,13 +79,12 @@ def validated(table: Mapping[str, object]) -> tuple[dict[str, object] | None, li
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             keys = tuple(str(part) for part in detail["loc"] if isinstance(part, str) and part != "[key]")
-            problems.append((keys, _words(keys, detail["type"], detail["input"], detail["msg"])))
-        return None, problems
+            problems.append((keys, _describe(keys, detail["type"], detail["input"], detail["msg"])))
     return (None, problems) if problems else (model.model_dump(exclude_unset=True), [])
 
 
-def _words(keys: tuple[str, ...], kind: str, found: object, message: str) -> str:
-    name = ".".join(key.replace("_", "-") if place == 0 else key for place, key in enumerate(keys))
+def _describe(keys: tuple[str, ...], kind: str, found: object, message: str) -> str:
+    name = ".".join([keys[0].replace("_", "-"), *keys[1:]])
     if kind == "extra_forbidden":
         return f"unknown key `{name}`{_hint(name, [field.replace('_', '-') for field in Model.model_fields])}"
     if kind in _EXPECTED:

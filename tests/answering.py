@@ -10,29 +10,35 @@ ANSWERS = """\
 import json, os, sys
 job = json.loads(sys.stdin.read())
 def send(**message):
-    os.write(job["fd"], json.dumps(dict(message, nonce=job["nonce"])).encode() + b"\\n")
-send(event="ready", versions={{}})
+    os.write(1, job["word"].encode() + json.dumps(message).encode() + b"\\n")
+send(ready={{}})
 for number, task in job["tasks"]:
-    send(event="start", task=number)
+    send(start=number)
     {answer}
-send(event="end")
+send(end=True)
 """
 # What both levels' probes answer where all is well.
 WELL = {
-    "event": "result", "status": "ok", "problems": [], "checked": ["all"], "notes": [], "deferred": "", "elements": 0,
-    "files": 2, "bytes": 9, "parameters": 12345, "seconds": 0.26, "peak_rss": 0, "same_as": "",
+    "status": "ok", "problems": [], "checked": ["all"], "notes": [], "deferred": "", "elements": 0, "files": 2,
+    "bytes": 9, "parameters": 12345, "seconds": 0.26, "peak_rss": 0, "same_as": "", "package_file": "",
+    "plain_error": "",
 }  # fmt: skip
 
 
 def interpreter(folder: Path, answer: str) -> str:
     """A program that ``verify`` takes for the Open-Sora environment's Python: it runs ``answer`` for every task."""
-    program = folder / "python"
-    program.write_text(ANSWERS.format(python=sys.executable, answer=answer))
-    program.chmod(0o755)
-    return str(program)
+    return script(folder / "python", ANSWERS.format(python=sys.executable, answer=answer))
+
+
+def script(path: Path, text: str) -> str:
+    """A program with this text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return str(path)
 
 
 def well(**more: object) -> str:
     """An answer: all is well, but for keys whose values are expressions of ``task``."""
     given = "".join(f", {key}={value}" for key, value in more.items())
-    return f"send(**dict({WELL!r}, task=number{given}))"
+    return f"send(**dict({WELL!r}, result=number{given}))"

@@ -68,23 +68,29 @@ def _compare(built: Any, cache_dir: Path, repo_id: str) -> str:
             cached |= load_file(path)
         elif path.suffix == ".bin":
             cached |= torch.load(path, weights_only=True)
-    state = _inner(built).state_dict()
-    same = state and all(
+    modules = _list_modules(built)
+    whole = max((len(module.state_dict()) for module in modules), default=0)
+    same = any(_is_cached(module.state_dict(), cached) for module in modules if len(module.state_dict()) == whole)
+    return "loads" if whole and same else "differs"
+
+
+def _is_cached(state: dict[str, Any], cached: dict[str, Any]) -> bool:
+    import torch
+
+    return all(
         key in cached and torch.equal(tensor.float(), cached[key].to(tensor.dtype).float())
         for key, tensor in state.items()
     )
-    return "loads" if same else "differs"
 
 
-def _inner(built: Any) -> Any:
-    """The module whose weights the repository holds: loaders wrap it."""
-    for path in (("embedder", "encoder"), ("frozen", "tower"), ("image_model",)):
-        inner = built
-        for name in path:
-            inner = getattr(inner, name, None)
-        if inner is not None:
-            return inner
-    return built
+def _list_modules(built: Any, depth: int = 3) -> list[Any]:
+    """The modules in an object, those inside others too: loaders wrap the one whose weights the repository holds."""
+    import torch
+
+    if isinstance(built, torch.nn.Module):
+        return list(built.modules())
+    values = getattr(built, "__dict__", {}).values() if depth else ()
+    return [module for value in values for module in _list_modules(value, depth - 1)]
 
 
 if __name__ == "__main__":

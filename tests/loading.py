@@ -1,54 +1,45 @@
-"""Small checkouts, written by a test, and keyword values as the config reader gives them."""
+"""Small checkouts that a test writes, and traces of their loaders."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
-from rewriter.loaders import Sources
-from rewriter.types import HubCall, Trace, Value
+from rewriter.model import Trace, Value
+from rewriter.read.modules import Sources
 
 REGISTRY = """
 from mmengine.registry import Registry
 
-def build_module(module, builder, **kwargs):
-    return builder.build({**module, **kwargs}) if isinstance(module, dict) else module
-
 MODELS = Registry("model")
 DATASETS = Registry("dataset")
+
+def build_module(module, builder, **kwargs):
+    return builder.build({**module, **kwargs}) if isinstance(module, dict) else module
 """
 
 
-def values(**keywords: object) -> dict[str, Value]:
-    """Literal keyword values; a :class:`Value` stays as it is."""
-    return {
-        name: value if isinstance(value, Value) else Value(True, value, repr(value)) for name, value in keywords.items()
-    }
-
-
-def write(root: Path, **files: str) -> Path:
-    """Write ``opensora/<name>.py`` for each keyword and the registry."""
-    for name, text in {"registry": REGISTRY, **files}.items():
-        path = root / "opensora" / (name + ".py")
+def write_files(root: Path, files: Mapping[str, str]) -> Path:
+    """Write each text under its path below ``root``, without its common indentation."""
+    for name, text in files.items():
+        path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
     return root
 
 
-def sources(root: Path, **files: str) -> Sources:
-    return Sources(str(write(root, **files)))
+def write_package(root: Path, files: Mapping[str, str], package: str = "opensora") -> Path:
+    """A checkout: ``package`` with the registry and these files (paths below the package)."""
+    inside = {"__init__.py": "", "registry.py": REGISTRY, **files}
+    return write_files(root, {f"{package}/{name}": text for name, text in inside.items()})
 
 
-def trace(root: Path, source: str, type_name: str, **keywords: object) -> Trace:
-    """Trace one type of a checkout with one file of loaders."""
-    head = "from opensora.registry import MODELS, build_module\n"
-    return sources(root, loaders=head + textwrap.dedent(source)).trace(type_name, values(**keywords))
+def give_values(**keywords: object) -> dict[str, Value]:
+    """Keyword values as a config gives them; a :class:`Value` stays as it is."""
+    return {name: value if isinstance(value, Value) else Value.of(value) for name, value in keywords.items()}
 
 
-def repos(result: Trace) -> list[str | None]:
-    return [call.repo_id for call in result.calls]
-
-
-def only(result: Trace) -> HubCall:
-    assert len(result.calls) == 1, result.calls
-    return result.calls[0]
+def trace(root: Path, type_name: str, **keywords: object) -> Trace:
+    """Trace one type of a checkout."""
+    return Sources(str(root)).trace(type_name, give_values(**keywords))

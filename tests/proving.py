@@ -3,156 +3,211 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rewriter.configs import read_config
-from rewriter.edits.config import edit_config
-from rewriter.proof import compare
-from rewriter.types import REMOVE, Component, ConfigChange, ConfigFile
+from rewriter.decoding import Decoded, decode
+from rewriter.edit.config import edit_config
+from rewriter.edit.loader import edit_loader
+from rewriter.edit.proof import prove_config, prove_loader
+from rewriter.model import REMOVE, Component, ConfigChange, Keyword, SourceChange, SourceTarget, Span, Value
 
 PATH = "/checkout/configs/inference/sample.py"
+NEWLINE = re.compile(r"\r\n|\r|\n")
 
-Asked = Callable[[ConfigFile], Sequence[ConfigChange]] | tuple[Iterable[str], str, object]
-
-
-def read(old: bytes | str, path: str = PATH) -> ConfigFile:
-    """Read a config that must be readable."""
-    config = read_config(old if isinstance(old, bytes) else old.encode(), path)
-    assert config.problem is None, config.problem
-    return config
+Request = Callable[[bytes], Sequence[ConfigChange]]
 
 
-def component(config: ConfigFile, *keys: str) -> Component:
-    """The one component at ``keys``."""
-    found = [c for c in config.components if c.keys == keys]
-    assert len(found) == 1, f"{keys} stands {len(found)} times"
-    return found[0]
+# --- dicts of a config ---------------------------------------------------------------------------
 
 
-def changes_for(config: ConfigFile, names: Iterable[str], key: str, value: object) -> list[ConfigChange]:
-    """``key`` for every component of these names that is a dict of this file, but once for a call and its spreads."""
-    wanted = set(names)
-    found = [c for c in config.components if c.name in wanted and c.form != "other"]
-    calls = {c.span for c in found}
-    twice = {c.span for c in found for t in c.takers if t.stars and (t.span in calls or t.clashes(key))}
-    return [ConfigChange(c, key, value) for c in found if c.span not in twice]
+def span_of(node: ast.AST) -> Span:
+    """The place of a node."""
+    return Span(node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
 
 
-def prove_config_edit(
-    old: bytes, asked: Asked, *, path: str = PATH, resolve_in: Path | None = None, dump: bool = True
-) -> bytes:
+def parse(data: bytes) -> ast.Module:
+    """``ast.parse`` without warnings of invalid escapes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(data)
+
+
+def find_dicts(data: bytes) -> list[Component]:
+    """Every ``dict(...)`` and ``{...}`` of a config that is a value of a top-level name, or of a key of such a one."""
+    found: dict[Span, Component] = {}
+    for node in ast.walk(parse(data)):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        for target in targets:
+            if isinstance(target, ast.Name) and isinstance(node, ast.Assign | ast.AnnAssign):
+                for component in _find_below((target.id,), node.value):
+                    found.setdefault(component.span, component)
+    return list(found.values())
+
+
+def _find_below(keys: tuple[str, ...], node: ast.expr | None) -> Iterator[Component]:
+    items: list[tuple[str | None, ast.expr]]
+    if isinstance(node, ast.IfExp):
+        yield from _find_below(keys, node.body)
+        yield from _find_below(keys, node.orelse)
+        return
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
+        items = [(each.arg, each.value) for each in node.keywords]
+    elif isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        items = [(key.value if isinstance(key, ast.Constant) else None, value) for key, value in pairs]  # type: ignore[misc]
+    else:
+        return
+    named = [(key, value) for key, value in items if isinstance(key, str)]
+    keywords = tuple(Keyword(key, Value(""), span_of(value)) for key, value in named)
+    yield Component(keys, span_of(node), "", keywords)
+    for key, value in named:
+        yield from _find_below((*keys, key), value)
+
+
+def change_key(name: str, key: str, value: object) -> Request:
+    """``key`` of every dict whose last key is ``name`` gets ``value``."""
+    return lambda data: [ConfigChange(each, key, value) for each in find_dicts(data) if each.name == name]
+
+
+# --- the proof of a config -----------------------------------------------------------------------
+
+
+def prove_config_edit(old: bytes, request: Request, *, resolve_in: Path | None = None) -> bytes:
     """Edit ``old`` and prove the edit.
 
     - the project's own proof holds;
     - a second run changes nothing;
-    - outside the top-level statements that hold the edited dicts every line has the bytes it had;
-    - the syntax tree is the same but for the asked keywords;
+    - outside the changed dicts every byte is the same, inside them every token and comment but those of the keywords;
+    - the syntax tree is the same but for the requested keywords;
     - removing what was added gives the old bytes back;
-    - with ``resolve_in`` (a folder to write into): mmengine resolves the same dict but for the asked keys.
-
-    Args:
-        old: the bytes of a config file.
-        asked: ``(names, key, value)``, or a function that gives the changes for what was read.
+    - with ``resolve_in`` (a folder to write into): mmengine resolves the same dict but for the requested keys.
 
     Returns:
         The new bytes, for what else a test has to say about them.
     """
-    before = read(old, path)
-    changes = _changes(before, asked)
+    changes = request(old)
     new = edit_config(old, changes)
-    after = read(new, path)
-    assert compare(old, new, path, changes) is None
-    assert edit_config(new, _changes(after, asked)) == new, "a second run changes something"
-    _lines_outside_are_equal(old, new, changes, before, after)
-    if dump:
-        assert _dump(old, before, changes) == _dump(new, after, _again(before, after, changes))
-    if _only_adds(changes):
-        undo = [ConfigChange(c.component, c.key, REMOVE) for c in _again(before, after, changes)]
-        assert edit_config(new, undo) == old, "what was added cannot be undone to the byte"
+    assert prove_config(old, new, PATH, changes) is None
+    again = request(new)
+    assert edit_config(new, again) == new, "a second run changes something"
+    assert _cut_out(old, changes) == _cut_out(new, again), "bytes outside of the changed dicts differ"
+    assert _dump(old, changes) == _dump(new, again)
+    _compare_tokens(old, new, changes, again)
+    if all(not _has(change) and change.value is not REMOVE for change in changes):
+        undo = [ConfigChange(change.component, change.key, REMOVE) for change in again]
+        assert edit_config(new, undo) == old, "what was added cannot be taken away to the byte"
     if resolve_in is not None:
-        _resolves_alike(old, new, changes, resolve_in)
+        _compare_resolved(old, new, changes, resolve_in)
     return new
 
 
-def _changes(config: ConfigFile, asked: Asked) -> Sequence[ConfigChange]:
-    return asked(config) if callable(asked) else changes_for(config, *asked)
+def _has(change: ConfigChange) -> bool:
+    return any(keyword.key == change.key for keyword in change.component.keywords)
 
 
-def _again(before: ConfigFile, after: ConfigFile, changes: Sequence[ConfigChange]) -> list[ConfigChange]:
-    """The changes with the components of the new file: they come in the same order.
-
-    What comes or goes with an asked value that is a dict of its own is passed over.
-    """
-    asked = {(c.component.span, c.key) for c in changes}
-    values = {(*c.keys, key) for c in before.components for span, key in asked if c.span == span}
-    old, new = (
-        [c for c in config.components if not any(c.keys[: len(v)] == v for v in values)] for config in (before, after)
-    )
-    assert [c.keys for c in old] == [c.keys for c in new]
-    twin = {a.span: b for a, b in zip(old, new, strict=True)}
-    return [ConfigChange(twin[c.component.span], c.key, c.value) for c in changes if c.component.span in twin]
+def _text(data: bytes) -> bytes:
+    source = decode(data)
+    assert isinstance(source, Decoded)
+    return source.utf8
 
 
-def _only_adds(changes: Sequence[ConfigChange]) -> bool:
-    return all(c.value is not REMOVE and all(k.key != c.key for k in c.component.written) for c in changes)
+def _offsets(utf8: bytes, span: Span) -> tuple[int, int]:
+    starts = [0, *(match.end() for match in re.finditer(rb"\r\n|\r|\n", utf8))]
+    return starts[span.line - 1] + span.column, starts[span.end_line - 1] + span.end_column
 
 
-def _lines(data: bytes) -> list[bytes]:
-    return data.splitlines(keepends=True)
+def _mask(utf8: bytes, spans: Sequence[Span], filling: bytes) -> bytes:
+    """The text with something else in the place of the outermost of ``spans``."""
+    done, pieces = 0, []
+    for start, end in sorted((_offsets(utf8, span) for span in set(spans)), key=lambda pair: (pair[0], -pair[1])):
+        if start >= done:
+            pieces += [utf8[done:start], filling]
+            done = end
+    return b"".join([*pieces, utf8[done:]])
 
 
-def _lines_outside_are_equal(
-    old: bytes, new: bytes, changes: Sequence[ConfigChange], before: ConfigFile, after: ConfigFile
-) -> None:
-    again = _again(before, after, changes)
-    cut = [_cut(_lines(d), {c.component.statement for c in cs}) for d, cs in ((old, changes), (new, again))]
-    assert cut[0] == cut[1], "a line outside the edited statements changed"
+def _cut_out(data: bytes, changes: Sequence[ConfigChange]) -> bytes:
+    return _mask(_text(data), [change.component.span for change in changes], b"<dict>")
 
 
-def _cut(lines: list[bytes], statements: Iterable[Any]) -> list[bytes]:
-    inside = {n for s in statements for n in range(s.line, s.end_line + 1)}
-    return [line for number, line in enumerate(lines, 1) if number not in inside]
-
-
-def _dump(data: bytes, config: ConfigFile, changes: Sequence[ConfigChange]) -> str:
-    """The whole syntax tree as text, with the asked keywords left out."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tree = ast.parse(data)
-    spans: dict[tuple[int, ...], set[str]] = {}
+def _dump(data: bytes, changes: Sequence[ConfigChange]) -> str:
+    """The whole syntax tree as text, with the requested keywords left out."""
+    tree = parse(data)
+    keys: dict[Span, set[str]] = {}
     for change in changes:
-        s = change.component.span
-        spans.setdefault((s.line, s.column, s.end_line, s.end_column), set()).add(change.key)
+        keys.setdefault(change.component.span, set()).add(change.key)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call | ast.Dict):
-            keys = spans.get((node.lineno, node.col_offset, node.end_lineno, node.end_col_offset), ())
-            if isinstance(node, ast.Call):
-                node.keywords = [k for k in node.keywords if k.arg not in keys]
-            else:
-                kept = [i for i, k in enumerate(node.keys) if not (isinstance(k, ast.Constant) and k.value in keys)]
-                node.keys, node.values = [node.keys[i] for i in kept], [node.values[i] for i in kept]
+        if isinstance(node, ast.Call):
+            node.keywords = [each for each in node.keywords if each.arg not in keys.get(span_of(node), ())]
+        elif isinstance(node, ast.Dict):
+            gone = keys.get(span_of(node), set())
+            pairs = list(zip(node.keys, node.values, strict=True))
+            pairs = [pair for pair in pairs if not (isinstance(pair[0], ast.Constant) and pair[0].value in gone)]
+            node.keys, node.values = [key for key, _ in pairs], [value for _, value in pairs]
     return ast.dump(tree)
 
 
-def _resolves_alike(old: bytes, new: bytes, changes: Sequence[ConfigChange], folder: Path) -> None:
-    names = {key.split(".")[0] for c in changes for key in (c.component.keys[0], *c.component.shared_with)}
-    asked = {c.key: c.value for c in changes}
+def _compare_tokens(old: bytes, new: bytes, changes: Sequence[ConfigChange], again: Sequence[ConfigChange]) -> None:
+    if any(re.search(rb"\([^=:'\"]*\Z", _text(old)[: _offsets(_text(old), span)[0]]) for span in _values(changes)):
+        return  # brackets round a value go with it, and the comments in them
+    texts = [_mask(_text(data), _values(asked), b"_") for data, asked in ((old, changes), (new, again))]
+    was, now = map(_tokens, texts)
+    adds = sum(not _has(change) and change.value is not REMOVE for change in changes)
+    removes = any(_has(change) and change.value is REMOVE for change in changes)
+    if not removes:
+        assert _is_within(was, now), "a token or a comment is gone"
+        # key, sign, value and a comma; a bare `{}` on lines gets a comma of its own besides
+        assert len(now) - len(was) <= 5 * adds, "more tokens came than were requested"
+    elif not adds:
+        assert _is_within(now, was), "a token came"
+    own_line = re.compile(r"^[ \t\f]*#.*$", re.MULTILINE)
+    lines = [own_line.findall(NEWLINE.sub("\n", text.decode())) for text in texts]
+    assert not changes or [line.strip() for line in lines[0]] == [line.strip() for line in lines[1]] or removes
+
+
+def _values(changes: Sequence[ConfigChange]) -> list[Span]:
+    return [
+        [keyword.span for keyword in change.component.keywords if keyword.key == change.key][-1]
+        for change in changes
+        if change.value is not REMOVE and _has(change)
+    ]
+
+
+def _tokens(utf8: bytes) -> list[str]:
+    """Names, signs, strings and comments; brackets are left out, as those round a value go with it."""
+    text = "(" + NEWLINE.sub("\n", utf8.decode()) + "\n)"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    return [token.string for token in tokens if token.string.strip() and token.string not in "()"]
+
+
+def _is_within(some: Sequence[str], others: Sequence[str]) -> bool:
+    rest = iter(others)
+    return all(each in rest for each in some)
+
+
+def _compare_resolved(old: bytes, new: bytes, changes: Sequence[ConfigChange], folder: Path) -> None:
+    names = {change.component.keys[0] for change in changes}
+    keys = {change.key for change in changes}
     was, now = resolve(old, folder), resolve(new, folder)
-    assert list(_without(was, asked, names)) == list(_without(now, asked, names))
-    assert _without(was, asked, names) == _without(now, asked, names)
+    assert list(was) == list(now)
+    assert {name: _strip(was[name], keys if name in names else set()) for name in was} == {
+        name: _strip(now[name], keys if name in names else set()) for name in now
+    }
     for change in changes:
-        if not change.component.ways and change.component.replaced_by is None and not change.component.overrides:
-            found: Any = now
-            for key in change.component.keys:
-                found = found[key]
-            if change.value is REMOVE:
-                assert change.key not in found
-            else:
-                assert found[change.key] == change.value
+        found: Any = now
+        for key in change.component.keys:
+            found = found[key]
+        assert (change.key not in found) if change.value is REMOVE else found[change.key] == change.value
 
 
 def resolve(data: bytes, folder: Path) -> dict[str, Any]:
@@ -165,18 +220,38 @@ def resolve(data: bytes, folder: Path) -> dict[str, Any]:
     return dict(config._cfg_dict.to_dict())
 
 
-def _without(tree: Any, keys: Mapping[str, object], names: Iterable[str]) -> Any:
-    """``tree`` without ``keys`` in any dict below the top-level ``names``."""
-    names = set(names)
-    return {k: _strip(v, keys) if k in names else v for k, v in tree.items()}
+def _strip(tree: Any, keys: set[str]) -> Any:
+    return (
+        {key: _strip(value, keys) for key, value in tree.items() if key not in keys} if isinstance(tree, dict) else tree
+    )
 
 
-def _strip(tree: Any, keys: Mapping[str, object]) -> Any:
-    if isinstance(tree, dict):
-        return {k: _strip(v, keys) for k, v in tree.items() if k not in keys}
-    return tree
+# --- the proof of a loader -----------------------------------------------------------------------
+
+KINDS: dict[str, tuple[type[ast.AST], ...]] = {
+    "parameter": (ast.FunctionDef, ast.AsyncFunctionDef),
+    "keyword": (ast.Call, ast.Dict),
+    "literal": (ast.Call, ast.Dict),
+    "guard": (ast.If,),
+}
 
 
-def text_of(data: bytes) -> str:
-    """Bytes of a config without its spaces and comments, to compare what two layouts say."""
-    return re.sub(rb"#[^\n]*|\s", b"", data).decode()
+def source_change(
+    data: bytes | str, target: SourceTarget, which: int = 0, key: str = "cache_dir", **more: Any
+) -> SourceChange:
+    """A change of the ``which``-th function, call or dict, or ``if`` of a source, outermost first."""
+    tree = parse(data if isinstance(data, bytes) else data.encode())
+    nodes = [node for node in ast.walk(tree) if isinstance(node, KINDS[target])]
+    name = str(more.pop("name", "" if target == "literal" else key))
+    return SourceChange("x.py", target, span_of(nodes[which]), key, name, **more)
+
+
+def prove_loader_edit(old: bytes | str, *changes: SourceChange) -> str:
+    """The source after changes that the project's proof finds made; every old token and comment is still there."""
+    old = old if isinstance(old, bytes) else old.encode()
+    new = edit_loader(old, changes)
+    assert prove_loader(old, new, changes) is None
+    if not any(change.target == "value" or change.default is not None for change in changes):
+        was, now = (_tokens(re.sub(rb"\bel(?=if\b)", b"", _text(data))) for data in (old, new))
+        assert _is_within(was, now), "a token or a comment is gone"
+    return _text(new).decode()

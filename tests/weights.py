@@ -1,7 +1,7 @@
 """Tiny real weights in a real Hugging Face cache layout, made by transformers and diffusers themselves.
 
-Run as a script it is the child process that makes the models (every fixture checkout calls its package ``opensora``,
-so no two can live in one process); imported it needs the standard library alone.
+Run as a script it is the child process that makes the models (the package of every fixture checkout is ``opensora``, so
+a process can import only one of them); imported it needs nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ VAE_V1_3 = "hpcai-tech/OpenSora-VAE-v1.3"
 STDIT2 = "hpcai-tech/OpenSora-STDiT-v2-stage3"
 STDIT3 = "hpcai-tech/OpenSora-STDiT-v3"
 STDIT4 = "hpcai-tech/OpenSora-STDiT-v4"
+AUDIO = "cvssp/audioldm2"
 
-#: The checkout in which each repository's model is made.
+#: The fixture checkout in which the model of each repo is made.
 MADE_IN = {
     T5: "v1.2",
     CLIP: "v1.2",
@@ -38,12 +39,13 @@ MADE_IN = {
     VAE_V1_2: "v1.2",
     STDIT2: "v1.2",
     STDIT3: "v1.2",
+    AUDIO: "v1.2",
     VAE_V1_3: "v1.3",
     STDIT4: "v1.3",
 }
 ALL = tuple(MADE_IN)
 
-#: What the Hub keeps in LFS, so that the cache names the blob by its sha256; the rest is named by its git-sha1.
+#: Files that the Hub stores in LFS: the cache names their blobs by sha256, all others by git-sha1.
 LFS_SUFFIXES = (".bin", ".safetensors", ".model", ".pt", ".pth")
 
 
@@ -90,9 +92,9 @@ def lay_out(source: Path, cache_dir: Path, repo_id: str) -> Path:
 
 
 def blob_name(path: Path, like: str = "") -> str:
-    """The name that the Hub gives to a file's content: sha256 for what it keeps in LFS, else git's own sha1.
+    """The name of a file's blob in the cache: sha256 for LFS files, else the sha1 of git.
 
-    ``like``: the file's name in its repository where ``path`` has another.
+    ``like``: the file's name in its repo, where ``path`` is called otherwise.
     """
     content = path.read_bytes()
     if (like or path.name).endswith(LFS_SUFFIXES):
@@ -193,7 +195,7 @@ def _autoencoder_kl() -> Any:
 
 
 def _save_pixart(dest: Path) -> None:
-    """Its autoencoder lies in a subfolder; the rest of the pipeline is not there, for nobody asks for it."""
+    """The autoencoder in its subfolder; no loader reads the rest of the pipeline."""
     _autoencoder_kl().save_pretrained(dest / "vae")
     (dest / "model_index.json").write_text(json.dumps({"vae": ["diffusers", "AutoencoderKL"]}, indent=2) + "\n")
 
@@ -201,12 +203,12 @@ def _save_pixart(dest: Path) -> None:
 def _save_temporal_decoder(dest: Path) -> None:
     from diffusers import AutoencoderKLTemporalDecoder
 
-    # 32: its decoder normalises in 32 groups whatever is asked for.
+    # 32 channels: its decoder always normalises in 32 groups.
     AutoencoderKLTemporalDecoder(block_out_channels=(32,), latent_channels=4, sample_size=8).save_pretrained(dest)
 
 
 def _save_vae_v1_2(dest: Path) -> None:
-    """The pipeline of the checkout's own making; its spatial half comes from a throw-away folder."""
+    """The checkout's own pipeline; its spatial half is read from a scratch folder."""
     import tempfile
 
     from opensora.models.vae.vae import VideoAutoencoderPipeline, VideoAutoencoderPipelineConfig
@@ -222,7 +224,7 @@ def _save_vae_v1_2(dest: Path) -> None:
             scale=(3.85, 2.32, 2.33, 3.06),
         )
         model = VideoAutoencoderPipeline(config)
-    model.config.vae_2d = vae_2d  # as a build from the Hub would have it; the scratch folder is gone
+    model.config.vae_2d = vae_2d  # as upstream saved it
     model.save_pretrained(dest)
 
 
@@ -255,6 +257,7 @@ SAVERS: dict[str, Callable[[Path], None]] = {
     STDIT2: _save_stdit2,
     STDIT3: _save_stdit3,
     STDIT4: _save_stdit3,
+    AUDIO: _save_pixart,
 }
 
 

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import errno
-import gc
+import difflib
 import importlib
 import os
 import sys
 from typing import Any
 
-gc.set_threshold(100_000, 50, 50)  # a run makes many values and hardly any cycles: looking for them took a tenth of it
+import click
 
-import click  # noqa: E402
+from rewriter import __version__
+from rewriter.cli.output import fail, is_unwritable
 
-from rewriter import __version__  # noqa: E402
-
-OWN_PROCESS = "own process"
-"""The context's object where the command is all that its process is for."""
-
-# name -> what `--help` says of it; the module rewriter.cli.NAME holds a command called `command`.
+# name -> its line in `--help`; the module rewriter.cli.NAME holds a command called `command`.
 COMMANDS = {
     "rewrite": "Make configs (and loaders) read their weights from a local cache.",
-    "check": "Say which components do not; changes and executes nothing.",
+    "check": "Report the components that do not; changes and executes nothing.",
     "trace": "Show every Hub call that the components reach, and the repos they need.",
-    "verify": "Prove that what lies in cache_dir is whole, loads, and builds, offline.",
+    "download": "Fetch exactly what the loaders will read into the cache.",
+    "verify": "Prove that the weights in cache_dir are whole, load, and build, offline.",
     "lock": "Write down which weights the configs need, with their hashes.",
     "adopt": "Turn a flat download or clone into the standard cache layout.",
-    "settings": "Print the settings that hold and where each comes from.",
+    "settings": "Print the settings in use and where each comes from.",
     "schema": "Print the JSON Schema of the json output format.",
     "completion": "Print the shell completion of bash, zsh or fish.",
     "rules": "List the findings, or explain one of them.",
@@ -40,18 +36,6 @@ Examples:
   opensora-rewriter verify ~/Open-Sora
   opensora-rewriter rules OSR004
 """
-
-
-def unwritable(error: OSError) -> bool:
-    """Whether this is what a standard stream says that takes no more: a full disk, or one that was closed."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EBADF) and error.filename is None
-
-
-def _fail_if_unwritable(error: OSError) -> None:
-    if unwritable(error):
-        from rewriter.cli.common import fail
-
-        fail(f"the output cannot be written: {error.strerror}")
 
 
 class LazyGroup(click.Group):
@@ -72,8 +56,6 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        if not args and extra.get("args") is None:
-            extra = {"obj": OWN_PROCESS, **extra}  # the process's own command line
         try:
             return super().main(*args, **extra)
         except OSError as error:  # of click itself: a help text, a version, wrong usage
@@ -83,33 +65,30 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:  # click would exit with 1, which says "findings" here
-            from rewriter.cli.common import fail
-
+        except KeyboardInterrupt:  # click would exit with 1, which means "findings" here
             fail("interrupted")
         except OSError as error:
-            from rewriter.cli.common import fail
-
             _fail_if_unwritable(error)
             try:
                 os.getcwd()
             except OSError:
                 fail("the current folder is gone: it was deleted or moved", "cd to a folder that exists")
             raise
-        finally:
-            gc.freeze()  # the process ends: nothing is gained by a last look for cycles
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         # while a shell completes (resilient), nothing that is typed so far may end in an error
         if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], COMMANDS, 1)
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
             hint = f" Did you mean {near[0]!r}?" if near else f" Commands: {', '.join(COMMANDS)}."
             ctx.fail(f"No such command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
+
+
+def _fail_if_unwritable(error: OSError) -> None:
+    if is_unwritable(error):
+        fail(f"the output cannot be written: {error.strerror}")
 
 
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import click
 
-from rewriter.cli import common
+from rewriter.cli import run
+from rewriter.cli.options import Options, scripts, shared
+from rewriter.cli.output import FOUND, print_lines
+from rewriter.cli.progress import counter
+from rewriter.model import FileEdit
+from rewriter.report import FORMATS, text
 
 EPILOG = """
 \b
@@ -19,40 +25,45 @@ Examples:
 
 
 @click.command("check", epilog=EPILOG)
-@common.shared(cache=True, output=True)
+@shared(cache=True, formats=FORMATS)
 @click.option("--must-exist", is_flag=True, help="A local path that does not exist is an error.")
-def command(chosen: common.Chosen, must_exist: bool) -> None:
-    """Say which components do not load from a local cache. Without --cache-dir any absolute directory will do."""
-    from rewriter import plan, report
-    from rewriter.cli.progress import counter
-    from rewriter.frozen import replace
-    from rewriter.parallel import processors
+@scripts
+def command(options: Options, must_exist: bool, scripts: bool) -> None:
+    """Report the components that do not load from a local cache. Without --cache-dir any absolute directory will do."""
+    from rewriter.decide import plan as planning
+    from rewriter.decide.installed import report_installed
+    from rewriter.decide.scripts import report_calls
 
-    request = replace(chosen.request(), checking=True, must_exist=must_exist)
-    selection = chosen.select()
-    with counter("reading", len(selection.targets), quiet=chosen.quiet) as tick:
-        brief = chosen.output_format == "full" and chosen.output_file is None and not chosen.verbose
-        result = plan.check(selection.targets, request, chosen.loaders(), tick, processes=processors(), brief=brief)
-    chosen.warn_of_strangers(request, result.results)
+    request = replace(run.make_request(options), checking=True, must_exist=must_exist)
+    selection = run.select_files(options, scripts=scripts)
+    loaders = run.make_loaders(options)
+    with counter("reading", len(selection.targets), quiet=options.quiet) as tick:
+        plan = planning.check(selection.targets, request, loaders, progress=tick)
+    run.warn_of_absent_components(options, request, plan.results)
     cwd = os.getcwd()
-    findings = chosen.kept([*selection.findings, *result.all_findings], result.results, unused=True)
-    failed = any(finding.severity == "error" for finding in findings)
-    if chosen.output_format != "full" or chosen.output_file:
-        from rewriter import __version__, formats
-
-        cure = None
-        if chosen.output_format == "sarif" and request.keys_possible:
-            cure = plan.rewrite(selection.targets, replace(request, checking=False), chosen.loaders())
-        told = formats.of_plan("check", result, version=__version__, cwd=cwd, exit_code=int(failed),
-                               findings=findings, cure=cure)  # fmt: skip
-        if chosen.emit(told):
-            raise SystemExit(common.FOUND if failed else 0)
-    common.echo_lines(report.full(findings, cwd))
-    if chosen.verbose:
-        common.echo_lines(report.verdicts(result.results, cwd))
-    if not chosen.quiet:
-        for note in result.notes:
-            click.echo(f"note: {note}", err=True)
-        click.echo(report.check_summary(len(result.results), findings))
+    found = [*selection.findings, *plan.all_findings, *report_installed(plan, None)]
+    found += report_calls(run.find_script_calls(options)) if scripts else []
+    findings = run.hide_findings(options, found, plan.results, report_unused=True)
+    notes = [*selection.notes, *plan.notes]
+    failed = run.has_errors(findings)
+    fixes: tuple[FileEdit, ...] = ()
+    if options.output_format == "sarif" and request.keys_possible:
+        fixes = planning.rewrite(selection.targets, replace(request, checking=False), run.make_loaders(options)).edits
+    if not run.emit_report(
+        "check",
+        options,
+        findings,
+        exit_code=int(failed),
+        files=len(plan.results),
+        notes=notes,
+        plan=plan,
+        fixes=fixes,
+    ):
+        print_lines(text.format_full(findings, cwd, verbose=options.verbose, scope=run.describe_scope(options)))
+        if options.verbose:
+            print_lines(text.format_decisions(plan.results, cwd))
+        if not options.quiet:
+            print_lines(text.format_notes(notes, cwd), err=True)
+            print_lines(text.summarize_check(len(plan.results), findings, cwd, run.describe_scope(options)))
     if failed:
-        raise SystemExit(common.FOUND)
+        raise SystemExit(FOUND)

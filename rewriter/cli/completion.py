@@ -1,8 +1,9 @@
-"""``opensora-rewriter completion``: the script that makes a shell complete commands and options."""
+"""``opensora-rewriter completion``: shell completion of commands and options."""
 
 from __future__ import annotations
 
 import click
+from click.shell_completion import get_completion_class
 
 EPILOG = """
 \b
@@ -17,9 +18,7 @@ Examples:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
     """Print the completion script of SHELL."""
-    from click.shell_completion import get_completion_class
-
-    from rewriter.cli import main
+    from rewriter.cli import main  # which imports this module to run it
 
     completion = get_completion_class(shell)
     assert completion is not None

@@ -29,23 +29,29 @@ def bar(label: str, *, unit: str = "bytes", quiet: bool = False) -> Iterator[Tic
         def tick(done: int, total: int) -> None:
             nonlocal draw
             if draw is None and time.monotonic() - start >= PATIENCE:
-                draw = _drawn(stack, label, unit)
+                draw = _start_bar(stack, label, unit)
             if draw is not None:
                 draw(done, total)
 
         yield tick
 
 
-def _drawn(stack: ExitStack, label: str, unit: str) -> Tick:
+def _start_bar(stack: ExitStack, label: str, unit: str) -> Tick:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.progress import TransferSpeedColumn as Rate
 
     columns = (DownloadColumn(), Rate()) if unit == "bytes" else (MofNCompleteColumn(),)
     progress = stack.enter_context(
-        Progress(TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn(),
-                 console=Console(stderr=True), transient=True)
-    )  # fmt: skip
+        Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            *columns,
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+    )
     task = progress.add_task(label, total=None)
     return lambda done, total: progress.update(task, completed=done, total=total)
 

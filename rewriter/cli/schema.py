@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import click
+
+from rewriter.report import make_schema
 
 
 @click.command("schema", epilog="\b\nExamples:\n  opensora-rewriter schema > opensora-rewriter.schema.json\n")
 def command() -> None:
-    """Print the JSON Schema of what `--output-format json` writes."""
-    import json
-
-    from rewriter.formats import schema
-
-    click.echo(json.dumps(schema(), indent=2))
+    """Print the JSON Schema of the report that `--output-format json` writes."""
+    click.echo(json.dumps(make_schema(), indent=2))

@@ -1,4 +1,4 @@
-"""``opensora-rewriter settings``: what holds here, and from where."""
+"""``opensora-rewriter settings``: the settings in use, and from where."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 
 import click
 
-from rewriter.cli import common
+from rewriter.cli.options import read_settings
+from rewriter.settings import explain
+from rewriter.words import printable
 
 EPILOG = """
 \b
@@ -25,7 +27,5 @@ def command(path: str | None, cache_dirs: tuple[str, ...]) -> None:
     They come from the command line, else OPENSORA_CACHE_DIR, else the nearest opensora-rewriter.toml or
     [tool.opensora-rewriter] of pyproject.toml above PATH (default: here).
     """
-    from rewriter.settings import explain
-
-    for line in explain(common.read_settings((path,) if path else (), cache_dirs), os.getcwd()):
-        click.echo(line)
+    for line in explain(read_settings((path,) if path else (), cache_dirs), os.getcwd()):
+        click.echo(printable(line))

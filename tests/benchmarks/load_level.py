@@ -90,7 +90,7 @@ def make(cache_dir: Path, gigabytes: float, kind: str, count: int) -> int:
 
 
 def main() -> None:
-    from rewriter.weights import LoadTask, load_level
+    from rewriter.verify.load import LoadTask, load_level
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=8)

@@ -1,0 +1,63 @@
+"""What ``--scripts`` adds to a run: the hub calls of files that are no configs, as findings and as edits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rewriter import checkout
+from rewriter.decide.planner import ProofError
+from rewriter.files import outside, read_bytes
+from rewriter.model import CACHE_DIR, FileEdit, Finding, SourceChange
+from rewriter.read.scripts import ScriptCall, find_script_calls, list_scripts
+
+
+def find_calls(folders: Iterable[str]) -> list[ScriptCall]:
+    """The hub calls of the scripts below folders (absolute), each once."""
+    found: dict[ScriptCall, None] = {}
+    for folder in folders:
+        root = checkout.find_root(folder)
+        packages = checkout.find_packages(root) if root is not None else ()
+        found |= dict.fromkeys(find_script_calls(list_scripts(folder), packages))
+    return list(found)
+
+
+def report_calls(calls: Sequence[ScriptCall]) -> list[Finding]:
+    """A warning for each call without ``cache_dir``."""
+    findings = []
+    for call in calls:
+        if call.state != "open":
+            continue
+        message = f"{call.callee}({call.reads}) reads through the Hugging Face cache without cache_dir"
+        remedy = "opensora-rewriter rewrite --scripts {path} --cache-dir DIR" if call.editable else "edit it by hand"
+        span = call.span
+        findings.append(Finding("OSR013", call.path, span.line, span.column, "", message, remedy, "warning"))
+    return findings
+
+
+def edit_calls(calls: Sequence[ScriptCall], directory: str) -> list[FileEdit]:
+    """The files with ``cache_dir="DIR"`` in their editable calls, each proved.
+
+    Raises:
+        ProofError: new bytes do not read as they were meant to (nothing is written).
+    """
+    from rewriter.edit.elements import EditError
+    from rewriter.edit.loader import edit_loader
+    from rewriter.edit.proof import prove_loader
+
+    changes: dict[str, list[SourceChange]] = {}
+    for call in calls:
+        if call.editable and not outside(call.path, checkout.find_root(call.path)):
+            change = SourceChange(call.path, "literal", call.span, CACHE_DIR, default=directory)
+            changes.setdefault(call.path, []).append(change)
+    edits = []
+    for path, requested in changes.items():
+        old = read_bytes(path)
+        try:
+            new = edit_loader(old, requested)
+        except EditError:
+            continue  # it stays in the list of calls without cache_dir
+        problem = prove_loader(old, new, requested)
+        if problem is not None:
+            raise ProofError(path, problem)
+        edits.append(FileEdit(path, old, new, "script"))
+    return edits

@@ -1,0 +1,388 @@
+"""The values that the parts of this package exchange: frozen dataclasses without behaviour of their own.
+
+Lines are 1-based. Columns are 0-based offsets in UTF-8 bytes, as :mod:`ast` counts them; only :mod:`rewriter.report`
+turns them into what a person or a viewer counts. Paths are absolute strings; the report makes them relative.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+CACHE_DIR = "cache_dir"
+LOCAL_FILES_ONLY = "local_files_only"
+KEYS = (CACHE_DIR, LOCAL_FILES_ONLY)
+"""Keywords of a loader that are followed to its hub calls."""
+RESERVED_KEYS = frozenset({"type", "_delete_", "_scope_"})
+"""Keys of a component that mmengine keeps for itself: no loader ever sees them."""
+
+Severity = Literal["error", "warning"]
+Outcome = Literal["not needed", "already", "set", "cannot", "untouched", "inherited"]
+Place = Literal["repo", "local", "missing", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of source, in ``ast``'s numbers (end exclusive)."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The value of a keyword. ``value`` counts only where ``known``; ``text`` is the source, on one line, shortened."""
+
+    text: str
+    known: bool = False
+    value: object = None
+
+    @classmethod
+    def of(cls, value: object) -> Value:
+        """A known value that no source spells."""
+        return cls(repr(value), True, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword:
+    """One keyword as written in a dict; ``span`` is that of its value."""
+
+    key: str
+    value: Value
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A later top-level statement ``name["key"] = value``."""
+
+    key: str
+    value: Value
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A config dict that builds a module, at one place where it is written.
+
+    One name can be bound in several places (both branches of an ``if``): each is a component of its own.
+
+    ``keys``: the path from the top-level name, ``("model", "vae")``. ``span``: of ``dict(...)`` or ``{...}``.
+    ``keywords``: what is written in this very dict. ``values``: what a build sees: those of ``_base_`` files, then
+    ``keywords``, then ``overrides``. ``unsure``: why it cannot be decided (OSR007), or None; ``unsure_line``: where.
+    ``origin``: path of the ``_base_`` file that writes it, where this file only inherits it.
+    """
+
+    keys: tuple[str, ...]
+    span: Span
+    text: str
+    keywords: tuple[Keyword, ...] = ()
+    values: Mapping[str, Value] = field(default_factory=dict)
+    overrides: tuple[Override, ...] = ()
+    unsure: str | None = None
+    unsure_line: int = 0
+    origin: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The last key: what ``--component`` selects."""
+        return self.keys[-1]
+
+    @property
+    def dotted(self) -> str:
+        """The keys as messages show them, ``"model.vae"``."""
+        return ".".join(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a file could not be read: what was found and what to do about it."""
+
+    line: int
+    column: int
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """A comment ``# opensora-rewriter: ignore[OSR001]``; ``codes`` empty means every code."""
+
+    line: int
+    codes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a config file says, read without running it.
+
+    ``bases``: ``_base_`` files as absolute paths. ``bases_unknown``: why some cannot be named, or None.
+    ``bound``: top-level names that the file binds at all. ``problem``: it could not be read; all else is then empty.
+    """
+
+    path: str
+    components: tuple[Component, ...] = ()
+    bases: tuple[str, ...] = ()
+    bases_unknown: str | None = None
+    bound: frozenset[str] = frozenset()
+    ignores: tuple[Ignore, ...] = ()
+    problem: Problem | None = None
+
+
+# --- loaders -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One function on the path from a registered name to a hub call, and the call or dict in it that leads on.
+
+    ``function``: "OpenSoraVAE_V1_2", "T5Encoder.__init__". ``line``: of ``node``. ``definition`` and ``node`` are of
+    the parsed source at ``path``. ``held``: key -> local name that holds it. ``passes``: keys that ``node`` passes on.
+    """
+
+    function: str
+    path: str
+    line: int
+    definition: ast.FunctionDef | ast.ClassDef
+    node: ast.expr
+    held: Mapping[str, str] = field(default_factory=dict)
+    passes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HubCall:
+    """A call that reads through the Hugging Face cache, for one set of keyword values.
+
+    ``callee``: as written, "AutoTokenizer.from_pretrained". ``kind``: its last name. ``library``: the package that the
+    class or function comes from ("transformers", "diffusers", "huggingface_hub", or the checkout's own package).
+    ``class_name``: "AutoTokenizer", or "" for a function. ``repo_id``: the first argument where it is a string that
+    could be followed, else None; may be a local path. ``repo_text``: what is written there, for messages.
+    ``hard_coded``: the loader's source names it, no config does. ``subfolder``, ``revision``, ``filename``: strings,
+    or None. ``reached``: keys of the loader's own keywords that arrive. ``certain``: False where a condition on the
+    path could not be decided. ``unseen``: keys that may arrive or not.
+    """
+
+    callee: str
+    kind: str
+    library: str
+    class_name: str
+    path: str
+    line: int
+    column: int
+    repo_id: str | None
+    repo_text: str
+    hard_coded: bool = False
+    subfolder: str | None = None
+    revision: str | None = None
+    filename: str | None = None
+    reached: frozenset[str] = frozenset()
+    certain: bool = True
+    chain: tuple[Step, ...] = ()
+    unseen: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rejection:
+    """A TypeError that building would raise: ``function`` has no parameter ``key``."""
+
+    key: str
+    function: str
+    path: str
+    line: int
+    chain: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An assertion or ``raise`` that a loader certainly reaches (v1.1's ``t5`` takes one repo id and nothing else)."""
+
+    text: str
+    path: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trace:
+    """What building ``type`` with these keyword values would do, as far as the sources plainly say.
+
+    ``found``: the type is registered in the sources (or in the table of released loaders: ``guessed``).
+    ``accepts``: keys that the loader's own signature takes, by name or by ``**kwargs``. ``required``: its parameters
+    without a default. ``unknown``: what could not be followed, in plain words with file and line, one each.
+    ``path``/``line``: the loader's definition. ``files``: the sources whose functions run for it.
+    """
+
+    type: str
+    found: bool
+    guessed: bool = False
+    path: str = ""
+    line: int = 0
+    accepts: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
+    calls: tuple[HubCall, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    unknown: tuple[str, ...] = ()
+    files: frozenset[str] = frozenset()
+
+
+# --- findings, edits ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One diagnosis. ``component`` is dotted ("model.vae") or empty; ``remedy`` can be pasted or followed as it is.
+
+    A remedy that starts with a command name can be run; the report prints it after ``->``. ``{path}`` in it stands for
+    the file as the report shows it. ``cause``: findings with one code and one cause are one message with a count.
+    """
+
+    code: str
+    path: str
+    line: int
+    column: int
+    component: str
+    message: str
+    remedy: str = ""
+    severity: Severity = "error"
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A fact for the reader that is no finding: what was passed over or stood in for. It leaves the exit code alone."""
+
+    message: str
+    path: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """The new value of a keyword that is to be taken away."""
+
+
+REMOVE = Remove()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChange:
+    """Give ``key`` of the dict at ``component.span`` a new literal ``value``, or take it away (:data:`REMOVE`)."""
+
+    component: Component
+    key: str
+    value: object
+
+
+SourceTarget = Literal["parameter", "keyword", "value", "guard", "literal"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceChange:
+    """One edit of a loader's source (or, "literal", of a script's call).
+
+    "parameter": the function at ``span`` gets the trailing parameter ``name`` with the literal ``default``.
+    "keyword": the call, ``dict(...)`` or ``{...}`` at ``span`` gets ``key=name`` (a keyword of that key is replaced).
+    "value": the expression at ``span`` becomes the name ``name``.
+    "guard": the ``if`` at ``span`` becomes the ``elif`` of ``if name is not None:``, which sets each variable of
+    ``assign`` to its string. "literal": the call at ``span`` gets ``key=`` the literal ``default``.
+    """
+
+    path: str
+    target: SourceTarget
+    span: Span
+    key: str
+    name: str = ""
+    default: object = None
+    assign: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileEdit:
+    """New bytes for one file. ``old`` is what was read; a file that no longer holds it is not overwritten."""
+
+    path: str
+    old: bytes
+    new: bytes
+    kind: Literal["source", "config", "script"] = "config"
+    changes: tuple[ConfigChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is decided about one component.
+
+    ``findings``: for ``check`` what is wrong with it as it is; for ``rewrite`` why it is refused, and warnings.
+    ``changes``: what ``rewrite`` will do to the config. ``trace``: with the keywords as they will be, or None.
+    ``kept``: keys that are requested and have that value already.
+    """
+
+    component: Component
+    outcome: Outcome
+    type: str | None
+    findings: tuple[Finding, ...] = ()
+    changes: tuple[ConfigChange, ...] = ()
+    trace: Trace | None = None
+    kept: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What one config file came to.
+
+    ``old`` is what was read (None: it could not be); ``new`` is what ``rewrite`` would write, equal to ``old`` where
+    nothing changes. ``skipped_lines``: lines of components that nobody selected (their ignore comments are left
+    alone). ``bases``: all that it inherits from, directly or through others.
+    """
+
+    path: str
+    root: str | None
+    decisions: tuple[Decision, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    old: bytes | None = None
+    new: bytes | None = None
+    ignores: tuple[Ignore, ...] = ()
+    skipped_lines: tuple[int, ...] = ()
+    bases: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> tuple[ConfigChange, ...]:
+        """What is to change in the file, component by component."""
+        return tuple(change for decision in self.decisions for change in decision.changes)
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """The findings of the file, and of each of its decisions."""
+        return (*self.findings, *(finding for decision in self.decisions for finding in decision.findings))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All edits and findings of one run. ``sources``: edits of loaders (and scripts), each complete."""
+
+    results: tuple[FileResult, ...]
+    sources: tuple[FileEdit, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def config_edits(self) -> tuple[FileEdit, ...]:
+        """The edits of the configs that are to change."""
+        return tuple(
+            FileEdit(result.path, result.old, result.new, "config", result.changes)
+            for result in self.results
+            if result.old is not None and result.new is not None and result.new != result.old
+        )
+
+    @property
+    def edits(self) -> tuple[FileEdit, ...]:
+        """Loader sources first, configs last: the order in which they are renamed into place."""
+        return (*self.sources, *self.config_edits)
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """The findings of the run, and of each of its files."""
+        return (*self.findings, *(finding for result in self.results for finding in result.all_findings))

@@ -1,0 +1,95 @@
+"""Builds components with the checkout's own ``build_module``, as its scripts do; runs by path, as a child."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING or __name__ != "__main__":
+    from rewriter.process.probes import channel
+else:
+    import sys
+
+    import channel
+
+    # Neither this folder nor that name may stand in the way of what the checkout imports.
+    del sys.path[0], sys.modules["channel"]
+
+
+def main() -> None:
+    link = channel.Channel()
+    job = link.job
+    built: dict[str, dict[str, Any]] = {}
+
+    def answer(task: dict[str, Any]) -> dict[str, Any]:
+        began = time.monotonic()
+        found = build(job["root"], job["package"], task["config"], task["component"], built)
+        gc.collect()  # a model of many gigabytes must be gone before the next is built
+        return dict(found, seconds=time.monotonic() - began, peak_rss=channel.peak_rss())
+
+    channel.enter_checkout(job["root"], job["folder"])
+    link.serve(answer)
+
+
+def build(root: str, package: str, config: str, component: str, built: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Build one component of one config; ``built`` remembers what equal dicts gave."""
+    found: dict[str, Any] = {"stage": "config", "loader": None, "package_file": "", "plain_error": ""}
+    try:
+        value, first = channel.load_config(config, lambda loaded: find(loaded, component))
+        if first is not None:
+            found["plain_error"] = channel.first_line(channel.describe_error(first))
+        if not hasattr(value, "items"):
+            why = f"no {component} here" if value is None else f"the config's {component} is {shorten(value)}"
+            return dict(found, status="skipped", why=why)
+        device = {"device": "cpu"} if component.split(".")[-1] == "text_encoder" else {}
+        found["loader"] = value.get("type")
+        found["stage"] = "build"
+        registry = importlib.import_module(package + ".registry")
+        found["package_file"] = registry.__file__
+        key = repr((to_plain(value), device))
+        if key in built:
+            return dict(built[key], plain_error=found["plain_error"])
+        parameters = count_parameters(registry.build_module(value, registry.MODELS, **device))
+        built[key] = dict(found, status="ok", parameters=parameters, same_as=config)
+        return dict(built[key], same_as="")
+    except BaseException as error:  # noqa: BLE001 - others' code: sys.exit and worse
+        return dict(found, **channel.describe_error(error, root), status="failed")
+
+
+def find(config: Any, component: str) -> Any:
+    value = config
+    for key in component.split("."):
+        value = value.get(key) if hasattr(value, "get") else None
+    return value
+
+
+def to_plain(value: Any) -> Any:
+    return value.to_dict() if hasattr(value, "to_dict") else value
+
+
+def shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else "a " + type(value).__name__
+
+
+def count_parameters(built: Any) -> int:
+    """How many numbers the modules in ``built`` hold (v1.x text encoders are no modules, they hold one)."""
+    import torch
+
+    total, seen, left = 0, set(), [(built, 0)]
+    while left:
+        each, depth = left.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, torch.nn.Module):
+            total += sum(parameter.numel() for parameter in each.parameters())
+        elif depth < 3:
+            left.extend((inner, depth + 1) for inner in getattr(each, "__dict__", {}).values())
+    return total
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Read configs and loaders with ``ast``: nothing of the checkout is executed."""

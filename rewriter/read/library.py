@@ -1,0 +1,35 @@
+"""What is known of the libraries that loaders call: which calls read through the Hugging Face cache, and how."""
+
+from __future__ import annotations
+
+HUB_FUNCTIONS = frozenset({"hf_hub_download", "snapshot_download"})
+"""Functions of huggingface_hub that download."""
+HUB_METHODS = frozenset({"from_pretrained", "from_config", "load_config"})
+"""Class methods that take a repo id; the last two do so only where they are given a string."""
+HUB_NAMES = HUB_FUNCTIONS | {"from_pretrained"}
+"""Names that mean a hub call wherever they are used."""
+CACHE_DIR_LIBRARIES = frozenset({"transformers", "diffusers", "huggingface_hub"})
+"""Libraries whose hub calls take ``cache_dir`` and ``local_files_only``."""
+OTHER_KEYWORDS = {
+    "sentence_transformers": "sentence_transformers takes `cache_folder`, not `cache_dir`",
+    "open_clip": "open_clip takes `cache_dir` in some functions only",
+    "timm": "timm takes `cache_dir` in some functions only",
+    "modelscope": "modelscope reads its own cache",
+    "peft": "peft hands its keywords on to other libraries",
+}
+"""Libraries that read from the Hub in another way, and what to say of it."""
+REPO_PARAMETERS = (
+    "pretrained_model_name_or_path",
+    "pretrained_model_or_path",
+    "pretrained_model_name",
+    "model_name_or_path",
+    "repo_id",
+)
+UNFOLLOWED_NAMES = frozenset({"getattr", "partial", "exec", "eval", "globals", "locals", "vars", "setattr"})
+"""Names by which a function reaches what no reader sees."""
+HARMLESS_DECORATORS = frozenset(
+    {
+        *("staticmethod", "classmethod", "property", "abstractmethod", "register_module"),
+        *("no_grad", "inference_mode", "register_to_config", "add_start_docstrings"),
+    }
+)

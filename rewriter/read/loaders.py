@@ -1,0 +1,53 @@
+"""Trace a loader: from its registered name to the hub calls that it makes. Nothing of the checkout is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rewriter.model import KEYS, Trace, Value
+from rewriter.read.census import find_unwalked
+from rewriter.read.modules import Sources
+from rewriter.read.names import find_init
+from rewriter.read.signatures import accepted_keys, required_parameters
+from rewriter.read.values import Known, Unknown, Val
+from rewriter.read.walk import Walk
+
+
+def trace_loader(sources: Sources, type_name: str, values: Mapping[str, Value]) -> Trace:
+    """What building ``type_name`` with these keywords would do.
+
+    Args:
+        sources: the packages of the checkout.
+        type_name: the registered name. values: the keywords of its dict, without those that mmengine keeps.
+    """
+    loaders = sources.find_loaders(type_name)
+    if not loaders:
+        return Trace(type_name, False)
+    loader = loaders[0]
+    path, line = loader.module.path, loader.node.lineno
+    if len(loaders) > 1:
+        places = " and ".join(f"{each.module.path}:{each.node.lineno}" for each in loaders)
+        reason = f"`{type_name}` is registered in {places}, and which of them the package imports cannot be known"
+        return Trace(type_name, True, path=path, line=line, unknown=(reason,), files=frozenset({path}))
+    walk = Walk(sources, values)
+    walk.enter(loader, [], {key: _make_value(key, value) for key, value in values.items()}, True, ())
+    init = find_init(sources, loader)
+    return Trace(
+        type_name,
+        True,
+        path=path,
+        line=line,
+        accepts=accepted_keys(init),
+        required=required_parameters(init),
+        calls=tuple(walk.calls),
+        rejections=tuple(each for each in walk.rejections if each.key in values),
+        failures=tuple(walk.failures),
+        unknown=tuple(dict.fromkeys([*walk.unknown, *find_unwalked(walk)])),
+        files=frozenset(each.module.path for each in walk.entered.values()),
+    )
+
+
+def _make_value(key: str, value: Value) -> Val:
+    """A keyword of the config as the walk sees it."""
+    own = key if key in KEYS else None
+    return Known(value.value, True, own) if value.known else Unknown(value.text, True, own)

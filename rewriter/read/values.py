@@ -1,0 +1,142 @@
+"""What the walk through a loader knows of a value; everything else is :class:`Unknown`."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rewriter.locality import locality
+from rewriter.model import KEYS
+
+if TYPE_CHECKING:
+    from rewriter.read.modules import Module
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A constant. ``given``: the config has a part in it. ``key``: it is the loader's own keyword of that name."""
+
+    value: object
+    given: bool = False
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A value that nobody knows. ``given``: the config has a part in it. ``key``: as for :class:`Known`."""
+
+    text: str = ""
+    given: bool = False
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A dict as it was made. ``complete``: it holds no other keys."""
+
+    items: Mapping[str, Val]
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Definition:
+    """A function or class of the checkout; ``owner``: the class of a method."""
+
+    module: Module
+    node: ast.FunctionDef | ast.ClassDef
+    owner: Definition | None = None
+
+    @property
+    def name(self) -> str:
+        """As messages show it: "T5Encoder.__init__"."""
+        return f"{self.owner.name}.{self.node.name}" if self.owner else self.node.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Definition) and other.node is self.node
+
+    def __hash__(self) -> int:
+        return hash(self.node)
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """A dotted name from outside the checkout."""
+
+    name: str
+
+
+Val = Known | Unknown | Items | Definition | External
+Env = dict[str, Val]
+
+
+def truth(value: Val) -> bool | None:
+    """What ``if value:`` does, or None where that is not known."""
+    if isinstance(value, Known):
+        return bool(value.value)
+    if isinstance(value, Items):
+        return True if value.items else (False if value.complete else None)
+    return None
+
+
+def is_given(value: Val) -> bool:
+    """Whether the config has a part in a value."""
+    if isinstance(value, Items):
+        return any(map(is_given, value.items.values()))
+    return isinstance(value, (Known, Unknown)) and value.given
+
+
+def compare(operator: ast.cmpop, left: Val, right: Val) -> Val:
+    """``is``, ``in`` and ``==`` of known values."""
+    if isinstance(operator, (ast.Is, ast.IsNot)) and isinstance(left, (Items, Known)) and isinstance(right, Known):
+        same = isinstance(left, Known) and left.value is right.value
+        return Known(same == isinstance(operator, ast.Is))
+    if isinstance(left, Known) and isinstance(right, Known):
+        try:
+            if isinstance(operator, (ast.In, ast.NotIn)):
+                return Known((left.value in right.value) == isinstance(operator, ast.In))  # type: ignore[operator]
+            if isinstance(operator, (ast.Eq, ast.NotEq)):
+                return Known((left.value == right.value) == isinstance(operator, ast.Eq))
+        except TypeError:
+            pass
+    return Unknown()
+
+
+def call_library(name: str, arguments: list[Val], root: str) -> Val:
+    """The result of the few functions of the standard library that decide how a loader goes on.
+
+    ``os.path.exists`` and its kin are False for what is a repo id, whatever the disk holds.
+    """
+    texts = [each.value for each in arguments if isinstance(each, Known) and isinstance(each.value, str)]
+    given = any(map(is_given, arguments))
+    if not texts or len(texts) != len(arguments):
+        return Unknown(given=given)
+    place = os.path.join(root, os.path.expanduser(texts[0]))
+    if name in ("os.path.exists", "os.path.isdir", "os.path.isfile"):
+        if locality(texts[0], root) != "local":
+            return Known(False, given)
+        return Known(
+            {"exists": os.path.exists, "isdir": os.path.isdir, "isfile": os.path.isfile}[name[8:]](place), given
+        )
+    if name == "os.path.join":
+        return Known(os.path.join(*texts), given)
+    if name == "os.path.expanduser":
+        return Known(os.path.expanduser(texts[0]), given)
+    return Unknown(given=given)
+
+
+def find_held(env: Env) -> dict[str, str]:
+    """The local name that holds each key; a name equal to the key comes first."""
+    found: dict[str, str] = {}
+    for name, value in env.items():
+        key = getattr(value, "key", None)
+        if key is not None and (key not in found or name == key):
+            found[key] = name
+    return found
+
+
+def find_passed(given: Items) -> frozenset[str]:
+    """The keys that a call or dict passes on as they are."""
+    return frozenset(key for key in KEYS if getattr(given.items.get(key), "key", None) == key)

@@ -1,0 +1,342 @@
+"""Walk the statements of a loader with what is known of its keywords.
+
+Known are constants, the config's values, ``**kwargs`` and paths that exist. Both branches of an undecided ``if`` are
+walked, and what differs after them is unknown; objects, closures, containers that change and library code are never
+known. A dict with a registered ``type`` in a function that is walked is a component that this loader builds. At the end
+:mod:`rewriter.read.census` looks for what was not walked.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rewriter.model import Failure, HubCall, Rejection, Step, Value
+from rewriter.read import calls, library
+from rewriter.read.modules import Sources
+from rewriter.read.names import (
+    dotted_name,
+    find_lineage,
+    find_method,
+    find_name,
+    find_outside_bases,
+    last_name,
+    stored_names,
+)
+from rewriter.read.signatures import bind_arguments
+from rewriter.read.values import Definition, Env, External, Items, Known, Unknown, Val, compare, is_given, truth
+
+MOST_CALLS = 2000
+"""Calls of the checkout's functions that are followed for one component."""
+
+Chain = tuple[Step, ...]
+
+
+@dataclass(slots=True)
+class Frame:
+    """One function that is walked: its definition, its local names, the path to it, and what it returns."""
+
+    definition: Definition
+    env: Env
+    chain: Chain
+    returned: list[Val] = field(default_factory=list)
+
+
+class Walk:
+    """One walk: what it found, and what it went through.
+
+    ``entered``: functions and classes. ``called``: names by which calls were followed. ``dead``: what certainly does
+    not run. ``made_keys``: keys under which a component was made, or given by the config.
+    """
+
+    def __init__(self, sources: Sources, values: Mapping[str, Value]) -> None:
+        self.sources = sources
+        self.config = values
+        self.calls: list[HubCall] = []
+        self.rejections: list[Rejection] = []
+        self.failures: list[Failure] = []
+        self.unknown: list[str] = []
+        self.entered: dict[ast.AST, Definition] = {}
+        self.called: set[ast.AST] = set()
+        self.dead: list[ast.AST] = []
+        self.made_keys = {key for key, value in values.items() if value.known and isinstance(value.value, dict)}
+        self.doubt = 0
+        """Undecided conditions around the statement that is walked."""
+        self._count = 0
+
+    def note_unknown(self, definition: Definition, node: ast.AST, text: str) -> None:
+        """Note what could not be followed, with its file and line."""
+        self.unknown.append(f"{definition.module.path}:{getattr(node, 'lineno', definition.node.lineno)}: {text}")
+
+    # --- functions
+
+    def enter(
+        self, callee: Definition, positional: Sequence[Val], keywords: Mapping[str, Val], complete: bool, chain: Chain
+    ) -> Val:
+        """Walk the body of a function, or of the ``__init__`` of a class, that is called with these arguments."""
+        self._check_decorators(callee)
+        self.entered.setdefault(callee.node, callee)
+        if isinstance(callee.node, ast.ClassDef):
+            self._check_class(callee)
+            init = find_method(self.sources, callee, "__init__")
+            if init is None:
+                self._call_plain_class(callee, keywords, chain)
+                return Unknown()
+            self.entered.setdefault(init.node, init)
+            callee, positional = init, [callee, *positional]
+        node = callee.node
+        assert isinstance(node, ast.FunctionDef)
+        self._count += 1
+        if any(step.definition is node for step in chain):
+            self.note_unknown(callee, node, f"`{callee.name}` calls itself")
+            return Unknown()
+        if self._count > MOST_CALLS:
+            self.note_unknown(callee, node, "too many calls to follow")
+            return Unknown()
+        outer = Frame(callee, {}, chain)
+        env, rejected = bind_arguments(node, positional, keywords, complete, lambda each: self.evaluate(each, outer))
+        self.rejections += [Rejection(key, callee.name, callee.module.path, node.lineno, chain) for key in rejected]
+        before = self.doubt
+        frame = Frame(callee, env, chain)
+        self.walk_block(node.body, frame)
+        self.doubt = before
+        if len(frame.returned) == 1 and isinstance(frame.returned[0], Known):
+            return frame.returned[0]
+        return Unknown(given=any(map(is_given, [*positional, *keywords.values()])))
+
+    def _check_decorators(self, callee: Definition) -> None:
+        for decorator in callee.node.decorator_list:
+            name = last_name(decorator)
+            if name not in library.HARMLESS_DECORATORS:
+                self.note_unknown(callee, decorator, f"the decorator `{name}` may change what `{callee.name}` does")
+
+    def _check_class(self, callee: Definition) -> None:
+        """A class that makes its objects in a way of its own cannot be followed."""
+        for cls in find_lineage(self.sources, callee):
+            assert isinstance(cls.node, ast.ClassDef)
+            names = {getattr(each, "name", "") for each in cls.node.body}
+            if "__new__" in names or any(word.arg == "metaclass" for word in cls.node.keywords):
+                self.note_unknown(cls, cls.node, f"how `{cls.name}` makes its objects")
+
+    def _call_plain_class(self, callee: Definition, keywords: Mapping[str, Val], chain: Chain) -> None:
+        """A class without an ``__init__`` in the checkout."""
+        outside = find_outside_bases(self.sources, callee)
+        if outside is None:
+            self.note_unknown(callee, callee.node, f"the base classes of `{callee.name}` are not known")
+        elif all(base.name.startswith("torch.nn.") for base in outside):
+            where = callee.module.path, callee.node.lineno
+            self.rejections += [Rejection(key, callee.name, *where, chain) for key in keywords]
+        elif keywords:
+            self.note_unknown(callee, callee.node, f"what `{outside[0].name}` does with its keywords")
+
+    # --- statements
+
+    def walk_block(self, body: Iterable[ast.stmt], frame: Frame) -> bool:
+        """Walk statements; True where they certainly leave the function. What follows then is dead."""
+        left = False
+        for node in body:
+            if left:
+                self.dead.append(node)
+            else:
+                left = self._walk_statement(node, frame)
+        return left
+
+    def _walk_statement(self, node: ast.stmt, frame: Frame) -> bool:
+        """Walk one statement; True where it certainly leaves the function."""
+        if isinstance(node, ast.If):
+            decided = truth(self.evaluate(node.test, frame))
+            if decided is None:
+                return self._walk_either([node.body, node.orelse], frame)
+            self.dead += node.orelse if decided else node.body
+            return self.walk_block(node.body if decided else node.orelse, frame)
+        if isinstance(node, ast.Return):
+            frame.returned.append(self.evaluate(node.value, frame) if node.value is not None else Known(None))
+            return True
+        if isinstance(node, ast.Raise):
+            self._fail(node, frame)
+            return True
+        if isinstance(node, ast.Try):
+            self._walk_try(node, frame)
+            return self.walk_block(node.finalbody, frame)
+        if isinstance(node, ast.With):
+            return self._walk_with(node, frame)
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            self._assign(node, frame)
+        elif isinstance(node, ast.Assert):
+            if truth(self.evaluate(node.test, frame)) is False:
+                self._fail(node.test, frame)
+        elif isinstance(node, (ast.For, ast.While)):
+            self._walk_loop(node, frame)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            self._import(node, frame)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            frame.env[node.name] = Unknown()
+        elif isinstance(node, ast.Expr):
+            self.evaluate(node.value, frame)
+        elif isinstance(node, ast.Delete):
+            for target in node.targets:
+                self._bind(target, Unknown(), None, frame)
+        elif not isinstance(node, (ast.Pass, ast.Break, ast.Continue, ast.Global, ast.Nonlocal)):
+            self.note_unknown(frame.definition, node, f"a `{type(node).__name__.lower()}` statement")
+        return False
+
+    def _assign(self, node: ast.Assign | ast.AnnAssign | ast.AugAssign, frame: Frame) -> None:
+        value = self.evaluate(node.value, frame) if node.value is not None else Unknown()
+        if isinstance(node, ast.AugAssign):
+            value = Unknown(given=is_given(value))
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            self._bind(target, value, node.value, frame)
+
+    def _bind(self, target: ast.expr, value: Val, node: ast.expr | None, frame: Frame) -> None:
+        """Give a target a value; ``node`` is the expression that it comes from."""
+        dotted = dotted_name(target)
+        if dotted is not None:
+            frame.env[dotted] = value
+        elif isinstance(target, (ast.Tuple, ast.List)):
+            parts: Sequence[ast.expr | None] = [None] * len(target.elts)
+            if isinstance(node, (ast.Tuple, ast.List)) and len(node.elts) == len(target.elts):
+                parts = node.elts
+            for each, part in zip(target.elts, parts, strict=True):
+                found = self.evaluate(part, frame) if part is not None else Unknown(given=is_given(value))
+                self._bind(each, found, part, frame)
+        elif isinstance(target, ast.Subscript) and (name := dotted_name(target.value)) in frame.env:
+            held, key = frame.env[str(name)], target.slice
+            changed: Val = Unknown()
+            stores = isinstance(target.ctx, ast.Store)
+            if stores and isinstance(held, Items) and isinstance(key, ast.Constant) and isinstance(key.value, str):
+                changed = Items({**held.items, key.value: value}, held.complete)
+            forget(frame.env, held, changed)
+
+    def _import(self, node: ast.Import | ast.ImportFrom, frame: Frame) -> None:
+        """An import inside a function."""
+        for alias in node.names:
+            if isinstance(node, ast.ImportFrom):
+                origin = frame.definition.module.find_origin(node)
+                frame.env[alias.asname or alias.name] = self.sources.find(f"{origin}.{alias.name}")
+            else:
+                whole = alias.name if alias.asname else alias.name.partition(".")[0]
+                frame.env[alias.asname or whole] = External(whole)
+
+    def _walk_try(self, node: ast.Try, frame: Frame) -> None:
+        """The body may stop anywhere: what it binds is not known to a handler."""
+        handlers = [handler.body for handler in node.handlers]
+        self._walk_either([[*node.body, *node.orelse], *handlers], frame, forgotten=stored_names(node.body))
+
+    def _walk_with(self, node: ast.With, frame: Frame) -> bool:
+        """A context manager that is not known may end its body early."""
+        for item in node.items:
+            self.evaluate(item.context_expr, frame)
+            if item.optional_vars is not None:
+                self._bind(item.optional_vars, Unknown(), None, frame)
+        plain = all(last_name(item.context_expr) in library.HARMLESS_DECORATORS for item in node.items)
+        return self._walk_either([node.body] if plain else [node.body, []], frame)
+
+    def _walk_loop(self, node: ast.For | ast.While, frame: Frame) -> None:
+        """A loop's body, once, with all that it binds or may change unknown: any round is like that."""
+        env = frame.env
+        self.evaluate(node.iter if isinstance(node, ast.For) else node.test, frame)
+        env.update((name, Unknown(given=is_given(env.get(name, Unknown())))) for name in stored_names([node]))
+        used = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+        env.update((name, Unknown()) for name in used if isinstance(env.get(name), Items))
+        self._walk_either([[*node.body], [*node.orelse]], frame)
+
+    def _walk_either(self, bodies: list[list[ast.stmt]], frame: Frame, forgotten: Iterable[str] = ()) -> bool:
+        """Walk each of several bodies, of which nobody knows which one runs; what they leave different is unknown.
+
+        ``forgotten``: names that the first body may have bound before another one runs.
+        """
+        self.doubt += 1
+        ends: list[Env] = []
+        for body in bodies:
+            branch = Frame(frame.definition, dict(frame.env), frame.chain, frame.returned)
+            if body is not bodies[0]:
+                branch.env.update((name, Unknown()) for name in forgotten)
+            if not self.walk_block(body, branch):
+                ends.append(branch.env)
+        if len(ends) == len(bodies):
+            self.doubt -= 1  # else what follows runs only where none has left, until `enter` takes that back
+        for name in {name for env in ends for name in env}:
+            values = [env.get(name, Unknown()) for env in ends]
+            same = all(value == values[0] for value in values)
+            frame.env[name] = values[0] if same else Unknown(given=any(map(is_given, values)))
+        return not ends
+
+    def _fail(self, node: ast.AST, frame: Frame) -> None:
+        if not self.doubt:
+            self.failures.append(Failure(ast.unparse(node), frame.definition.module.path, getattr(node, "lineno", 1)))
+
+    # --- expressions
+
+    def evaluate(self, node: ast.AST, frame: Frame) -> Val:
+        """What an expression gives; every call in it is followed."""
+        if isinstance(node, ast.Constant):
+            return Known(node.value)
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            if isinstance(node, ast.Attribute) and dotted_name(node) is None:
+                return Unknown(given=is_given(self.evaluate(node.value, frame)))
+            return find_name(self.sources, node, frame.env, frame.definition)
+        if isinstance(node, ast.Call):
+            return calls.follow_call(self, node, frame)
+        if isinstance(node, ast.Dict):
+            made = calls.collect(self, zip(node.keys, node.values, strict=True), frame)
+            return calls.make_dict(self, node, made, frame)
+        if isinstance(node, ast.BoolOp):
+            return self._evaluate_boolean(node, frame)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            decided = truth(self.evaluate(node.operand, frame))
+            return Unknown() if decided is None else Known(not decided)
+        if isinstance(node, ast.Compare) and len(node.ops) == 1:
+            return compare(node.ops[0], self.evaluate(node.left, frame), self.evaluate(node.comparators[0], frame))
+        if isinstance(node, ast.IfExp):
+            return self._evaluate_condition(node, frame)
+        if isinstance(node, ast.Subscript):
+            return self._evaluate_item(node, frame)
+        if isinstance(node, (ast.List, ast.Tuple)):
+            values = [self.evaluate(each, frame) for each in node.elts]
+            known = [each.value for each in values if isinstance(each, Known)]
+            return Known(known) if len(known) == len(values) else Unknown(given=any(map(is_given, values)))
+        if isinstance(node, ast.Lambda):
+            return Unknown()
+        if isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)):
+            local = dict.fromkeys(stored_names([node]), Unknown())
+            frame = Frame(frame.definition, {**frame.env, **local}, frame.chain)
+        parts = [self.evaluate(child, frame) for child in ast.iter_child_nodes(node)]
+        if isinstance(node, ast.NamedExpr):
+            frame.env[node.target.id] = Unknown()
+        return Unknown(given=any(map(is_given, parts)))
+
+    def _evaluate_condition(self, node: ast.IfExp, frame: Frame) -> Val:
+        decided = truth(self.evaluate(node.test, frame))
+        if decided is not None:
+            self.dead.append(node.orelse if decided else node.body)
+            return self.evaluate(node.body if decided else node.orelse, frame)
+        self.doubt += 1
+        values = [self.evaluate(node.body, frame), self.evaluate(node.orelse, frame)]
+        self.doubt -= 1
+        return values[0] if values[0] == values[1] else Unknown(given=any(map(is_given, values)))
+
+    def _evaluate_item(self, node: ast.Subscript, frame: Frame) -> Val:
+        held, key = self.evaluate(node.value, frame), self.evaluate(node.slice, frame)
+        if isinstance(held, Items) and isinstance(key, Known) and str(key.value) in held.items:
+            return held.items[str(key.value)]
+        return Unknown(given=is_given(held))
+
+    def _evaluate_boolean(self, node: ast.BoolOp, frame: Frame) -> Val:
+        """``and``, ``or``: what decides them is returned; parts that are not reached are not evaluated."""
+        wanted, unsure, given = isinstance(node.op, ast.Or), False, False
+        value: Val = Unknown()
+        for place, each in enumerate(node.values):
+            value = self.evaluate(each, frame)
+            given = given or is_given(value)
+            decided = truth(value)
+            if decided == wanted:
+                self.dead += node.values[place + 1 :]
+                return value if not unsure else Known(wanted, given)
+            unsure = unsure or decided is None
+        return Unknown(given=given) if unsure else value
+
+
+def forget(env: Env, held: Val, changed: Val | None = None) -> None:
+    """Every name of a container that may have changed is unknown from here on, or ``changed``."""
+    env.update((name, changed or Unknown()) for name, value in list(env.items()) if value is held)

@@ -1,0 +1,77 @@
+"""Text that is safe to print or to paste: escapes, shell words, counts."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+
+_COMMANDS = (
+    *("opensora-rewriter", "hf", "pip", "git", "chmod", "chown", "cp", "cat", "export", "unset", "ln", "ls", "mkdir"),
+    *("mv", "printf", "python", "python3", "rm", "rsync", "sudo", "tar"),
+)
+_ASSIGNMENT = re.compile(r"[A-Z_]+=\S* ")
+_PROSE = re.compile(r", (?:then|and|or|if|so) |; or[: ]| \(or | or (?:a|another|name|remove|the) ")
+
+
+def printable(text: str) -> str:
+    """Control characters shown as escapes, so that no path or value can control the terminal or forge a line."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def counted(number: int, word: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {word}" + ("" if number == 1 else "s")
+
+
+def human_size(size: int) -> str:
+    """Bytes in decimal units, as the Hub shows them.
+
+    >>> [human_size(size) for size in (999, 41_234_567_890, 1_500_000_000_000)]
+    ['999 B', '41.2 GB', '1.5 TB']
+    """
+    if size < 1000:
+        return f"{size} B"
+    number = float(size)
+    for unit in ("kB", "MB", "GB"):
+        number /= 1000
+        if number < 1000:
+            return f"{number:.1f} {unit}"
+    return f"{number / 1000:.1f} TB"
+
+
+def is_command(remedy: str) -> bool:
+    """Whether a remedy can be pasted into a shell as it is.
+
+    >>> [is_command(text) for text in ("hf download a/b", "mkdir -p x, then fill it", "HF_HOME=/x ls", "correct it")]
+    [True, False, True, False]
+    """
+    first = remedy.split(" ", 1)[0]
+    names_program = first in _COMMANDS or (first.startswith("/") and os.path.basename(first).startswith("python"))
+    return bool(names_program or _ASSIGNMENT.match(remedy)) and _PROSE.search(remedy) is None
+
+
+def quote_word(text: str) -> str:
+    r"""A word that bash and zsh read back as ``text``; control characters and odd bytes as ``$'...'``.
+
+    >>> print(quote_word("a b"), quote_word("a\nb"))
+    'a b' $'a\nb'
+    """
+    if text.isprintable():
+        return shlex.quote(text)
+    try:
+        data = os.fsencode(text)
+    except UnicodeEncodeError:  # a lone surrogate that represents no byte of a file name
+        data = text.encode(errors="surrogatepass")
+    return "$'" + "".join(map(_escape_byte, data)) + "'"
+
+
+def _escape_byte(byte: int) -> str:
+    char = chr(byte)
+    if char == "\n":
+        return "\\n"
+    if char in "\\'":
+        return "\\" + char
+    return char if 32 <= byte < 127 else f"\\x{byte:02x}"

@@ -1,0 +1,118 @@
+"""``check`` as a user meets it: the findings, and that nothing is executed or written."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from cli_support import SAMPLE, Checkout, Run, contents, everything
+
+
+def test_broken_sources_are_reported_and_passed_over(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    (root / "opensora/models/broken.py").write_text('@MODELS.register_module("x"\ndef f(:\n')
+    done = run("check", SAMPLE, "--cache-dir", "/models/hf", cwd=root)
+    assert done.exit_code == 1
+    assert "Traceback" not in done.output
+    assert "`t5` loads from the Hub and has no cache_dir" in " ".join(done.output.split())
+
+
+def test_sources_may_lie_elsewhere(checkout: Checkout, run: Run, tmp_path: Path) -> None:
+    root = checkout("v1.0")
+    lone = tmp_path / "sample.py"
+    lone.write_text('vae = dict(type="VideoAutoencoderKL", from_pretrained="stabilityai/sd-vae-ft-ema")\n')
+    for place in (root, root / "opensora"):
+        done = run("check", lone, "--opensora-source", place, "--cache-dir", "/models/hf")
+        assert "OSR004" in done.output  # v1.0's loader; the table of the released loaders is v1.3's
+
+
+def test_check_executes_nothing_and_writes_nothing(checkout: Checkout, run: Run, tmp_path: Path) -> None:
+    root = checkout("v1.2")
+    canary = tmp_path / "canary"
+    config = root / "configs/opensora-v1-2/inference/hostile.py"
+    config.write_text(f"open({str(canary)!r}, 'w')\nvae = dict(type='VideoAutoencoderKL', from_pretrained='a/b')\n")
+    before = contents(root)
+    rewrite = ("rewrite", *everything("/x"), "--no-resolve", "--check")
+    for args in (("check", *everything("/x")), ("trace", "--all-configs"), rewrite):
+        assert "Traceback" not in run(*args, cwd=root).output
+    assert not canary.exists()
+    assert contents(root) == before
+
+
+def test_check_of_a_folder_takes_inference_and_all_configs_takes_all(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    some = run("check", cwd=root).output
+    every = run("check", "--all-configs", cwd=root).output
+    assert "/train/" not in some
+    assert "/train/" in every
+
+
+def test_from_any_folder_of_a_checkout_the_checkout_is_found(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    (expected,) = [line for line in run("check", cwd=root).output.splitlines() if " read, " in line]
+    for folder in ("opensora", "opensora/models", "docs"):
+        (root / folder).mkdir(exist_ok=True)
+        assert expected in run("check", cwd=root / folder).output
+
+
+def test_a_component_that_no_config_has_is_warned_of(checkout: Checkout, run: Run) -> None:
+    done = run("rewrite", "--cache-dir", "vay=/models/hf", "--no-resolve", "--check", cwd=checkout("v1.2"))
+    assert "no component `vay`" in done.stderr
+    assert "`vae`" in done.stderr
+    done = run("check", "--component", "zzz", cwd=checkout("v1.1"))
+    assert done.stderr.startswith("warning: no component `zzz` in these configs\n")
+
+
+def test_a_component_that_the_configs_have_is_not_warned_of(checkout: Checkout, run: Run) -> None:
+    """Issue 14: `check --component vae` warned "no component `vae` in these configs"."""
+    done = run("check", "--component", "vae", cwd=checkout("v1.2"))
+    assert done.exit_code == 1
+    assert "no component" not in done.output
+    assert " vae" in done.stdout
+
+
+def test_output_cannot_drive_the_terminal(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    config = root / "configs/opensora-v1-2/inference/escape.py"
+    config.write_text('vae = dict(type="\\x1b[31mX\\n::error::forged", from_pretrained="a/b")\n')
+    output = run("check", config, cwd=root).output
+    assert "\x1b" not in output
+    assert not any(line.startswith("::error") for line in output.splitlines())
+
+
+def test_odd_files_are_one_finding_each_and_the_rest_goes_on(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    folder = root / "configs/opensora-v1-2/inference"
+    (folder / "nul.py").write_bytes(b"vae = 1\0\n")
+    (folder / "bytes.py").write_bytes(b"vae = '\xff'\n")
+    (folder / "folder.py").mkdir()
+    (folder / "dangling.py").symlink_to(folder / "nowhere.py")
+    (folder / "loop.py").symlink_to(folder / "loop.py")
+    (folder / "new\nline.py").write_bytes(b"vae = (\n")
+    os.mkfifo(folder / "fifo.py")
+    done = run("check", "configs/opensora-v1-2/inference", "--cache-dir", "/x", cwd=root)
+    assert done.exit_code == 1
+    assert done.output.count(": OSR900") == 7, done.output
+    assert f"{SAMPLE}:" in done.output
+
+
+def test_a_folder_that_may_not_be_listed_is_the_reason_that_no_config_is_found(
+    checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = checkout("v1.2")
+    scandir = os.scandir
+
+    def locked(path: str) -> object:
+        if path == str(root / "configs"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    done = run("check", cwd=root)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: {root}/configs: the folder cannot be listed: Permission denied\n"
+        "  give yourself permission to read it, or leave it out with --exclude\n"
+    )

@@ -1,0 +1,90 @@
+"""``download`` against a small Hub on 127.0.0.1: what is fetched, printed and locked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from caches import safetensors
+from cli_support import REPOSITORY, Checkout, Run
+from hub import Hub, Repo, serve
+
+pytest.importorskip("huggingface_hub")
+KL = "stabilityai/sd-vae-ft-ema"
+CONFIG = "configs/own.py"
+Fetch = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    files = {"config.json": b"{}", "diffusion_pytorch_model.safetensors": safetensors(), "extra.bin": b"x" * 1000}
+    with serve({KL: Repo(files)}) as running:
+        yield running
+
+
+@pytest.fixture
+def fetch(hub: Hub, root: Path) -> Fetch:
+    """The command in a process of its own: huggingface_hub reads HF_ENDPOINT when it is imported."""
+
+    def call(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "HF_ENDPOINT": hub.endpoint}
+        environment = {name: value for name, value in environment.items() if name != "HF_HUB_OFFLINE"}
+        command = [sys.executable, "-m", "rewriter", "download", CONFIG, *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, check=False)
+
+    return call
+
+
+@pytest.fixture
+def root(checkout: Checkout) -> Path:
+    root = checkout("v1.1")
+    (root / CONFIG).write_text(f'vae = dict(type="VideoAutoencoderKL", from_pretrained="{KL}")\n')
+    return root
+
+
+def test_a_dry_run_prints_files_sizes_and_the_hf_command(fetch: Fetch, root: Path, run: Run, tmp_path: Path) -> None:
+    done = fetch("--cache-dir", tmp_path / "hub", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert " B  diffusion_pytorch_model.safetensors" in done.stdout
+    assert f"hf download {KL} config.json" in done.stdout
+    assert "extra.bin" not in done.stdout
+    assert not (tmp_path / "hub").exists()
+
+
+def test_what_is_fetched_is_locked_and_a_second_run_fetches_nothing(
+    fetch: Fetch, root: Path, run: Run, tmp_path: Path
+) -> None:
+    words = ("--cache-dir", tmp_path / "hub", "--output-format", "json")
+    done = fetch(*words, "--write-lock", "a.lock")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (repo,) = json.loads(done.stdout)["repos"]
+    assert (repo["repo_id"], repo["complete"], len(repo["files"])) == (KL, False, 2)
+    assert KL in (root / "a.lock").read_text()
+    (again,) = json.loads(fetch(*words, "--lock", "a.lock").stdout)["repos"]
+    assert (again["complete"], again["commit"]) == (True, repo["commit"])
+    rewritten = run("rewrite", CONFIG, "--cache-dir", tmp_path / "hub", "--no-resolve", cwd=root)
+    assert rewritten.exit_code == 0
+    assert run("verify", CONFIG, "--hash", cwd=root).exit_code == 0
+
+
+def test_a_component_that_cannot_be_followed_is_reported_with_exit_1(
+    fetch: Fetch, root: Path, run: Run, tmp_path: Path
+) -> None:
+    (root / CONFIG).write_text('vae = dict(type="Nope", from_pretrained="org/b")\n')
+    done = fetch("--cache-dir", tmp_path / "hub")
+    assert (done.returncode, "OSR007" in done.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("--revision=no-equals", "is not REPO=SHA"), (f"--revision={KL}=abc", "is not a commit (40 hex digits)")],
+)
+def test_a_wrong_revision_is_wrong_usage(fetch: Fetch, option: str, message: str) -> None:
+    done = fetch(option, "--cache-dir", "/nowhere")
+    assert done.returncode == 2
+    assert message in done.stderr

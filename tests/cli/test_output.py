@@ -1,0 +1,181 @@
+"""Formats, settings, ignore comments and report files, as the commands use them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import jsonschema
+import pytest
+from cli_support import SAMPLE, Checkout, Run
+
+SARIF = Path(__file__).parents[1] / "data" / "sarif-schema-2.1.0.json"
+
+
+def test_json_of_check_and_rewrite_fits_the_printed_schema(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    schema = json.loads(run("schema").stdout)
+    for args in (("check",), ("rewrite", "--check", "--cache-dir", "/models/hf", "--no-resolve")):
+        done = run(*args, "--output-format", "json", cwd=root)
+        assert done.exit_code == 1
+        report = json.loads(done.stdout)
+        jsonschema.validate(report, schema)
+        assert report["exit_code"] == 1
+        assert report["command"] == args[0]
+
+
+def test_sarif_of_check_is_valid_and_carries_the_fix(checkout: Checkout, run: Run, tmp_path: Path) -> None:
+    root = checkout("v1.2")
+    target = tmp_path / "out.sarif"
+    done = run(
+        "check", SAMPLE, "--cache-dir", "/models/hf", "--output-format", "sarif", "--output-file", target, cwd=root
+    )
+    assert done.exit_code == 1
+    assert "OSR004" in done.stdout  # the usual text beside the file
+    log = json.loads(target.read_text())
+    jsonschema.validate(log, json.loads(SARIF.read_text()))
+    results = log["runs"][0]["results"]
+    assert {result["ruleId"] for result in results} == {"OSR001", "OSR004", "OSR010"}
+    fixed = [result for result in results if result["ruleId"] == "OSR001"]
+    assert 'cache_dir="/models/hf"' in json.dumps(fixed[0]["fixes"]).replace('\\"', '"')
+
+
+def test_github_annotations_point_at_the_line(checkout: Checkout, run: Run) -> None:
+    done = run("check", SAMPLE, "--output-format", "github", cwd=checkout("v1.2"))
+    lines = done.stdout.splitlines()
+    assert any(line.startswith(f"::error file={SAMPLE},line=") for line in lines), lines
+
+
+def test_concise_is_one_line_a_finding(checkout: Checkout, run: Run) -> None:
+    done = run("check", SAMPLE, "--output-format", "concise", cwd=checkout("v1.2"))
+    assert [line.split(": ")[1].split()[0] for line in done.stdout.splitlines()] == ["OSR010", "OSR004", "OSR001"]
+    assert all(line.startswith(SAMPLE + ":") for line in done.stdout.splitlines())
+
+
+def test_verify_speaks_json_too(checkout: Checkout, run: Run, tmp_path: Path) -> None:
+    root = checkout("v1.1")
+    run("rewrite", "--cache-dir", tmp_path / "no-hub", "--no-resolve", cwd=root)
+    done = run("verify", "--output-format", "json", cwd=root)
+    assert done.exit_code == 1
+    report = json.loads(done.stdout)
+    jsonschema.validate(report, json.loads(run("schema").stdout))
+    assert {finding["code"] for finding in report["findings"]} == {"OSR101"}
+
+
+def test_settings_of_the_project_are_used_and_explained(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    (root / "pyproject.toml").write_text(
+        '[tool.opensora-rewriter]\ncache-dir = "/models/hf"\nall-configs = true\nignore = ["OSR010"]\n'
+    )
+    done = run("rewrite", "--no-resolve", cwd=root)
+    assert done.exit_code == 0, done.output
+    assert '"/models/hf"' in (root / "configs/opensora-v1-1/train/stage1.py").read_text()
+    checked = run("check", cwd=root)
+    assert "OSR010" not in checked.output
+    explained = run("settings", cwd=root).output
+    assert 'cache-dir = "/models/hf"  # pyproject.toml:2' in explained
+    over = run("settings", "--cache-dir", "/other", cwd=root).output
+    assert 'cache-dir = "/other"  # command line' in over
+
+
+def test_unset_is_not_undone_by_the_settings(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    (root / "opensora-rewriter.toml").write_text('cache-dir = "/models/hf"\n')
+    run("rewrite", "--no-resolve", cwd=root)
+    done = run("rewrite", "--unset", "vae.cache_dir", "--unset", "text_encoder.cache_dir", "--no-resolve", cwd=root)
+    assert done.exit_code == 0
+    assert "cache_dir" not in (root / "configs/opensora/inference/16x256x256.py").read_text()
+
+
+def test_a_mistake_in_the_settings_is_told_with_its_line_and_the_right_name(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    (root / "opensora-rewriter.toml").write_text('components = ["vae"]\ncachedir = "/models/hf"\n')
+    done = run("check", cwd=root)
+    assert done.exit_code == 2
+    assert "opensora-rewriter.toml:2" in done.output
+    assert "cache-dir" in done.output
+
+
+def test_an_ignore_comment_hides_its_finding_and_an_idle_one_is_a_finding(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    config = root / "configs/opensora/inference/own.py"
+    config.write_text(
+        'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")  # opensora-rewriter: ignore[OSR001]\n'
+    )
+    assert run("check", config, cwd=root).exit_code == 0
+    config.write_text(
+        'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b", cache_dir="/")'
+        "  # opensora-rewriter: ignore[OSR001]\n"
+    )
+    done = run("check", config, cwd=root)
+    assert done.exit_code == 1
+    assert "OSR012" in done.output
+
+
+def test_a_report_replaces_an_older_one_whole(checkout: Checkout, run: Run, tmp_path: Path) -> None:
+    root = checkout("v1.1")
+    target = tmp_path / "report.json"
+    words = ("check", "--output-format", "json", "--output-file", target)
+    run(*words, cwd=root)
+    expected = target.read_bytes()
+    target.write_bytes(b"an older one" * 5000)
+    run(*words, cwd=root)
+    assert target.read_bytes() == expected
+    changed = target.stat().st_mtime_ns
+    run(*words, cwd=root)
+    assert target.stat().st_mtime_ns == changed
+    assert [path.name for path in tmp_path.iterdir() if path != root] == ["report.json"]
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"), [("folder", "Is a directory"), ("nowhere/report.json", "No such file or directory")]
+)
+def test_a_report_that_cannot_be_written_is_told(
+    checkout: Checkout, run: Run, tmp_path: Path, place: str, reason: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    done = run("check", "--output-format", "json", "--output-file", tmp_path / place, cwd=checkout("v1.1"))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == f"error: {tmp_path / place} cannot be written: {reason}\n"
+
+
+@pytest.mark.parametrize("words", [
+    ("check", "--output-format", "json"), ("rewrite", "--cache-dir", "/c", "--no-resolve"), ("lock",),
+])  # fmt: skip
+@pytest.mark.parametrize("name", [
+    "configs/opensora/inference/16x256x256.py", "configs/opensora/train/16x256x256.py", "opensora/models/vae/vae.py",
+])  # fmt: skip
+def test_a_report_in_the_place_of_a_config_or_a_loader_is_refused(
+    checkout: Checkout, run: Run, tmp_path: Path, words: tuple[str, ...], name: str
+) -> None:
+    root = checkout("v1.1")
+    if not (root / name).exists():
+        name = next(str(path.relative_to(root)) for path in sorted((root / name).parent.glob("*.py")))
+    old = (root / name).read_bytes()
+    done = run(*words, "--output-file", name, cwd=root)
+    assert (done.exit_code, done.stdout) == (2, "")
+    told = f"error: {name} is a config or a loader, which a report would replace\n  name another --output-file\n"
+    assert done.stderr.endswith(told)
+    assert (root / name).read_bytes() == old
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
+@pytest.mark.parametrize("name", ["pipe", "/dev/null"])
+def test_a_report_in_the_place_of_something_else_than_a_file_is_refused_before_anything_is_done(
+    checkout: Checkout, run: Run, tmp_path: Path, name: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    target = os.path.join(tmp_path, name)
+    done = run("check", "no such path", "--output-format", "json", "--output-file", target, cwd=checkout("v1.1"))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: {target} cannot be written: it is no regular file\n  redirect standard output, without --output-file\n"
+    )
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str, run: Run) -> None:
+    done = run("completion", shell)
+    assert done.exit_code == 0
+    assert "_OPENSORA_REWRITER_COMPLETE" in done.output

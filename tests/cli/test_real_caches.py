@@ -1,0 +1,189 @@
+"""``verify``, ``lock`` and ``adopt`` as a user meets them: caches that libraries wrote, and that they read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from weights import PIXART, T5, VAE_V1_2, VAE_V1_3, snapshot_of
+
+from rewriter.cli import main
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+SARIF = Path(__file__).parents[1] / "data" / "sarif-schema-2.1.0.json"
+SAMPLE = "configs/opensora-v1-2/inference/sample.py"
+REPOS = (T5, VAE_V1_2, PIXART)
+RELEASES = {
+    "v1.0": "configs/opensora/inference/16x256x256.py",
+    "v1.1": "configs/opensora-v1-1/inference/sample.py",
+    "v1.2": SAMPLE,
+    "v1.3": "configs/opensora-v1-3/inference/t2v.py",
+}
+Run = Callable[..., Result]
+Checkout = Callable[[str], Path]
+
+pytestmark = pytest.mark.torch
+
+
+# --- a rewritten checkout and the cache that it names ------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    """``root``: v1.2, rewritten to load from ``hub``, which is made anew for each test."""
+
+    root: Path
+    hub: Path
+
+
+@pytest.fixture(scope="module")
+def rewritten(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    base = tmp_path_factory.mktemp("verify")
+    place = Place(base / "v1.2", base / "hub")
+    place.hub.mkdir()
+    shutil.copytree(FIXTURES / "v1.2", place.root)
+    done = CliRunner().invoke(main, ["rewrite", str(place.root), "--cache-dir", str(place.hub), "--no-resolve"])
+    assert done.exit_code == 0, done.output
+    return place
+
+
+@pytest.fixture
+def place(rewritten: Place, hub_cache: Path) -> Iterator[Place]:
+    remove(rewritten.hub)
+    shutil.copytree(hub_cache, rewritten.hub, symlinks=True)
+    yield rewritten
+    remove(rewritten.hub)
+
+
+def remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What ``verify`` said: errors and warnings as codes, the first remedy, and the repos that it found whole."""
+
+    code: int
+    errors: list[str]
+    warnings: list[str]
+    remedy: str
+    ok: set[str]
+    text: str
+
+
+def told(done: Result) -> Told:
+    assert done.exit_code in (0, 1), (done.output, done.exception)
+    found = re.findall(r"^\S.*:\d+:\d+: (OSR\d+)( \(warning\))?.*\n((?:    .*\n)*)", done.stdout, re.MULTILINE)
+    remedies = [re.search(r"\n    (?:-> )?(.*)\n$", "\n" + body) for _, mark, body in found if not mark]
+    return Told(
+        done.exit_code,
+        [code for code, mark, _ in found if not mark],
+        [code for code, mark, _ in found if mark],
+        remedies[0][1] if remedies and remedies[0] else "",
+        set(re.findall(r"ok: (\S+) at", done.stdout)),
+        done.stdout,
+    )
+
+
+def tree(folder: Path) -> dict[str, tuple[str, int]]:
+    """Every name below ``folder``: what it is or leads to, and when it was changed."""
+    found = {}
+    for path in [folder, *folder.rglob("*")]:
+        info = path.lstat()
+        content = os.readlink(path) if path.is_symlink() else "folder"
+        if path.is_file() and not path.is_symlink():
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+        found[str(path.relative_to(folder))] = content, info.st_mtime_ns
+    return found
+
+
+def repo(hub: Path, repo_id: str = T5) -> Path:
+    return hub / ("models--" + repo_id.replace("/", "--"))
+
+
+def file(hub: Path, name: str, repo_id: str = T5) -> Path:
+    return snapshot_of(hub, repo_id) / name
+
+
+@pytest.mark.parametrize("options", [(), ("--hash",)], ids=["plain", "hash"])
+def test_an_intact_cache_is_whole_and_stays_untouched(place: Place, run: Run, options: tuple[str, ...]) -> None:
+    before = tree(place.hub)
+    found = told(run("verify", SAMPLE, *options, cwd=place.root))
+    assert (found.code, found.errors, found.ok) == (0, [], set(REPOS))
+    assert found.warnings == ["OSR117"]  # PixArt's VAE, which the loader's source alone names
+    assert "everything that the loaders request is there" in found.text
+    assert ("hashed" in found.text) == bool(options)
+    assert tree(place.hub) == before
+
+
+# --- adopt, and the two levels that load -----------------------------------------------------------
+
+
+def test_an_adoption_that_is_killed_leaves_nothing_that_a_loader_would_take(tmp_path: Path, run: Run) -> None:
+    flat, hub = tmp_path / "big", tmp_path / "hub"
+    flat.mkdir()
+    (flat / "config.json").write_text("{}")
+    with (flat / "model.safetensors").open("wb") as stream:
+        stream.truncate(1 << 34)  # sparse: hashing it takes long enough to be cut off
+    command = [sys.executable, "-m", "rewriter", "adopt", str(flat), "--repo", "org/big", "--cache-dir", str(hub)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(1.5)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 2  # 1 would say that something was found
+    assert err.split() == ["error:", "interrupted"]
+    assert not hub.exists() or not list(hub.rglob("*"))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, hub_cache: Path) -> Told:
+    """``verify --level build`` of all four releases at once, the first from a cache that ``adopt`` made."""
+    base = tmp_path_factory.mktemp("levels")
+    runner = CliRunner()
+    adopted = base / "adopted"
+    shutil.copytree(hub_cache, adopted, symlinks=True)
+    shutil.copytree(snapshot_of(adopted, T5), base / "flat")
+    remove(repo(adopted))
+    done = runner.invoke(main, ["adopt", str(base / "flat"), "--repo", T5, "--cache-dir", str(adopted)])
+    assert done.exit_code == 0, done.output
+    for tag, config in RELEASES.items():
+        shutil.copytree(FIXTURES / tag, base / tag)
+        hub = adopted if tag == "v1.0" else hub_cache
+        sets = ("--set", f"vae.from_pretrained={VAE_V1_3}", "--set", f"text_encoder.from_pretrained={T5}")
+        options = ("--cache-dir", str(hub), "--no-resolve", *(sets if tag == "v1.3" else ()))
+        done = runner.invoke(main, ["rewrite", str(base / tag / config), *options])
+        assert done.exit_code == 0, done.output
+    before = tree(hub_cache)
+    result = runner.invoke(
+        main, ["verify", *(str(base / tag / config) for tag, config in RELEASES.items()), "--level", "build"]
+    )
+    assert tree(hub_cache) == before
+    return told(result)
+
+
+def test_every_release_loads_and_builds_what_its_configs_ask_for(built: Told) -> None:
+    assert (built.code, built.errors) == (0, [])
+    assert "load     failed" not in built.text
+    assert len(re.findall(r"^load     ok", built.text, re.MULTILINE)) >= 8
+    for tag in RELEASES:
+        for component in ("text_encoder", "vae"):
+            assert re.search(rf"^build    \S*/{tag}/configs/\S+ {component}: built", built.text, re.MULTILINE)
+
+
+def test_transformers_builds_from_an_adopted_cache(built: Told) -> None:
+    assert re.search(r"^cache    ok: DeepFloyd/\S+ at \w+ in \S*/adopted:", built.text, re.MULTILINE)
+    assert re.search(r"^build    \S*/v1.0/configs/opensora/\S+ text_encoder: built", built.text, re.MULTILINE)

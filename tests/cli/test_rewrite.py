@@ -1,0 +1,408 @@
+"""``rewrite`` as a user meets it: the files that are written, the messages, the exit codes."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_support import SAMPLE, TAGS, Checkout, Run, contents, everything, remedies
+
+
+def test_a_dict_that_another_one_uses_by_name_is_refused_with_the_line(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    config = root / "configs" / "shared.py"
+    text = 'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")\nmodel = dict(type="X", first=vae)\n'
+    config.write_text(text)
+    done = run("rewrite", config, "--cache-dir", "/models/hf", "--no-resolve", cwd=root)
+    assert done.exit_code == 1
+    assert "OSR007 vae\n    `vae` cannot be decided: line 2 uses `vae`" in done.stdout
+    assert config.read_text() == text
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_rewrite_then_check_finds_nothing_that_rewrite_could_cure(
+    tag: str, checkout: Checkout, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "hub").mkdir()
+    root = checkout(tag)
+    done = run("rewrite", *everything(tmp_path / "hub"), "--resolve", "always", cwd=root)
+    assert done.exit_code in (0, 1), done.output
+    checked = run("check", *everything(tmp_path / "hub"), cwd=root)
+    for code in ("OSR001", "OSR002", "OSR003", "OSR004", "OSR005", "OSR009"):
+        assert code not in checked.output
+    compiled = subprocess.run([sys.executable, "-m", "compileall", "-q", str(root)], check=False)
+    assert compiled.returncode == 0
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_a_second_rewrite_changes_nothing(tag: str, checkout: Checkout, run: Run) -> None:
+    root = checkout(tag)
+    run("rewrite", *everything("/models/hf"), "--local-files-only", "--no-resolve", cwd=root)
+    before = contents(root)
+    again = run("rewrite", *everything("/models/hf"), "--local-files-only", "--no-resolve", "--check", cwd=root)
+    assert "would rewrite" not in again.output
+    run("rewrite", *everything("/models/hf"), "--local-files-only", "--no-resolve", cwd=root)
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_unset_brings_configs_back_to_the_byte(tag: str, checkout: Checkout, run: Run) -> None:
+    root = checkout(tag)
+    before = {name: data for name, data in contents(root).items() if name.startswith("configs")}
+    had_one = {name for name, data in before.items() if b"cache_dir" in data}
+    run("rewrite", *everything("/models/hf"), "--no-resolve", cwd=root)
+    changed = {name for name, data in contents(root).items() if before.get(name, data) != data}
+    assert changed
+    undone = run("rewrite", "--all-configs", "--unset", "vae.cache_dir", "--unset", "text_encoder.cache_dir",
+                 "--no-resolve", cwd=root)  # fmt: skip
+    assert undone.exit_code == 0, undone.output
+    after = contents(root)
+    assert {name for name in before if after[name] != before[name]} <= had_one
+
+
+@pytest.mark.parametrize("option", ["--diff", "--check"])
+def test_diff_and_check_write_nothing_and_exit_1(option: str, checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    before = contents(root)
+    done = run("rewrite", *everything("/models/hf"), "--no-resolve", option, cwd=root)
+    assert done.exit_code == 1
+    assert contents(root) == before
+    expected = '+    cache_dir="/models/hf",' if option == "--diff" else f"would rewrite {SAMPLE}"
+    assert expected in done.output
+
+
+def test_the_diff_is_a_patch_that_gives_what_rewrite_writes(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    patch = run("rewrite", *everything("/models/hf"), "--no-resolve", "--diff", "--quiet", cwd=root).stdout
+    before = contents(root)
+    run("rewrite", *everything("/models/hf"), "--no-resolve", cwd=root)
+    written = contents(root)
+    for name, data in before.items():
+        (root / name).write_bytes(data)
+    subprocess.run(["git", "apply", "-p0", "-"], input=patch.encode(), cwd=root, check=True)
+    assert contents(root) == written
+
+
+def test_no_source_leaves_loaders_alone_and_refuses_what_needs_them(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.2")
+    done = run("rewrite", SAMPLE, "--cache-dir", "/models/hf", "--no-source", "--no-resolve", cwd=root)
+    assert done.exit_code == 1
+    assert "OSR004" in done.output
+    assert "opensora/models/vae/vae.py:" in done.output
+    text = (root / SAMPLE).read_text()
+    assert text.count('cache_dir="/models/hf"') == 1
+    assert "components: 1 set, 1 refused" in done.output
+
+
+def test_rewrite_with_nothing_to_do_is_wrong_usage(checkout: Checkout, run: Run) -> None:
+    done = run("rewrite", cwd=checkout("v1.2"))
+    assert done.exit_code == 2
+    assert "--cache-dir" in done.output
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--cache-dir", ""),
+        ("--cache-dir", "/a", "--cache-dir", "/b"),
+        ("--set", "vae"),
+        ("--set", "vae.from_pretrained"),
+        ("--unset", "from_pretrained"),
+        ("--cache-dir", "/a", "--component", "a-b"),
+        ("--cache-dir", "/a", "--stdin-filename", "x.py"),
+        ("-", "--cache-dir", "/a"),
+        ("no-such-folder", "--cache-dir", "/a"),
+        (".", "--cache-dir", "/a", "--include", "nothing-like-this/*.py"),
+        (".", "--cache-dir", "/a", "--opensora-source", "configs"),
+        (".", "--cache-dir", "/a", "--python", "/no/such/python"),
+    ],
+)
+def test_wrong_usage_exits_2_with_a_message_and_writes_nothing(
+    args: tuple[str, ...], checkout: Checkout, run: Run
+) -> None:
+    root = checkout("v1.2")
+    before = contents(root)
+    done = run("rewrite", *args, cwd=root)
+    assert done.exit_code == 2, done.output
+    assert "Traceback" not in done.output
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("--cache-dir", "vae= "), "--cache-dir: 'vae= ' names no directory"),
+        (("--cache-dir", "/a\0b"), "--cache-dir: '/a\\x00b' names no directory"),
+        (("--cache-dir", "/a", "--source-default", ""), "--source-default: '' names no directory"),
+        (("--set", "vae.cache_dir="), "--set vae.cache_dir: '' names no directory"),
+        (("--set", "vae.x=\0"), "--set vae.x holds a NUL character"),
+        (("--cache-dir", "/a", "--component", "a-b"), "--component 'a-b' is not an identifier"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_told_by_its_option(
+    args: tuple[str, ...], told: str, checkout: Checkout, run: Run
+) -> None:
+    assert run("rewrite", *args, cwd=checkout("v1.2")).stderr.splitlines()[-1] == f"Error: {told}"
+
+
+def test_a_relative_directory_and_a_tilde_are_made_absolute(
+    checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = checkout("v1.1")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    run("rewrite", "--cache-dir", "vae=./hub", "--cache-dir", "text_encoder=~/hub", "--no-resolve", cwd=root)
+    text = (root / "configs/opensora-v1-1/inference/sample.py").read_text()
+    assert f'cache_dir="{root}/hub"' in text
+    assert 'cache_dir="/home/somebody/hub"' in text
+
+
+def test_a_directory_that_cannot_be_a_cache_is_warned_of_at_once(checkout: Checkout, run: Run, tmp_path: Path) -> None:
+    home = tmp_path / "hf"
+    model = home / "hub" / "models--DeepFloyd--t5-v1_1-xxl"
+    (model / "snapshots").mkdir(parents=True)
+    root = checkout("v1.1")
+    for directory, words in ((tmp_path / "absent", "does not exist"), (home, "hub"), (model, "models--")):
+        done = run("rewrite", "--cache-dir", directory, "--no-resolve", "--check", cwd=root)
+        assert "warning: " in done.stderr
+        assert words in done.stderr
+    assert "warning: " not in run("rewrite", "--cache-dir", home / "hub", "--no-resolve", "--check", cwd=root).stderr
+
+
+@pytest.mark.parametrize(
+    "option", ["--cache-dir={}", "--cache-dir=vae={}", "--set=vae.cache_dir={}", "--cache-dir=/m --source-default={}"]
+)
+def test_a_cache_dir_that_is_a_file_ends_the_run_with_nothing_written(
+    option: str, checkout: Checkout, run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    root = checkout("v1.2")
+    before = contents(root)
+    done = run("rewrite", *option.format(file).split(), "--no-resolve", cwd=root)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (f"error: {file} is a file, not a cache directory\n  nothing was written; name a directory\n")
+    assert contents(root) == before
+
+
+def test_quiet_tells_findings_only(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    config = root / "configs/own.py"
+    config.write_text('vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")\n')
+    found = run("check", config, "--quiet", cwd=root)
+    assert (found.exit_code, found.stderr) == (1, "")
+    assert found.stdout.splitlines()[0] == "configs/own.py:1:7: OSR001 vae"
+    assert len(found.stdout.splitlines()) == 3  # place, message, remedy
+    done = run("rewrite", config, "--cache-dir", "/", "--no-resolve", "--quiet", cwd=root)
+    assert (done.exit_code, done.output) == (0, "")
+    again = run("check", config, "--quiet", cwd=root)
+    assert (again.exit_code, again.output) == (0, "")
+
+
+def test_stdin_to_stdout(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    source = (root / "configs/opensora-v1-1/inference/sample.py").read_bytes()
+    before = contents(root)
+    done = run("rewrite", "-", "--stdin-filename", root / "configs/opensora-v1-1/inference/sample.py", "--cache-dir",
+               "/models/hf", "--no-resolve", cwd=root, stdin=source)  # fmt: skip
+    assert done.exit_code == 0
+    assert done.stdout.encode() == source.replace(b"cache_dir=None", b'cache_dir="/models/hf"')
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize(("option", "shown"), [("--diff", "+++"), ("--check", "")])
+def test_diff_and_check_hold_for_stdin_too(option: str, shown: str, checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    name = "configs/opensora-v1-1/inference/sample.py"
+    result = run("rewrite", "-", "--stdin-filename", name, "--cache-dir", "/models/hf", "--no-resolve", option,
+                 cwd=root, stdin=(root / name).read_bytes())  # fmt: skip
+    assert result.exit_code == 1
+    assert shown in result.stdout
+    assert "num_frames" not in result.stdout
+
+
+def test_a_link_out_of_the_checkout_is_not_written_through(checkout: Checkout, run: Run, tmp_path: Path) -> None:
+    root = checkout("v1.1")
+    outside = tmp_path / "elsewhere.py"
+    outside.write_bytes((root / "configs/opensora-v1-1/inference/sample.py").read_bytes())
+    before = outside.read_bytes()
+    (root / "configs/opensora-v1-1/inference/linked.py").symlink_to(outside)
+    done = run("rewrite", "--cache-dir", "/models/hf", "--no-resolve", cwd=root)
+    assert done.exit_code == 1
+    assert "out of the checkout" in " ".join(done.output.split())
+    assert outside.read_bytes() == before
+
+
+@pytest.mark.parametrize("linked", ["file", "folder"])
+def test_the_remedy_for_a_link_out_of_the_checkout_rewrites_what_it_leads_to(
+    linked: str, checkout: Checkout, run: Run, tmp_path: Path
+) -> None:
+    root = checkout("v1.1")
+    outside = tmp_path / "else where" / "sample.py"
+    outside.parent.mkdir()
+    sample = root / "configs/opensora-v1-1/inference/sample.py"
+    outside.write_bytes(sample.read_bytes())
+    link = root / "configs/opensora-v1-1/inference" / ("linked.py" if linked == "file" else "linked")
+    link.symlink_to(outside if linked == "file" else outside.parent)
+    commands = remedies(run("check", link, "--cache-dir", tmp_path, cwd=root).stdout)
+    assert {remedy.split(" --cache-dir")[0] for remedy in commands} == {
+        f"opensora-rewriter rewrite '{outside}' --opensora-source {root}"
+    }
+    for remedy in commands:
+        assert run(*shlex.split(remedy)[1:]).exit_code == 0
+    assert run("check", link, "--cache-dir", tmp_path, "--all-components", cwd=root).exit_code == 0
+    assert f'cache_dir="{tmp_path}"' in outside.read_text()
+
+
+@pytest.mark.parametrize(
+    ("head", "encoding"), [("", "utf-8-sig"), ("# coding: gbk\n", "gbk"), ("# coding: latin-1\n", "gbk")]
+)
+def test_an_encoding_that_mmengine_does_not_read_is_to_be_changed_first(
+    head: str, encoding: str, checkout: Checkout, run: Run
+) -> None:
+    root = checkout("v1.1")
+    odd, heir = root / "configs/odd.py", root / "configs/heir.py"
+    body = 'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")\nname = "模型"\n'
+    odd.write_bytes((head + body).encode(encoding))
+    heir.write_text("_base_ = './odd.py'\nvae = dict(micro_batch_size=1)\n")
+    command = ("rewrite", odd, "--cache-dir", root, "--resolve=always")
+    for words in (command, ("rewrite", heir, "--set", "vae.from_pretrained=a/c", "--resolve=always")):
+        done = run(*words, cwd=root)
+        assert done.exit_code == 1
+        assert "OSR901" in done.stdout
+        assert "as UTF-8 without a byte order mark" in done.stdout
+    odd.write_text(body, encoding="utf-8")
+    assert run(*command, cwd=root).exit_code == 0
+    assert run("check", odd, "--cache-dir", root, cwd=root).exit_code == 0
+
+
+def test_one_command_cures_all_that_the_paths_of_a_config_lack(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.3")
+    config = "configs/opensora-v1-3/inference/t2v.py"
+    checked = run("check", config, "--cache-dir", root, cwd=root).stdout
+    found = {finding for finding in remedies(checked) if "--set" in finding}
+    (remedy,) = found
+    assert remedy.startswith(f"opensora-rewriter rewrite {config} --cache-dir {root} --set ")
+    for each in (
+        "text_encoder.from_pretrained=DeepFloyd/t5-v1_1-xxl",
+        "vae.from_pretrained=hpcai-tech/OpenSora-VAE-v1.3",
+    ):
+        assert f" --set {each}" in remedy
+    refused = run("rewrite", config, "--cache-dir", root, "--no-resolve", cwd=root)
+    assert (refused.exit_code, refused.stdout.count("OSR006 ")) == (1, 3)  # two of them, and how many there were
+    assert remedy in remedies(refused.stdout)
+    assert run(*shlex.split(remedy)[1:], cwd=root).exit_code == 0
+
+
+def test_a_config_that_mmengine_cannot_load_is_refused_alone(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    bad = root / "configs/opensora-v1-1/inference/bad.py"
+    bad.write_text('vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")\nundefined_name\n')
+    done = run("rewrite", "configs/opensora-v1-1", "--cache-dir", "/models/hf", "--resolve", "always", cwd=root)
+    assert done.exit_code == 1
+    assert "OSR901" in done.output
+    assert "undefined_name" in done.output
+    assert b"cache_dir" not in bad.read_bytes()
+    assert '"/models/hf"' in (root / "configs/opensora-v1-1/inference/sample.py").read_text()
+
+
+def test_a_lone_config_is_decided_by_the_built_in_table_which_is_said(run: Run, tmp_path: Path) -> None:
+    lone = tmp_path / "sample.py"
+    lone.write_text('text_encoder = dict(type="t5", from_pretrained="DeepFloyd/t5-v1_1-xxl")\n')
+    done = run("rewrite", lone, "--cache-dir", "/models/hf", "--no-resolve")
+    assert done.exit_code == 0, done.output
+    assert "table of the released loaders" in done.stderr
+    assert 'cache_dir="/models/hf"' in lone.read_text()
+
+
+def test_set_and_unset_of_one_keyword_is_wrong_usage(checkout: Checkout, run: Run) -> None:
+    done = run("rewrite", "--set", "vae.x=1", "--unset", "vae.x", cwd=checkout("v1.2"))
+    assert done.exit_code == 2
+    assert "vae.x" in done.output
+
+
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "[1, 1e999]", "{'a': (1e999,)}", "..."])
+def test_a_set_value_that_has_no_literal_is_wrong_usage(checkout: Checkout, run: Run, value: str) -> None:
+    done = run("rewrite", "--set", f"text_encoder.from_pretrained={value}", cwd=checkout("v1.2"))
+    assert done.exit_code == 2
+    told = " ".join(done.stderr.split())
+    assert f"Error: --set text_encoder.from_pretrained={value}: " in told
+    assert "cannot be written as a Python literal" in told
+
+
+@pytest.mark.parametrize(("value", "written"), [("False", "False"), (" True", "True"), ('"false"', '"false"')])
+def test_true_and_false_and_the_quoted_string_are_set_as_they_are(
+    checkout: Checkout, run: Run, value: str, written: str
+) -> None:
+    root = checkout("v1.2")
+    config = root / "configs/options.py"
+    config.write_text("options = dict(a=1)\n")
+    done = run("rewrite", config, "--set", f"options.b={value}", "--no-resolve", cwd=root)
+    assert done.exit_code == 0, done.output
+    assert config.read_text() == f"options = dict(a=1, b={written})\n"
+
+
+def test_a_loader_that_cannot_be_followed_is_not_called_free_of_the_hub(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "configs" / "inference"
+    folder.mkdir(parents=True)
+    (folder / "a.py").write_text('vae = dict(type="f", path="o/n")\n')
+    (tmp_path / "opensora").mkdir()
+    (tmp_path / "opensora" / "registry.py").write_text(
+        "from mmengine.registry import Registry\nfrom diffusers import AutoencoderKL\n\nMODELS = Registry('model')\n"
+        "@MODELS.register_module()\ndef f(path):\n    return {n: c.from_pretrained(path) for n, c in KINDS.items()}\n"
+    )
+    result = run("rewrite", *everything("/models/hf"), "--no-resolve", cwd=tmp_path)
+    assert result.exit_code == 1
+    assert "OSR007 vae" in result.output
+    assert "1 refused" in result.output
+
+
+def test_a_remedy_names_the_directory_of_the_run_and_can_be_pasted(
+    checkout: Checkout, run: Run, tmp_path: Path
+) -> None:
+    cache = tmp_path / "a hub"
+    cache.mkdir()
+    root = checkout("v1.2")
+    odd = root / SAMPLE.replace("sample.py", "my\nsample.py")
+    (root / SAMPLE).rename(odd)
+    done = run("rewrite", odd, "--cache-dir", cache, "--no-resolve", cwd=root)
+    remedy = next(line for line in done.output.splitlines() if "--component model" in line).strip()
+    assert f"--cache-dir '{cache}'" in remedy
+    command = remedy.removeprefix("-> opensora-rewriter ") + " --no-resolve"
+    words = subprocess.run(["bash", "-c", f'printf "%s\\0" {command}'], capture_output=True, text=True, check=True)
+    again = run(*words.stdout.split("\0")[:-1], cwd=root)
+    assert again.exit_code == 0, again.output
+    assert "OSR010" not in again.output
+
+
+def test_the_remedy_for_an_inherited_component_rewrites_its_base_from_anywhere(run: Run, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "configs" / "inference").mkdir(parents=True)
+    (root / "configs" / "base.py").write_text('vae = dict(type="VideoAutoencoderKL", from_pretrained="o/n")\n')
+    heir = root / "configs" / "inference" / "heir.py"
+    heir.write_text('_base_ = ["../base.py"]\n')
+    (tmp_path / "hub").mkdir()
+    refused = run("rewrite", heir, "--cache-dir", tmp_path / "hub", "--no-resolve", cwd=tmp_path)
+    remedy = next(line for line in refused.output.splitlines() if "->" in line).strip()
+    cured = run(*remedy.removeprefix("-> opensora-rewriter ").split(), "--no-resolve", cwd=tmp_path)
+    assert cured.exit_code == 0, cured.output
+    assert run("check", heir, "--cache-dir", tmp_path / "hub", cwd=tmp_path).exit_code == 0
+
+
+def test_a_form_feed_or_a_carriage_return_ends_no_line_of_the_diff(run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "a.py"
+    config.write_bytes(b"# a\x0cb\nx = 1\ry = 2\nvae = dict(type='VideoAutoencoderKL', from_pretrained='o/n')\n")
+    diff = run("rewrite", config, "--cache-dir", "/models/hf", "--no-resolve", "--diff", cwd=tmp_path).stdout
+    assert "No newline" not in diff
+    assert "@@ -1,3 +1,3 @@\n # a\x0cb\n x = 1\ry = 2\n-vae" in diff
+
+
+def test_an_interpreter_that_is_no_python_ends_the_run_with_a_message(checkout: Checkout, run: Run) -> None:
+    root = checkout("v1.1")
+    before = contents(root)
+    result = run("rewrite", "--cache-dir", "/models/hf", "--python", "/bin/true", cwd=root)
+    assert result.exit_code == 2
+    assert "name an interpreter that has mmengine with --python, or --no-resolve" in result.output
+    assert contents(root) == before

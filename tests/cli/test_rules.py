@@ -1,0 +1,126 @@
+"""The table of findings: its examples show what they say, and codes, names and severities stay as they are."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import rewriter
+from rewriter.rules import Rule, all_rules
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+CONFIG_RULES = {code: rule for code, rule in all_rules().items() if rule.about_configs}
+CACHE_DIR = ("--cache-dir", "/models/hf/hub")
+OPTIONS = {
+    "OSR002": CACHE_DIR,
+    "OSR003": CACHE_DIR,
+    "OSR005": ("--component", "model"),
+    "OSR011": (*CACHE_DIR, "--local-files-only"),
+}
+RELEASES = {"OSR005": "v1.1", "OSR006": "v1.3"}
+REWRITTEN = ("OSR001", "OSR002", "OSR003", "OSR004", "OSR009")
+
+
+@pytest.fixture
+def with_configs(checkout: Callable[[str], Path]) -> Callable[..., Path]:
+    """``with_configs("v1.2", a="...")``: a checkout that holds these configs alone."""
+
+    def make(tag: str, **configs: str) -> Path:
+        root = checkout(tag)
+        for path in root.glob("configs/**/*.py"):
+            path.unlink()
+        for name, text in configs.items():
+            (root / "configs" / f"{name}.py").write_text(f"{text}\n")
+        return root
+
+    return make
+
+
+@pytest.mark.parametrize("code", [code for code, rule in CONFIG_RULES.items() if rule.bad])
+def test_the_example_of_a_rule_has_the_finding_and_its_cure_has_not(
+    with_configs: Callable[..., Path], run: Callable[..., Result], code: str
+) -> None:
+    rule = CONFIG_RULES[code]
+    cured = code not in ("OSR004", "OSR005")  # there the cure is an edit of a loader
+    root = with_configs(RELEASES.get(code, "v1.2"), before=rule.bad, **({"after": rule.good} if cured else {}))
+    result = run("check", "configs", *OPTIONS.get(code, ()), "--output-format", "concise", cwd=root)
+    found = re.findall(r"^configs/(\w+)\.py:\d+:\d+: (OSR\d+)( warning)?", result.output, re.MULTILINE)
+    severities = {severity for name, each, severity in found if (name, each) == ("before", code)}
+    assert severities == {" warning" if rule.severity == "warning" or code == "OSR006" else ""}
+    assert ("after", code) not in [(name, each) for name, each, _ in found]
+
+
+def test_rewriting_the_example_of_a_rule_gives_its_cure(
+    with_configs: Callable[..., Path], run: Callable[..., Result]
+) -> None:
+    root = with_configs("v1.2", **{code: CONFIG_RULES[code].bad for code in REWRITTEN})
+    assert run("rewrite", "configs", *CACHE_DIR, cwd=root).exit_code == 0
+    for code in REWRITTEN:
+        cure = "".join(line for line in CONFIG_RULES[code].good.splitlines(keepends=True) if line[0] != "#")
+        assert (root / "configs" / f"{code}.py").read_text() == f"{cure}\n"
+
+
+def test_a_rule_says_everything_in_whole_lines() -> None:
+    assert all_rules()["OSR002"] == Rule(
+        code="OSR002",
+        name="cache-dir-relative",
+        meaning="cache_dir is a relative path",
+        severity="error",
+        explanation=(
+            "A relative cache_dir names another folder in every working directory, and the loaders do not expand `~`. "
+            "`rewrite --cache-dir DIR` writes it absolute."
+        ),
+        bad='text_encoder = dict(type="t5", from_pretrained="DeepFloyd/t5-v1_1-xxl", cache_dir="./hub")',
+        good='text_encoder = dict(type="t5", from_pretrained="DeepFloyd/t5-v1_1-xxl", cache_dir="/models/hf/hub")',
+    )
+    for code, rule in all_rules().items():
+        assert rule.code == code
+        assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", rule.name)
+        assert rule.meaning.strip() == rule.meaning != ""
+        assert "  " not in rule.explanation
+        assert rule.explanation.endswith(".")
+        for example in (rule.bad, rule.good):
+            assert example.strip() == example
+            ast.parse(example)
+
+
+def test_every_config_rule_has_an_example_but_those_of_whole_files() -> None:
+    without = [code for code, rule in CONFIG_RULES.items() if not rule.bad]
+    assert [code for code in without if code < "OSR013"] == []
+    assert {"OSR900", "OSR901", "OSR902"} <= set(without)
+
+
+def test_every_code_has_its_name_and_severity() -> None:
+    found = all_rules()
+    assert list(found) == sorted(found)
+    assert len({rule.name for rule in found.values()}) == len(found)
+    warnings = {code for code, rule in found.items() if rule.severity == "warning"}
+    assert warnings >= {"OSR010", "OSR117", "OSR118", "OSR125", "OSR209", "OSR212"}
+    assert {rule.severity for rule in found.values()} == {"error", "warning"}
+
+
+def test_every_code_that_the_sources_name_has_a_rule() -> None:
+    sources = Path(rewriter.__file__ or "").parent.rglob("*.py")
+    codes = {code for source in sources for code in re.findall(r"\bOSR\d{3}\b", source.read_text())}
+    assert codes <= all_rules().keys()
+
+
+def test_rules_lists_every_code_and_explains_each(run: Callable[..., Result]) -> None:
+    listed = run("rules")
+    assert listed.exit_code == 0
+    assert [line.split()[0] for line in listed.output.splitlines()] == list(all_rules())
+    for code in all_rules():
+        explained = run("rules", code.lower())
+        assert explained.exit_code == 0
+        assert len(explained.output.splitlines()) > 3
+    assert "cache_dir=" in run("rules", "OSR001").output
+    unknown = run("rules", "OSR99")
+    assert unknown.exit_code == 2
+    assert "No such finding 'OSR99'. Did you mean OSR9" in unknown.output

@@ -1,0 +1,285 @@
+"""Settings and ignores: what holds, where it comes from, and what a mistake in a settings file says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rewriter.decide.ignores import IgnoreSettings, hide_findings
+from rewriter.model import FileResult, Finding, Ignore
+from rewriter.rules import NEVER_IGNORED
+from rewriter.settings import Settings, SettingsError, explain, load, with_cache_dirs
+
+WHOLE = """\
+[project]
+name = "mine"
+
+[tool.opensora-rewriter]
+cache-dir = "hub"
+components = ["vae", "text_encoder", "model"]
+include = ["configs/**/inference/*.py"]
+exclude = [
+    "configs/old/**",
+]
+ignore = ["OSR010"]
+local-files-only = true
+all_configs = true
+opensora_source = "~/Open-Sora"
+
+[tool.opensora-rewriter.cache-dirs]
+vae = "/models/vae"
+text_encoder = "../te"
+
+[tool.opensora-rewriter.per-file-ignores]
+"configs/vae*/**" = ["OSR001", "OSR006"]
+"""
+
+
+def wrong(tmp_path: Path, text: str, name: str = "opensora-rewriter.toml") -> str:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load(str(tmp_path), {})
+    return str(caught.value).replace(str(tmp_path) + os.sep, "")
+
+
+# --- which file ---
+
+
+def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+    assert load(str(tmp_path), {}) == Settings()
+
+
+def test_every_key_is_read_and_knows_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    file = tmp_path / "pyproject.toml"
+    file.write_text(WHOLE)
+    (tmp_path / "configs" / "a").mkdir(parents=True)
+    found = load(str(tmp_path / "configs" / "a" / "x.py"), {})
+    assert found == Settings(
+        cache_dir=str(tmp_path / "hub"),
+        cache_dirs=(("vae", "/models/vae"), ("text_encoder", str(tmp_path.parent / "te"))),
+        components=("vae", "text_encoder", "model"),
+        include=("configs/**/inference/*.py",),
+        exclude=("configs/old/**",),
+        ignore=("OSR010",),
+        per_file_ignores=(("configs/vae*/**", ("OSR001", "OSR006")),),
+        local_files_only=True,
+        all_configs=True,
+        opensora_source="/home/someone/Open-Sora",
+        path=str(file),
+        origins=found.origins,
+    )
+    assert found.folder == str(tmp_path)
+    assert {name: int(origin.removeprefix(f"{file}:")) for name, origin in found.origins.items()} == {
+        "cache_dir": 5, "components": 6, "include": 7, "exclude": 8, "ignore": 11, "local_files_only": 12,
+        "all_configs": 13, "opensora_source": 14, "cache_dirs.vae": 17, "cache_dirs.text_encoder": 18,
+        "per_file_ignores.configs/vae*/**": 21,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'tool.opensora-rewriter.cache-dir = "/x"\n',
+        '[tool]\nopensora-rewriter.cache-dir = "/x"\n',
+        'tool = { opensora-rewriter = { cache-dir = "/x" } }\n',
+        '[tool."opensora-rewriter"]\r\n"cache-dir" = "/x"\r\n',
+    ],
+)
+def test_every_way_toml_has_to_write_the_table(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pyproject.toml").write_bytes(text.encode())
+    found = load(str(tmp_path), {})
+    assert found.cache_dir == "/x"
+    line = next(number for number, part in enumerate(text.splitlines(), 1) if '"/x"' in part)
+    assert found.origins["cache_dir"] in (f"{found.path}:{line}", f"{found.path}:1")
+
+
+def test_the_own_file_wins_over_pyproject_in_the_same_folder(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.opensora-rewriter]\ncache-dir = "/a"\n')
+    (tmp_path / "opensora-rewriter.toml").write_text('cache-dir = "/b"\n')
+    assert load(str(tmp_path), {}).cache_dir == "/b"
+
+
+def test_the_nearest_file_wins_and_files_above_it_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "opensora-rewriter.toml").write_text('cache-dir = "/a"\nlocal-files-only = true\n')
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "pyproject.toml").write_text('[tool.opensora-rewriter]\ncache-dir = "/b"\n')
+    found = load(str(inner), {})
+    assert (found.cache_dir, found.local_files_only) == ("/b", False)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[tool.black]\n", 'dependencies = ["opensora-rewriter"]\n', "# [tool.opensora-rewriter]\n"]
+)
+def test_a_pyproject_without_the_table_is_passed_over(tmp_path: Path, text: str) -> None:
+    (tmp_path / "opensora-rewriter.toml").write_text('cache-dir = "/a"\n')
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "pyproject.toml").write_text(text)
+    assert load(str(tmp_path / "inner"), {}).cache_dir == "/a"
+
+
+def test_reading_without_a_settings_file_imports_no_parser_and_no_pydantic(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    code = (
+        "import sys; from rewriter import settings; settings.load(sys.argv[1], {'OPENSORA_CACHE_DIR': '/x'});"
+        "print(sorted({'tomllib', 'tomli', 'pydantic', 'libcst', 'json', 'typing_extensions'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# --- mistakes ---
+
+
+def test_an_unknown_key_names_file_line_and_the_nearest_right_one(tmp_path: Path) -> None:
+    told = wrong(tmp_path, '[tool.opensora-rewriter]\nignore = []\ncache-dirr = "/x"\n', "pyproject.toml")
+    assert told == "pyproject.toml:3: unknown key `cache-dirr`; did you mean `cache-dir`?"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("cache-dir = 1\n", ":1: `cache-dir` must be a string, not 1"),
+        ("\nlocal_files_only = 'yes'\n", ":2: `local-files-only` must be true or false, not 'yes'"),
+        ("components = 'vae'\n", ":1: `components` must be a list of strings, not 'vae'"),
+        ("components = ['a-b']\n", ":1: `components`: 'a-b' is not a component's name (an identifier)"),
+        ("cache-dirs = '/x'\n", ":1: `cache-dirs` must be a table, not '/x'"),
+        ("[cache-dirs]\nvae = '/x'\nmodel = 2\n", ":3: `cache-dirs.model` must be a string, not 2"),
+        ("cache-dir = ' '\n", ":1: `cache-dir`: ' ' names no directory"),
+        ('cache-dir = "a\\u0000"\n', ":1: `cache-dir`: 'a\\x00' names no directory"),
+        ('\n"cache\\u002ddir" = 1\n', ":1: `cache-dir` must be a string, not 1"),
+        ("ignore = ['osr004']\n", ":1: `ignore`: no such finding 'osr004'; did you mean `OSR004`?"),
+        ("ignore = ['OSR900']\n", ":1: `ignore`: OSR900 cannot be ignored"),
+        ("cache-dir = '/x'\ncache_dir = '/y'\n",
+         ":1: `cache_dir` is given twice, with - and with _"),
+        ("cache-dir = \n", ":1: not TOML: Invalid value (at line 1, column 13)"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_names_file_line_and_what_is_right(tmp_path: Path, text: str, told: str) -> None:
+    assert wrong(tmp_path, text) == "opensora-rewriter.toml" + told
+
+
+def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+    assert len(wrong(tmp_path, "cache-dir = 1\nfoo = 2\nlocal-files-only = 3\n").splitlines()) == 3
+
+
+# --- precedence ---
+
+
+def test_the_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path: Path) -> None:
+    (tmp_path / "opensora-rewriter.toml").write_text('cache-dir = "/file"\n[cache-dirs]\nvae = "/file-vae"\n')
+    from_file = load(str(tmp_path), {})
+    assert (from_file.cache_dir, dict(from_file.cache_dirs)) == ("/file", {"vae": "/file-vae"})
+    both = load(str(tmp_path), {"OPENSORA_CACHE_DIR": "/env"})
+    assert (both.cache_dir, both.cache_dirs) == ("/env", ())
+    assert both.origins == {"cache_dir": "environment OPENSORA_CACHE_DIR"}
+    last = with_cache_dirs(both, None, (("vae", "/line-vae"),))
+    assert (last.cache_dir, dict(last.cache_dirs)) == ("/env", {"vae": "/line-vae"})
+    assert last.origins["cache_dirs.vae"] == "command line"
+    assert with_cache_dirs(last, "/line", ()).cache_dirs == ()
+
+
+def test_the_environment_takes_several_directories_separated_like_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.chdir(tmp_path)
+    found = load(str(tmp_path), {"OPENSORA_CACHE_DIR": os.pathsep.join(["~/hub", "vae=rel"])})
+    assert (found.cache_dir, found.cache_dirs) == ("/home/someone/hub", (("vae", str(tmp_path / "rel")),))
+    assert load(str(tmp_path), {"OPENSORA_CACHE_DIR": "/a=b"}).cache_dir == "/a=b"
+    assert load(str(tmp_path), {"OPENSORA_CACHE_DIR": ""}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (os.pathsep.join(["/a", "/b"]), "two directories for every component: /a and /b"),
+        (os.pathsep.join(["/a", "", "vae= "]), "'vae= ' names no directory"),
+    ],
+)
+def test_a_wrong_environment_is_told_by_its_name(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(str(tmp_path), {"OPENSORA_CACHE_DIR": text})
+    assert str(caught.value) == f"environment OPENSORA_CACHE_DIR: {told}"
+
+
+def test_explain_says_what_holds_and_from_where(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(WHOLE)
+    lines = explain(with_cache_dirs(load(str(tmp_path), {}), None, (("vae", '/a"b\x1b'),)), str(tmp_path))
+    assert f'cache-dir = "{tmp_path}/hub"  # pyproject.toml:5' in lines
+    assert 'cache-dirs.vae = "/a\\"b\x1b"  # command line' in lines
+    assert "local-files-only = true  # pyproject.toml:12" in lines
+    assert 'per-file-ignores."configs/vae*/**" = ["OSR001", "OSR006"]  # pyproject.toml:21' in lines
+    assert "all-configs = false  # default" in explain(Settings(), "/")
+
+
+# --- ignores ---
+
+PATH = "/r/configs/a.py"
+
+
+def finding(code: str = "OSR001", line: int = 1, component: str = "vae", path: str = PATH) -> Finding:
+    return Finding(code, path, line, 0, component, "m")
+
+
+def hide(
+    findings: list[Finding],
+    *comments: Ignore,
+    skipped: tuple[int, ...] = (),
+    settings: IgnoreSettings | None = None,
+    not_requested: tuple[str, ...] = (),
+) -> tuple[list[Finding], list[Finding]]:
+    result = FileResult(PATH, None, ignores=comments, skipped_lines=skipped)
+    return hide_findings(findings, [result], settings or IgnoreSettings(), not_requested=not_requested)
+
+
+def test_a_comment_hides_the_findings_of_its_line() -> None:
+    kept, unused = hide(
+        [finding(), finding("OSR003"), finding(line=5, component="text_encoder")], Ignore(1, ("OSR001", "OSR003"))
+    )
+    assert ([f.line for f in kept], unused) == ([5], [])
+
+
+def test_a_bare_comment_hides_every_code() -> None:
+    assert hide([finding(), finding("OSR004")], Ignore(1, ())) == ([], [])
+
+
+def test_a_comment_that_hides_nothing_is_a_finding() -> None:
+    kept, unused = hide([finding()], Ignore(1, ("OSR001", "OSR004")), Ignore(7, ()))
+    assert kept == []
+    assert [(f.code, f.line, f.message, f.remedy) for f in unused] == [
+        ("OSR012", 1, "`ignore[OSR004]` hides nothing on this line", "take OSR004 out of the comment on line 1"),
+        ("OSR012", 7, "`ignore` hides nothing on this line", "remove the comment on line 7"),
+    ]
+
+
+@pytest.mark.parametrize("code", ["OSR1", "OSR101"])
+def test_a_code_that_check_does_not_have_is_reported(code: str) -> None:
+    (unused,) = hide([], Ignore(1, (code,)))[1]
+    assert unused.message == f"`ignore[{code}]`: there is no finding {code}"
+
+
+def test_comments_that_this_run_cannot_judge_are_left_alone() -> None:
+    comments = (Ignore(1, ("OSR003",)), Ignore(4, ("OSR001",)))
+    assert hide([], *comments, skipped=(4,), not_requested=("OSR003",)) == ([], [])
+
+
+@pytest.mark.parametrize("code", sorted(NEVER_IGNORED))
+def test_a_file_that_cannot_be_read_or_proved_cannot_be_ignored(code: str) -> None:
+    settings = IgnoreSettings({code}, (("*", (code,)),), "/r")
+    kept, unused = hide([finding(code)], Ignore(1, (code,)), Ignore(1, ()), settings=settings)
+    assert [f.code for f in kept] == [code]
+    assert unused[0].message == f"`ignore[{code}]`: {code} cannot be ignored"
+
+
+def test_settings_hide_codes_everywhere_or_in_matching_files() -> None:
+    other = "/r/configs/vae/b.py"
+    outside = "/elsewhere/configs/vae/b.py"
+    findings = [finding("OSR010"), finding(), finding(path=other), finding("OSR004", path=other), finding(path=outside)]
+    kept, _ = hide(findings, settings=IgnoreSettings({"OSR010"}, (("configs/vae/**", ("OSR001",)),), "/r"))
+    assert [(f.code, f.path) for f in kept] == [("OSR001", PATH), ("OSR004", other), ("OSR001", outside)]

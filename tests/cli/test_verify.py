@@ -1,0 +1,289 @@
+"""``verify``, ``lock`` and ``adopt`` on caches of a few bytes, which no library has to read: what each of them prints.
+
+:mod:`test_real_caches` holds the same commands against weights that libraries read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from answering import interpreter, well
+from caches import COMMIT, OTHER, SHARDS, T5, make_repo, safetensors, t5_files
+from click.testing import Result
+
+from rewriter.process import interpreters
+
+Run = Callable[..., Result]
+Checkout = Callable[[str], Path]
+KL = "stabilityai/sd-vae-ft-ema"
+STDIT = "hpcai-tech/OpenSora-STDiT-v2-stage3"
+posix = pytest.mark.skipif(os.name == "nt", reason="an interpreter that is a shell script")
+
+
+@pytest.fixture(autouse=True)
+def _without_mmengine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No interpreter with mmengine: level resolve is passed over, which is quicker."""
+    monkeypatch.setattr("rewriter.verify.levels.find_interpreter", lambda python, modules: None)
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Path:
+    place = tmp_path / "hub"
+    make_repo(place, T5, t5_files())
+    make_repo(place, KL, {"config.json": b"{}", "diffusion_pytorch_model.safetensors": safetensors()})
+    return place
+
+
+@pytest.fixture
+def root(checkout: Checkout) -> Path:
+    return checkout("v1.1")
+
+
+def config(root: Path, hub: Path | None, *lines: str, name: str = "own") -> str:
+    """A config of ``root`` whose text_encoder and vae load from ``hub``, and more lines; its path from there."""
+    given = "" if hub is None else f", cache_dir={str(hub)!r}"
+    text = (
+        f'text_encoder = dict(type="t5", from_pretrained="{T5}"{given})\n'
+        f'vae = dict(type="VideoAutoencoderKL", from_pretrained="{KL}"{given})\n'
+    )
+    (root / f"configs/{name}.py").write_text(text + "".join(f"{line}\n" for line in lines))
+    return f"configs/{name}.py"
+
+
+def snapshot(hub: Path, repo_id: str) -> Path:
+    return hub / ("models--" + repo_id.replace("/", "--")) / "snapshots" / COMMIT
+
+
+NO_MMENGINE = "resolve  mmengine did not load the configs (none found): pip install 'opensora-rewriter[resolve]'\n"
+
+
+# --- verify: what lies in the cache --------------------------------------------------------------
+
+
+def test_what_is_there_is_told_line_by_line(run: Run, root: Path, hub: Path) -> None:
+    done = run("verify", config(root, hub), "--hash", cwd=root)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"{NO_MMENGINE}"
+        f"cache    ok: {T5} at 0123456789ab in {hub}: 7 files, 1.9 kB, 7 hashed\n"
+        f"cache    ok: {KL} at 0123456789ab in {hub}: 2 files, 136 B, 2 hashed\n"
+        "verify   level cache: 1 config, 2 repos: everything that the loaders request is there\n"
+    )
+    quiet = run("verify", config(root, hub), "--quiet", cwd=root)
+    assert (quiet.exit_code, quiet.output) == (0, "")
+
+
+def test_what_is_not_there_or_not_whole_is_told_apart(run: Run, root: Path, hub: Path) -> None:
+    shutil.rmtree(snapshot(hub, KL).parent.parent)
+    (snapshot(hub, T5) / "config.json").unlink()
+    done = run("verify", config(root, hub), cwd=root)
+    lines = done.stdout.splitlines()
+    assert done.exit_code == 1
+    assert lines[1:3] == [f"cache    not whole: {T5} in {hub}", f"cache    not found: {KL} in {hub}"]
+    assert [line.split(": ")[1].split()[0] for line in lines if line.startswith("configs/")] == ["OSR113", "OSR107"]
+    assert "verify   level cache: 1 config, 2 repos: 2 errors found" in lines
+    assert lines[-1].startswith("next: hf download ")
+
+
+def test_a_directory_that_never_arrives_is_cured_by_the_pasted_remedy(run: Run, root: Path, hub: Path) -> None:
+    make_repo(hub, STDIT, {"config.json": b"{}", "model.safetensors": safetensors()})
+    path = config(root, hub, f'model = dict(type="STDiT2-XL/2", from_pretrained="{STDIT}", cache_dir={str(hub)!r})')
+    words = ("verify", path, "--all-components", "--output-format", "json")
+    finding = json.loads(run(*words, cwd=root).stdout)["findings"][0]
+    assert (finding["code"], finding["component"]) == ("OSR005", "model")
+    assert finding["message"] == f"cache_dir never reaches STDiT2.from_pretrained, which loads {STDIT}"
+    assert run(*shlex.split(finding["remedy"])[1:], "--no-resolve", cwd=root).exit_code == 0
+    told = json.loads(run(*words, cwd=root).stdout)
+    assert (told["exit_code"], told["findings"]) == (0, [])
+
+
+def test_a_report_goes_to_a_file_beside_the_usual_text(run: Run, root: Path, hub: Path, tmp_path: Path) -> None:
+    words = ("verify", config(root, hub), "--output-format", "json", "--output-file", tmp_path / "report.json")
+    done = run(*words, cwd=root)
+    assert done.stdout.endswith(": everything that the loaders request is there\n")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["command"], report["exit_code"], report["summary"]["files"]) == ("verify", 0, 1)
+
+
+# --- verify: mmengine ----------------------------------------------------------------------------
+
+
+def test_level_resolve_insists_on_mmengine(run: Run, root: Path, hub: Path) -> None:
+    done = run("verify", config(root, hub), "--level", "resolve", cwd=root)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: no interpreter with mmengine is found\n"
+        "  pip install 'opensora-rewriter[resolve]', or name one that has it with --python\n"
+    )
+
+
+def test_level_resolve_loads_the_configs_and_looks_at_the_directories(
+    run: Run, root: Path, hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mmengine")
+    ours = interpreters.Interpreter(sys.executable, "this one")
+    monkeypatch.setattr("rewriter.verify.levels.find_interpreter", lambda python, modules: ours)
+    path = config(root, hub)
+    done = run("verify", path, "--level", "resolve", cwd=root)
+    assert (done.exit_code, done.stdout) == (
+        0,
+        f"resolve  1 of 1 config load\nresolve  cache directory {hub}\n"
+        "verify   level resolve: 1 config, 2 repos: they resolve; no repo was inspected\n",
+    )
+    bad = config(root, hub, "undefined_name", name="bad")
+    (root / "configs/broken.py").write_text("vae = (\n")
+    done = run("verify", path, bad, "configs/broken.py", cwd=root)
+    assert done.exit_code == 1
+    assert done.stdout.startswith("resolve  1 of 2 configs load\n")
+    told = [line.split(": ")[1] for line in done.stdout.splitlines() if line.startswith("configs/")]
+    assert told == ["OSR901", "OSR900"]
+    assert "    mmengine cannot load it: NameError: name 'undefined_name' is not defined\n" in done.stdout
+
+
+# --- verify: an interpreter that answers ---------------------------------------------------------
+
+
+def lines_of(done: Result, level: str) -> list[str]:
+    return [line for line in done.stdout.splitlines() if line.startswith(level + " ")]
+
+
+@posix
+def test_what_level_load_compared_is_told_check_by_check(run: Run, root: Path, hub: Path, tmp_path: Path) -> None:
+    checked = "['9 of 9 tensors match'] if 'KL' in task['class_name'] else []"
+    python = interpreter(tmp_path, well(checked=checked, notes="['a note'] if 'T5' in task['class_name'] else []"))
+    done = run("verify", config(root, hub), "--level", "load", "--python", python, cwd=root)
+    assert done.exit_code == 0, done.output
+    assert lines_of(done, "load") == [
+        f"load     ok: {T5} (AutoTokenizer): nothing could be compared (0.3 s)",
+        f"load     ok: {T5} (T5EncoderModel): nothing could be compared; a note (0.3 s)",
+        f"load     ok: {KL} (AutoencoderKL): 9 of 9 tensors match (0.3 s)",
+    ]
+    assert done.stdout.endswith(
+        "verify   level load: 1 config, 2 repos: everything that the loaders request is there\n"
+    )
+
+
+@posix
+def test_what_level_build_built_is_told_once_for_equal_dicts(run: Run, root: Path, hub: Path, tmp_path: Path) -> None:
+    first = config(root, hub, name="a")
+    second = config(root, hub, "ae = dict(vae=vae)", name="b")  # what is within is built with what is around it
+    python = interpreter(tmp_path, well(same_as="'a.py' if task.get('config', '').endswith('b.py') else ''"))
+    words = ("verify", first, second, "--level", "build", "--python", python)
+    done = run(*words, cwd=root)
+    assert done.exit_code == 0, done.output
+    built = [f"build    {first} {name}: built, 12,345 parameters (0.3 s)" for name in ("text_encoder", "vae")]
+    assert lines_of(done, "build") == built
+    assert lines_of(run(*words, "--verbose", cwd=root), "build") == built + [
+        line.replace("a.py", "b.py") for line in built
+    ]
+
+
+@posix
+def test_level_build_says_what_failed_and_what_it_could_not_try(
+    run: Run, root: Path, hub: Path, tmp_path: Path
+) -> None:
+    chain = [{"type": "RuntimeError", "bases": ["RuntimeError"], "message": "odd"}]
+    failed = f"'failed', stage='build', chain={chain!r}, where='', text='', repo='', cache_dir=None, loader='t5'"
+    python = interpreter(tmp_path, well(status=failed))
+    lone = shutil.copy(root / config(root, hub), tmp_path / "lone.py")
+    done = run("verify", "configs/own.py", lone, "--level", "build", "--python", python, cwd=root)
+    assert done.exit_code == 1
+    assert lines_of(done, "build") == [
+        f"build    not tried: {lone} text_encoder, which belongs to no checkout",
+        f"build    not tried: {lone} vae, which belongs to no checkout",
+        "build    configs/own.py text_encoder: failed: RuntimeError (0.3 s)",
+        "build    configs/own.py vae: failed: RuntimeError (0.3 s)",
+    ]
+    assert "OSR301 vae\n    building vae: RuntimeError: odd\n" in done.stdout
+
+
+# --- lock ----------------------------------------------------------------------------------------
+
+
+def test_a_lock_is_written_compared_and_left_alone(run: Run, root: Path, hub: Path) -> None:
+    path = config(root, hub)
+    done = run("lock", path, cwd=root)
+    assert (done.exit_code, done.output) == (0, "wrote opensora-models.lock (2 repos)\n")
+    assert run("lock", path, cwd=root).output == "unchanged: opensora-models.lock (2 repos)\n"
+    assert run("lock", path, "--quiet", cwd=root).output == ""
+    words = ("verify", path, "--lock", "opensora-models.lock", "--quiet")
+    assert run(*words, cwd=root).output == ""
+    (snapshot(hub, KL).parent.parent / "refs/main").write_text(OTHER)
+    snapshot(hub, KL).rename(snapshot(hub, KL).with_name(OTHER))
+    changed = run(*words, cwd=root)
+    assert changed.exit_code == 1
+    assert changed.stdout.startswith("opensora-models.lock:47:1: OSR121\n")
+
+
+def test_a_lock_of_a_file_that_cannot_be_read_is_written_and_exits_1(run: Run, root: Path, hub: Path) -> None:
+    (root / "configs/broken.py").write_text("vae = (\n")
+    done = run("lock", config(root, hub), "configs/broken.py", cwd=root)
+    assert (done.exit_code, done.stdout) == (1, "wrote opensora-models.lock (2 repos)\n")
+    assert done.stderr.startswith("configs/broken.py:1:7: OSR900\n")
+
+
+def test_a_lock_of_weights_that_are_not_whole_is_not_written(run: Run, root: Path, hub: Path) -> None:
+    (snapshot(hub, T5) / SHARDS[1]).unlink()
+    done = run("lock", config(root, hub), cwd=root)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("configs/own.py:1:1: OSR113 text_encoder\n")
+    assert done.stderr.endswith(
+        "error: the cache does not hold everything; no lock was written\n  cure the findings above, then lock again\n"
+    )
+    assert not (root / "opensora-models.lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, " cannot be read: No such file or directory\n  opensora-rewriter lock writes one\n"),
+        (b"\xff", " is not UTF-8: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte\n"
+                  "  opensora-rewriter lock writes a new one\n"),
+        (b"version = 2\n", ":1: this lock says 2; this program reads version = 1: upgrade it, or lock again\n"
+                           "  opensora-rewriter lock writes a new one\n"),
+    ],
+)  # fmt: skip
+def test_a_lock_that_cannot_be_used_is_told(
+    run: Run, root: Path, hub: Path, tmp_path: Path, content: bytes | None, told: str
+) -> None:
+    lock = tmp_path / "models.lock"
+    if content is not None:
+        lock.write_bytes(content)
+    done = run("verify", config(root, hub), "--lock", lock, cwd=root)
+    assert (done.exit_code, done.stderr) == (2, f"error: {lock}{told}")
+
+
+# --- adopt ---------------------------------------------------------------------------------------
+
+
+def test_a_flat_download_is_adopted_once(run: Run, root: Path, hub: Path, tmp_path: Path) -> None:
+    flat = tmp_path / "sd-vae"
+    shutil.copytree(snapshot(hub, KL), flat)
+    shutil.rmtree(snapshot(hub, KL).parent.parent)
+    words = ("adopt", flat, "--repo", KL, "--cache-dir", hub)
+    done = run(*words, "--copy")
+    (place,) = snapshot(hub, KL).parent.iterdir()
+    assert (done.exit_code, done.stdout) == (
+        0,
+        f"adopted {KL} as {place.name} (a synthetic commit, made of the files' hashes)\n"
+        f"  0 files linked, 2 copied, 0 there already\n  {place}\n",
+    )
+    assert done.stderr == (
+        f"note: the commit is not known; {place.name} is used in its place, made of the files' names and hashes\n"
+    )
+    assert run(*words).stdout == f"{KL} is there already, as {place}\n"
+    assert run(*words, "--quiet").output == ""
+    assert run("verify", config(root, hub), "--quiet", "--hash", cwd=root).exit_code == 0
+
+
+def test_what_cannot_be_adopted_is_told(run: Run, tmp_path: Path) -> None:
+    done = run("adopt", tmp_path / "gone", "--repo", KL, "--cache-dir", tmp_path / "hub")
+    told = f"error: {tmp_path / 'gone'} is not a folder; name the one that holds config.json and the weights\n"
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", told)

@@ -1,0 +1,296 @@
+"""Editing the dicts of a config file: values, encodings, several changes, refusals, and generated sources."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import libcst as cst
+import pytest
+import strategies
+from hypothesis import given
+from proving import Request, change_key, find_dicts, prove_config_edit
+
+from rewriter.edit.config import EditError, edit_config
+from rewriter.edit.literals import same, write_literal
+from rewriter.model import REMOVE, Component, ConfigChange, Span
+
+
+def edit(source: str, value: object = "/models/hf", key: str = "cache_dir", resolve_in: Path | None = None) -> str:
+    """``source`` after a proved edit of its ``vae``."""
+    return prove_config_edit(source.encode(), change_key("vae", key, value), resolve_in=resolve_in).decode()
+
+
+# --- values ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("/a b", '"/a b"'),
+        ('/a"b', "'/a\"b'"),
+        ("/'\"", '"/\'\\""'),
+        ("C:\\x", '"C:\\\\x"'),
+        ("a\nb\x1b\u2028\ud800", '"a\\nb\\x1b\\u2028\\ud800"'),
+        ("模型", '"模型"'),
+        ("\U000e0001", '"\\U000e0001"'),
+        ("{{$X:y}}", '"{\\x7b$X:y}}"'),
+        (True, "True"),
+        (-1.5, "-1.5"),
+        (("a",), '("a",)'),
+        ((1, "a"), '(1, "a")'),
+        ([1, {"a": ()}], '[1, {"a": ()}]'),
+        ({"a": 1, 2: ["b"], (3,): None}, '{"a": 1, 2: ["b"], (3,): None}'),
+        ({"b", "a", 1}, '{"a", "b", 1}'),
+        (b"x'", 'b"x\'"'),
+        (10**30, "1" + "0" * 30),
+        ("\x7f\x80\xff\u0100\u200b\uffff\U00010000\U0001f600", '"\\x7f\\x80ÿĀ\\u200b\\uffff𐀀😀"'),
+        ("a{{{{{b}}", '"a{\\x7b{\\x7b{b}}"'),
+    ],
+)
+def test_values_are_plain_literals(value: object, text: str) -> None:
+    assert write_literal(value) == text
+    assert same(ast.literal_eval(text), value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ('a"b', "'a\"b'"),
+        ("a'b", '"a\'b"'),
+        ("'\"", "'\\'\"'"),
+        ([("a", {"b": "c"})], "[('a', {'b': 'c'})]"),
+        ({"b", "a"}, "{'a', 'b'}"),
+    ],
+)
+def test_the_other_quote_is_taken_where_that_saves_escapes(value: object, text: str) -> None:
+    assert write_literal(value, "'") == text
+
+
+class Name(str):
+    """A string that is more than a string."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), [len], REMOVE, Name("a"), frozenset({1}), ...])
+def test_what_has_no_literal_is_refused(value: object) -> None:
+    with pytest.raises(EditError) as caught:
+        write_literal(value)
+    assert caught.value.message == f"{value!r} cannot be written as a Python literal"
+
+
+def test_what_nests_too_deeply_or_is_long_is_refused_in_one_short_line() -> None:
+    with pytest.raises(EditError) as caught:
+        write_literal([object(), "a" * 1000])
+    assert len(caught.value.message) == 100 + len(" cannot be written as a Python literal")
+    nested: list[object] = []
+    for _ in range(500):
+        nested = [nested]
+    with pytest.raises(EditError) as caught:
+        write_literal(nested)
+    assert caught.value.message == "[" * 100 + " cannot be written as a Python literal"
+
+
+def test_letters_that_the_file_cannot_hold_are_escaped() -> None:
+    old = "# coding: latin-1\nvae = dict(type='é')\n".encode("latin-1")
+    new = prove_config_edit(old, change_key("vae", "cache_dir", "/é/模"))
+    assert new == "# coding: latin-1\nvae = dict(type='é', cache_dir='/é/\\u6a21')\n".encode("latin-1")
+    # An encoding may take a letter and give another one back.
+    assert write_literal("¥~", encoding="shift_jis") == '"\\xa5~"'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "gbk", "utf-8"])
+def test_encodings_stay(encoding: str) -> None:
+    cookie = "# coding: gbk\n" if encoding == "gbk" else ""
+    old = f"{cookie}模 = 1; vae = dict(type='模')  # 型\n"
+    new = prove_config_edit(old.encode(encoding), change_key("vae", "cache_dir", "/缓存"))
+    assert new == old.replace("'模')", "'模', cache_dir='/缓存')").encode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (True, 1),
+        ([1.0], [1]),
+        ([1], (1,)),
+        ((1, [2]), (1, [3])),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        ({"a": 1}, {"a": True}),
+        ({1: "a"}, {True: "a"}),
+        (None, False),
+    ],
+)
+def test_values_that_a_build_could_tell_apart_are_not_the_same(one: object, other: object) -> None:
+    assert not same(one, other)
+    assert not same(other, one)
+    assert same(one, one)
+
+
+def test_true_is_not_one() -> None:
+    assert edit("vae = dict(a=1)\n", True, "a") == "vae = dict(a=True)\n"
+
+
+# --- several changes ----------------------------------------------------------------------------
+
+
+def test_several_dicts_one_in_the_other() -> None:
+    old = b"model = dict(\n    type='m',\n    vae=dict(type='v', vae_2d={'type': 'd'}),\n)\nt5 = dict(type='t')\n"
+    new = prove_config_edit(old, change_all("cache_dir", "/c"))
+    assert new == (
+        b"model = dict(\n    type='m',\n    cache_dir='/c',\n    vae=dict(type='v', cache_dir='/c', "
+        b"vae_2d={'type': 'd', 'cache_dir': '/c'}),\n)\nt5 = dict(type='t', cache_dir='/c')\n"
+    )
+
+
+def test_the_dict_in_a_value_that_goes_needs_no_edit_of_its_own() -> None:
+    old = b"vae = dict(type='x', vae_2d=dict(type='y'))\n"
+    outer, inner = find_dicts(old)
+    changes = [ConfigChange(outer, "vae_2d", None), ConfigChange(inner, "cache_dir", "/c")]
+    assert edit_config(old, changes) == b"vae = dict(type='x', vae_2d=None)\n"
+
+
+def test_a_dict_of_two_names_cannot_get_two_values() -> None:
+    old = b"\nvae = text_encoder = dict(type='x')\n"
+    (vae,) = find_dicts(old)
+    other = Component(("text_encoder",), vae.span, "")
+    with pytest.raises(EditError) as caught:
+        edit_config(old, [ConfigChange(vae, "a", 1), ConfigChange(other, "a", 2)])
+    message = "vae and text_encoder are one dict and cannot get two values of 'a'"
+    assert (caught.value.message, caught.value.line) == (message, 2)
+    assert edit_config(old, [ConfigChange(vae, "a", 1), ConfigChange(other, "a", 1)]) == old.replace(b"')", b"', a=1)")
+
+
+# --- refusals ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["(y := 'a')", "f((y := 'a'), 1)", "[(y := q) for q in 'ab']"])
+@pytest.mark.parametrize("wanted", ["/c", REMOVE])
+@pytest.mark.parametrize("form", ["dict(type='x', cache_dir={})", "{{'type': 'x', 'cache_dir': {}}}"])
+def test_a_value_that_binds_a_name_besides_is_refused(value: str, wanted: object, form: str) -> None:
+    """``z`` below would fail with a NameError."""
+    with pytest.raises(EditError, match="the value of 'cache_dir' binds a name besides") as caught:
+        edit(f"\nvae = {form.format(value)}\nz = y\n", wanted)
+    assert caught.value.line == 2
+    assert "y := 'x'" in edit(f"vae = {form.format(1)}\n".replace("'x'", "(y := 'x')"), wanted)
+
+
+def test_what_libcst_cannot_parse_is_refused() -> None:
+    with pytest.raises(EditError, match="libcst cannot read this code") as caught:
+        edit("\nvae = dict(type='x', b=" + "-" * 600 + "1)\n")
+    assert caught.value.line == 2
+
+
+def test_a_value_without_a_literal_is_refused_with_the_line_of_its_dict() -> None:
+    with pytest.raises(EditError, match=r"^nan cannot be written as a Python literal$") as caught:
+        edit("t5 = dict(a=1)\n\nvae = dict(\n    a=1,\n)\n", float("nan"), "a")
+    assert caught.value.line == 3
+
+
+@pytest.mark.parametrize("other", ["make(a=12345)", "x.dict(a=123)", "dict_(a)(b=1)", "(1, 2, 3, 4)"])
+def test_bytes_that_do_not_hold_the_dict_any_more_are_not_edited(other: str) -> None:
+    changes = change_key("vae", "b", 1)(b"vae = dict(a=12345)\n")
+    with pytest.raises(EditError) as caught:
+        edit_config(f"vae = {other}\n".encode(), changes)
+    assert caught.value.message in ("this is no dict that can be edited", "this is no call or dict that can be edited")
+    assert caught.value.line == 1
+
+
+def test_a_file_that_ends_before_the_dict_is_not_edited() -> None:
+    with pytest.raises(EditError, match="the file ends before the place of a change") as caught:
+        edit_config(b"vae = dict()\n", [ConfigChange(Component(("vae",), Span(8, 6, 8, 12), ""), "a", 1)])
+    assert caught.value.line == 8
+
+
+def test_a_file_that_cannot_be_read_is_not_edited() -> None:
+    with pytest.raises(EditError) as caught:
+        edit_config(b"x\n\0", [])
+    assert (caught.value.message, caught.value.line) == ("the file holds a NUL byte", 2)
+
+
+def test_a_file_that_its_encoding_would_write_otherwise_is_not_edited() -> None:
+    old = b"# coding: utf-7\nvae = dict(type='+AGE-')\n"  # decodes to 'a', which is written as a
+    with pytest.raises(EditError) as caught:
+        edit_config(old, change_key("vae", "a", 1)(b"\nvae = dict(type='a')\n"))
+    assert caught.value.message == "the file does not survive decoding and encoding as utf-7"
+    assert edit_config(old, []) == old
+
+
+def test_what_libcst_does_not_give_back_to_the_byte_is_not_edited(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = cst.parse_module
+    monkeypatch.setattr(cst, "parse_module", lambda text: parse(text.replace("# note", "# nte")))
+    with pytest.raises(EditError, match="this is no call or dict that can be edited"):
+        edit("vae = dict(\n    a=1,  # note\n)\n")
+    edit("vae = dict(\n    a=1,  # other\n)\n")
+
+
+# --- with mmengine -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'vae = dict(type="x", from_pretrained="y", a=1)\n',
+        "vae = dict(  # vae\n    type='x',\n    from_pretrained='y',  # path\n    # b=2,\n)\n",
+        "vae = {'type': \"x\", 'a': 1}\n",
+        "model = dict(\n    vae=dict(type='x'),\n)\nother = dict(cache_dir='/o')\n",
+        "vae = dict(cache_dir=None,  # no\n  a=1)\n",
+    ],
+)
+def test_mmengine_resolves_what_was_requested(source: str, tmp_path: Path) -> None:
+    pytest.importorskip("mmengine")
+    for value in ("/models/hf", "{{$HOME:x}}/'\"\\"):
+        edit(source, value, resolve_in=tmp_path)
+    edit(source, REMOVE, resolve_in=tmp_path)
+
+
+# --- anything ----------------------------------------------------------------------------------
+
+REFUSED = ("a line that begins with a comma", "a call with a bare generator", "libcst cannot read")
+
+
+def change_all(key: str, value: object) -> Request:
+    """``key`` of every dict gets ``value``, but for dicts in a value that goes."""
+
+    def request(data: bytes) -> list[ConfigChange]:
+        dicts = find_dicts(data)
+        gone = [word.span for each in dicts for word in each.keywords if word.key == key]
+        within = {each.span for each in dicts for span in gone if _holds(span, each.span)}
+        return [ConfigChange(each, key, value) for each in dicts if each.span not in within]
+
+    return request
+
+
+def _holds(outer: Span, inner: Span) -> bool:
+    start, end = (outer.line, outer.column), (outer.end_line, outer.end_column)
+    return start <= (inner.line, inner.column) and (inner.end_line, inner.end_column) <= end
+
+
+def prove_or_refuse(data: bytes, request: Request) -> None:
+    """The edit is right, or refused for one of the known reasons with its line."""
+    try:
+        edit_config(data, request(data))
+    except EditError as error:
+        if error.message.startswith(REFUSED) and error.line > 0:
+            return
+        raise
+    prove_config_edit(data, request)
+
+
+@strategies.fuzz
+@given(strategies.config_source(), strategies.values)
+def test_generated_sources_keep_every_other_byte(data: bytes, value: object) -> None:
+    prove_or_refuse(data, change_all("cache_dir", value))
+
+
+@strategies.fuzz
+@given(strategies.config_source(), strategies.values)
+def test_generated_sources_with_a_value_replaced(data: bytes, value: object) -> None:
+    prove_or_refuse(data, change_all("type", value))
+
+
+@strategies.fuzz
+@given(strategies.config_source())
+def test_generated_sources_with_a_key_removed(data: bytes) -> None:
+    prove_or_refuse(data, change_all("type", REMOVE))
+    prove_or_refuse(data, change_all("from_pretrained", REMOVE))

@@ -1,0 +1,292 @@
+"""A keyword is added, replaced or removed as its neighbours are written, and every other byte stays."""
+
+from __future__ import annotations
+
+import libcst as cst
+import pytest
+from proving import change_key, prove_config_edit
+
+from rewriter.edit.elements import EditError, add_keyword, find_places, find_quote
+from rewriter.model import REMOVE
+
+
+def edit(source: str, value: object = "/models/hf", key: str = "cache_dir") -> str:
+    """``source`` after a proved edit of its ``vae``."""
+    return prove_config_edit(source.encode(), change_key("vae", key, value)).decode()
+
+
+STYLES = {
+    "one line": (
+        'vae = dict(type="x", from_pretrained="y", a=1)\n',
+        'vae = dict(type="x", from_pretrained="y", cache_dir="/models/hf", a=1)\n',
+    ),
+    "one line, tight, trailing comma": (
+        "vae = dict(type='x',from_pretrained='y',)",
+        "vae = dict(type='x',from_pretrained='y',cache_dir='/models/hf',)",
+    ),
+    "several lines": (
+        'vae = dict(\n    type="x",\n    from_pretrained="y",\n    a=1,\n)\n',
+        'vae = dict(\n    type="x",\n    from_pretrained="y",\n    cache_dir="/models/hf",\n    a=1,\n)\n',
+    ),
+    "no trailing comma": (
+        'vae = dict(\n\ttype="x",\n\tfrom_pretrained="y"\n)\n',
+        'vae = dict(\n\ttype="x",\n\tfrom_pretrained="y",\n\tcache_dir="/models/hf"\n)\n',
+    ),
+    "hugging": (
+        "vae = dict(type='x',\n           from_pretrained='y')\n",
+        "vae = dict(type='x',\n           from_pretrained='y',\n           cache_dir='/models/hf')\n",
+    ),
+    "comments": (
+        'vae = dict(  # vae\n    type="x",\n    from_pretrained="y",  # path\n    # b=2,\n\n    a=1,\n)\n',
+        'vae = dict(  # vae\n    type="x",\n    from_pretrained="y",  # path\n    cache_dir="/models/hf",\n'
+        "    # b=2,\n\n    a=1,\n)\n",
+    ),
+    "comment behind the last one": (
+        'vae = dict(\n    type="x"  # the type\n    # end\n)\n',
+        'vae = dict(\n    type="x",  # the type\n    cache_dir="/models/hf"\n    # end\n)\n',
+    ),
+    "spaces round the sign": (
+        'vae = dict(\n    type = "x",\n)\n',
+        'vae = dict(\n    type = "x",\n    cache_dir = "/models/hf",\n)\n',
+    ),
+    "values lined up": (
+        "vae = {\n    'type':      'x',\n    'subfolder': 'y',\n}\n",
+        "vae = {\n    'type':      'x',\n    'cache_dir': '/models/hf',\n    'subfolder': 'y',\n}\n",
+    ),
+    "literal": (
+        "vae = {'type': \"x\", 'a': 1}\n",
+        "vae = {'type': \"x\", 'cache_dir': \"/models/hf\", 'a': 1}\n",
+    ),
+    "neither type nor path": ("vae = dict(a=1, b=2)\n", 'vae = dict(a=1, b=2, cache_dir="/models/hf")\n'),
+    "no type before **": ("vae = dict(a=1, **b)\n", 'vae = dict(a=1, cache_dir="/models/hf", **b)\n'),
+    "empty": ("vae = dict()\n", 'vae = dict(cache_dir="/models/hf")\n'),
+    "empty, on lines": ("vae = {\n}\n", 'vae = {\n    "cache_dir": "/models/hf",\n}\n'),
+    "two on a line": (
+        'vae = dict(\n    type="x", from_pretrained="y", a=1,\n    b=2,\n)\n',
+        'vae = dict(\n    type="x", from_pretrained="y", cache_dir="/models/hf", a=1,\n    b=2,\n)\n',
+    ),
+    "two statements on a line": (
+        "a = 1; vae = dict(type='x'); b = 2  # dict(type='x')\n",
+        "a = 1; vae = dict(type='x', cache_dir='/models/hf'); b = 2  # dict(type='x')\n",
+    ),
+    "in a branch": (
+        "if a:\n    vae = dict(\n        type='x',\n    )\nelse:\n  vae = None\n",
+        "if a:\n    vae = dict(\n        type='x',\n        cache_dir='/models/hf',\n    )\nelse:\n  vae = None\n",
+    ),
+    "bracket on a line of its own": (
+        "vae = (dict\n  (type='x'))\n",
+        "vae = (dict\n  (type='x', cache_dir='/models/hf'))\n",
+    ),
+    "after a form feed": ("\x0cvae = dict(type='x')\n", "\x0cvae = dict(type='x', cache_dir='/models/hf')\n"),
+    "nested": (
+        "model = dict(\n    vae=dict(type='x'),\n)\n",
+        "model = dict(\n    vae=dict(type='x', cache_dir='/models/hf'),\n)\n",
+    ),
+    "both of a ternary": (
+        "vae = dict(type='x') if a else {}\n",
+        "vae = dict(type='x', cache_dir='/models/hf') if a else {\"cache_dir\": \"/models/hf\"}\n",
+    ),
+    "backslashes": (
+        "vae = dict(type='x', \\\n  a=1)\n",
+        "vae = dict(type='x', cache_dir='/models/hf', \\\n  a=1)\n",
+    ),
+    "only a spread in a literal": ("vae = {**a}\n", 'vae = {**a, "cache_dir": "/models/hf"}\n'),
+    "a spread before type in a literal": (
+        "vae = {**a, 'type': 'x', 'b': 1}\n",
+        "vae = {**a, 'type': 'x', 'cache_dir': '/models/hf', 'b': 1}\n",
+    ),
+    "empty, with comments": (
+        "vae = {  # c\n    # d\n\n  }\n",
+        'vae = {  # c\n    # d\n\n      "cache_dir": "/models/hf",\n  }\n',
+    ),
+    "hugging, at the end": (
+        "vae = dict(a=1,  # c\n         type='x')  # d\n",
+        "vae = dict(a=1,  # c\n         type='x',\n         cache_dir='/models/hf')  # d\n",
+    ),
+    "hugging, two on the last line": (
+        "vae = dict(type='x',\n         a=1, b=2)\n",
+        "vae = dict(type='x',\n         cache_dir='/models/hf',\n         a=1, b=2)\n",
+    ),
+    "one alone, bracket behind it": (
+        "vae = dict(\n    type='x')\n",
+        "vae = dict(\n    type='x',\n    cache_dir='/models/hf')\n",
+    ),
+    "one alone, comma and bracket behind it": (
+        "vae = dict(\n    type='x', )\n",
+        "vae = dict(\n    type='x',\n    cache_dir='/models/hf', )\n",
+    ),
+    "space before commas": (
+        "vae = dict(a=1 ,type='x' ,b=2 )\n",
+        "vae = dict(a=1 ,type='x' ,cache_dir='/models/hf' ,b=2 )\n",
+    ),
+    "spaces in brackets": ("vae = dict( type='x' )\n", "vae = dict( type='x', cache_dir='/models/hf' )\n"),
+    "sign on a line of its own": (
+        "vae = dict(type=\\\n  'x', a=1)\n",
+        "vae = dict(type=\\\n  'x', cache_dir='/models/hf', a=1)\n",
+    ),
+    "no space behind colons": ("vae = {'type':'x','a':1}\n", "vae = {'type':'x','cache_dir':'/models/hf','a':1}\n"),
+    "keys that are no strings": ("vae = {1: 2}\n", 'vae = {1: 2, "cache_dir": "/models/hf"}\n'),
+    "quotes of the path": (
+        'vae = dict(type="x", from_pretrained=\'y\', a="z")\n',
+        "vae = dict(type=\"x\", from_pretrained='y', cache_dir='/models/hf', a=\"z\")\n",
+    ),
+    "quotes of type": (
+        "vae = dict(a=\"z\", type='y')\n",
+        "vae = dict(a=\"z\", type='y', cache_dir='/models/hf')\n",
+    ),
+    "quotes of any key": (
+        "vae = {'type': kind, \"a\": 1}\n",
+        "vae = {'type': kind, 'cache_dir': '/models/hf', \"a\": 1}\n",
+    ),
+    "sign of the nearest": ("vae = dict(a=1, type = 'x')\n", "vae = dict(a=1, type = 'x', cache_dir = '/models/hf')\n"),
+}
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(("old", "new"), STYLES.values(), ids=STYLES)
+def test_a_new_keyword_is_written_as_its_neighbours_are(old: str, new: str, newline: str) -> None:
+    assert edit(old.replace("\n", newline)) == new.replace("\n", newline)
+
+
+REPLACED = {
+    "trailing comment stays": (
+        'vae = dict(\n    cache_dir=None,  # "/mnt/hdd/cached_models",\n    type="x",\n)\n',
+        'vae = dict(\n    cache_dir="/models/hf",  # "/mnt/hdd/cached_models",\n    type="x",\n)\n',
+    ),
+    "its own quotes": ("vae = dict(type=\"x\", cache_dir='a')\n", "vae = dict(type=\"x\", cache_dir='/models/hf')\n"),
+    "an expression": (
+        "vae = dict(cache_dir=os.environ['X'], type='x')\n",
+        "vae = dict(cache_dir='/models/hf', type='x')\n",
+    ),
+    "an implicit concatenation": ("vae = {'cache_dir': ('a'\n  'b')}\n", "vae = {'cache_dir': '/models/hf'}\n"),
+    "a prefix": ("vae = dict(cache_dir=f'{x}')\n", 'vae = dict(cache_dir="/models/hf")\n'),
+    "spaces": ("vae = dict( cache_dir  =  None )\n", 'vae = dict( cache_dir  =  "/models/hf" )\n'),
+    "the one that wins": (
+        "vae = {'cache_dir': 'a', 'cache_dir': 'b'}\n",
+        "vae = {'cache_dir': 'a', 'cache_dir': '/models/hf'}\n",
+    ),
+    "already so": ("vae = dict(cache_dir=r'/models' \"/hf\")\n", "vae = dict(cache_dir=r'/models' \"/hf\")\n"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), REPLACED.values(), ids=REPLACED)
+def test_a_replaced_value_keeps_its_place(old: str, new: str) -> None:
+    assert edit(old) == new
+
+
+REMOVED = {
+    "own line, with its comment": (
+        "vae = dict(\n    type='x',\n    cache_dir='a',  # gone\n    # stays\n    b=1,\n)\n",
+        "vae = dict(\n    type='x',\n    # stays\n    b=1,\n)\n",
+    ),
+    "last without a comma": ("vae = dict(\n  type='x',\n  cache_dir='a'\n)\n", "vae = dict(\n  type='x'\n)\n"),
+    "one line": ("vae = dict(type='x', cache_dir='a', b=1)  # c\n", "vae = dict(type='x', b=1)  # c\n"),
+    "first": ("vae = dict(cache_dir='a', b=1)\n", "vae = dict(b=1)\n"),
+    "first on its line": (
+        "vae = dict(\n  a=1,\n  cache_dir='a', b=1,  # b\n)\n",
+        "vae = dict(\n  a=1,\n  b=1,  # b\n)\n",
+    ),
+    "last on its line": (
+        "vae = dict(\n  a=1, cache_dir='a',  # a\n  b=1,\n)\n",
+        "vae = dict(\n  a=1,  # a\n  b=1,\n)\n",
+    ),
+    "first of all, own line": ("vae = dict(\n  cache_dir='a',  # gone\n  b=1,\n)\n", "vae = dict(\n  b=1,\n)\n"),
+    "first, hugging": ("vae = dict(cache_dir='a',\n  # about b\n  b=1)\n", "vae = dict(\n  # about b\n  b=1)\n"),
+    "the only one": ("vae = dict(cache_dir='a')\n", "vae = dict()\n"),
+    "the only one, on lines": ("vae = {\n  'cache_dir': 'a',\n}\n", "vae = {\n}\n"),
+    "twice": ("vae = {'cache_dir': 'a', 'b': 1, 'cache_dir': 'c'}\n", "vae = {'b': 1}\n"),
+    "absent": ("vae = dict(b=1)\n", "vae = dict(b=1)\n"),
+    "last of all on its line": (
+        "vae = dict(\n    a=1,\n    b=1, cache_dir='a' # c\n)\n",
+        "vae = dict(\n    a=1,\n    b=1 # c\n)\n",
+    ),
+    "hugging, last": ("vae = dict(a=1, # x\n    # y\n    cache_dir='a')\n", "vae = dict(a=1 # x\n    # y\n    )\n"),
+    "blank lines": (
+        "vae = dict(\n    a=1,\n\n    cache_dir='a',\n\n    b=1,\n)\n",
+        "vae = dict(\n    a=1,\n\n\n    b=1,\n)\n",
+    ),
+    "backslashes": ("vae = dict(a=1, \\\n    cache_dir='a', \\\n    b=2)\n", "vae = dict(a=1, \\\n    b=2)\n"),
+    "first, comment behind": ("vae = dict(cache_dir='a',  # c\n    a=1)\n", "vae = dict(a=1)\n"),
+    "first of a line of two": (
+        "vae = dict(\n    # of it\n    cache_dir='a', a=1,\n)\n",
+        "vae = dict(\n    # of it\n    a=1,\n)\n",
+    ),
+    "the only one, bracket below": ("vae = dict(cache_dir='a', # c\n  # d\n)\n", "vae = dict( # c\n  # d\n)\n"),
+    "last of a literal": (
+        "vae = {\n    'a': 1,\n    'cache_dir': 'a'  # c\n    # d\n}\n",
+        "vae = {\n    'a': 1\n    # d\n}\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), REMOVED.values(), ids=REMOVED)
+def test_a_removed_keyword_takes_its_line_and_its_comment_along(old: str, new: str) -> None:
+    assert edit(old, REMOVE) == new
+
+
+def test_mixed_line_ends_stay_mixed() -> None:
+    old = "a = 1\r\nvae = dict(\n    type='x',\r\n    a=1,\n)\r\n"
+    assert edit(old) == "a = 1\r\nvae = dict(\n    type='x',\r\n    cache_dir='/models/hf',\r\n    a=1,\n)\r\n"
+
+
+def test_a_name_is_found_as_python_reads_it() -> None:
+    """Python takes the ligature for two letters: a second ``fi`` would be a SyntaxError."""
+    node = cst.parse_expression("dict(\ufb01=1)")
+    assert isinstance(node, cst.Call)
+    assert find_places(node, "fi") == [0]
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["vae = dict(\n      a=1\n    , b=2\n)\n", "vae = {\n    'a': 1  # why\n    ,\n    'b': 2}\n"],
+)
+@pytest.mark.parametrize(("key", "value"), [("cache_dir", "/m"), ("a", REMOVE)])
+def test_lines_that_begin_with_a_comma_are_refused(source: str, key: str, value: object) -> None:
+    with pytest.raises(EditError, match="a line that begins with a comma is not edited") as caught:
+        edit(source, value, key)
+    assert caught.value.line == 1
+    assert edit(source, 3, "a") == source.replace("1", "3")  # a value can be replaced all the same
+
+
+@pytest.mark.parametrize("value", ["/m", REMOVE])
+def test_a_key_of_several_strings_is_refused(value: object) -> None:
+    with pytest.raises(EditError, match="the key 'cache_dir' is written in several strings"):
+        edit("vae = {'a': 1, 'cache' '_dir': 'b'}\n", value)
+
+
+@pytest.mark.parametrize(
+    ("source", "key", "message"),
+    [
+        ("vae = dict(x for x in y)\n", "a", "a call with a bare generator takes no further argument"),
+        ("vae = dict(type='x')\n", "no-name", "'no-name' cannot be a keyword argument of a call"),
+        ("vae = dict(type='x')\n", "class", "'class' cannot be a keyword argument of a call"),
+        ("vae = {'type': 'x'}\n", "a\n", "'a\\n' cannot be written as a key"),
+    ],
+)
+def test_what_cannot_be_written_says_so_with_its_line(source: str, key: str, message: str) -> None:
+    with pytest.raises(EditError) as caught:
+        edit("# first\n" + source, 1, key)
+    assert (caught.value.line, caught.value.message) == (2, message)
+
+
+def test_a_generator_in_brackets_is_an_argument_like_others() -> None:
+    assert edit("vae = dict((x for x in y))\n") == 'vae = dict((x for x in y), cache_dir="/models/hf")\n'
+
+
+def test_a_key_with_quotes_and_backslashes_in_a_literal() -> None:
+    assert edit("vae = {'type': 'x'}\n", 1, "it's \\ \"") == "vae = {'type': 'x', 'it\\'s \\\\ \"': 1}\n"
+    assert edit("vae = {}\n", 1, "it's \\ \"") == 'vae = {"it\'s \\\\ \\"": 1}\n'
+
+
+# --- calls of loaders ----------------------------------------------------------------------------
+
+
+def test_without_keys_to_follow_it_goes_last_but_before_double_stars() -> None:
+    node = cst.parse_expression("f(from_pretrained=a, *b, **c)")
+    assert isinstance(node, cst.Call)
+    added = add_keyword(node, "k", cst.Name("v"), after=())
+    assert cst.Module([]).code_for_node(added) == "f(from_pretrained=a, *b, k=v, **c)"
+    assert find_quote(added) == '"'

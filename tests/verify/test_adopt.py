@@ -1,0 +1,538 @@
+"""A flat download or a clone becomes a cache that every loader reads; cut off anywhere, nothing half-made is left."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from rewriter.verify.adopt import AdoptError, plan_adopt, run_adopt
+from rewriter.verify.adopt_source import read_git_head
+from rewriter.verify.cache import inspect_cache
+from rewriter.verify.needs import Need
+from rewriter.verify.snapshots import SYNTHETIC
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+OTHER = "89abcdef0123456789abcdef0123456789abcdef"
+REPO = "DeepFloyd/t5-v1_1-xxl"
+FILES = {
+    "config.json": b'{"model_type": "t5"}',
+    "spiece.model": b"pieces",
+    "tokenizer_config.json": b"{}",
+    "pytorch_model.bin": b"weights" * 100,
+    "vae/config.json": b"{}",
+}
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def git_sha1(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    folder = tmp_path / "flat" / "t5-v1_1-xxl"
+    for name, content in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Path:
+    return tmp_path / "hub"
+
+
+def note_download(flat: Path, commit: str = COMMIT) -> None:
+    """What ``hf download --local-dir`` leaves beside the files."""
+    for name, content in FILES.items():
+        path = flat / ".cache" / "huggingface" / "download" / (name + ".metadata")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        etag = sha256(content) if name.endswith((".bin", ".model")) else git_sha1(content)
+        path.write_text(f"{commit}\n{etag}\n1700000000.0\n")
+    (flat / ".cache" / "huggingface" / ".gitignore").write_text("*")
+
+
+def clone_of(flat: Path, head: str = "ref: refs/heads/main") -> Path:
+    git = flat / ".git"
+    (git / "refs" / "heads").mkdir(parents=True)
+    (git / "HEAD").write_text(head + "\n")
+    (git / "refs" / "heads" / "main").write_text(COMMIT + "\n")
+    return git
+
+
+def adopt(flat: Path, hub: Path, **more: object) -> Path:
+    return Path(run_adopt(plan_adopt(str(flat), REPO, str(hub), **more)).snapshot)  # type: ignore[arg-type]
+
+
+def tree(folder: Path) -> list[tuple[str, int, int]]:
+    found = [folder, *folder.rglob("*")]
+    return sorted((str(path), path.lstat().st_mtime_ns, path.lstat().st_ino) for path in found)
+
+
+def needs(hub: Path) -> list[Need]:
+    return [Need(REPO, str(hub), class_name=name) for name in ("AutoTokenizer", "T5EncoderModel")]
+
+
+# --- the layout -----------------------------------------------------------------------------------
+
+
+def test_a_flat_download_becomes_a_cache_that_verifies(flat: Path, hub: Path) -> None:
+    snapshot = adopt(flat, hub)
+    assert inspect_cache(needs(hub), hash=True).findings == ()
+    assert {path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()} == set(FILES)
+    for name, content in FILES.items():
+        assert (snapshot / name).read_bytes() == content
+        assert not os.path.isabs(os.readlink(snapshot / name))
+    blobs = {path.name for path in (snapshot.parent.parent / "blobs").iterdir()}
+    weights = {sha256(FILES[name]) for name in ("spiece.model", "pytorch_model.bin")}
+    assert blobs == weights | {git_sha1(content) for name, content in FILES.items() if name.endswith(".json")}
+
+
+def test_the_hub_library_finds_what_was_adopted(flat: Path, hub: Path) -> None:
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    snapshot = adopt(flat, hub)
+    assert huggingface_hub.snapshot_download(REPO, cache_dir=hub, local_files_only=True) == str(snapshot)
+    for name in FILES:
+        assert huggingface_hub.try_to_load_from_cache(REPO, name, cache_dir=hub) == str(snapshot / name)
+    scanned = huggingface_hub.scan_cache_dir(hub)
+    assert list(scanned.warnings) == []
+    assert [repo.repo_id for repo in scanned.repos] == [REPO]
+
+
+def test_run_again_it_changes_nothing(flat: Path, hub: Path) -> None:
+    adopt(flat, hub)
+    before = tree(hub)
+    again = run_adopt(plan_adopt(str(flat), REPO, str(hub)))
+    assert not again.changed
+    assert tree(hub) == before
+
+
+def test_the_source_is_not_touched(flat: Path, hub: Path) -> None:
+    before = tree(flat)
+    adopt(flat, hub)
+    assert tree(flat) == before
+
+
+def test_planning_writes_nothing(flat: Path, hub: Path) -> None:
+    plan_adopt(str(flat), REPO, str(hub))
+    assert not hub.exists()
+
+
+def test_weights_are_hard_linked_where_the_file_system_allows(flat: Path, hub: Path) -> None:
+    done = run_adopt(plan_adopt(str(flat), REPO, str(hub)))
+    assert (done.linked, done.copied) == (4, 0)  # the two "{}" share a blob
+    assert (Path(done.snapshot) / "pytorch_model.bin").stat().st_ino == (flat / "pytorch_model.bin").stat().st_ino
+
+
+def test_copies_are_files_of_their_own(flat: Path, hub: Path) -> None:
+    done = run_adopt(plan_adopt(str(flat), REPO, str(hub), mode="copy"))
+    assert (done.linked, done.copied) == (0, 4)
+    assert (Path(done.snapshot) / "pytorch_model.bin").stat().st_ino != (flat / "pytorch_model.bin").stat().st_ino
+
+
+def refuse_links(*_: object, **__: object) -> None:
+    raise OSError(18, "Invalid cross-device link")
+
+
+def test_across_file_systems_auto_copies_and_link_refuses(
+    flat: Path, hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", refuse_links)
+    with pytest.raises(AdoptError, match=r"cannot be hard-linked.*--copy"):
+        adopt(flat, hub, mode="link")
+    assert not hub.exists()
+    assert run_adopt(plan_adopt(str(flat), REPO, str(hub))).copied == 4
+
+
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_without_symlinks_the_snapshot_holds_real_files(
+    flat: Path, hub: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool
+) -> None:
+    monkeypatch.setattr(os, "symlink", refuse_links)
+    if not hard_links:
+        monkeypatch.setattr(os, "link", refuse_links)
+    snapshot = adopt(flat, hub)
+    file = snapshot / "config.json"
+    assert not file.is_symlink()
+    assert file.stat().st_nlink == (3 if hard_links else 1)  # in the source, in blobs/ and here
+    assert inspect_cache(needs(hub)).findings == ()
+
+
+def test_a_full_disk_is_told_before_a_copy_begins(flat: Path, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=3))
+    with pytest.raises(AdoptError, match=r"no space in .* 3 are free"):
+        adopt(flat, hub, mode="copy")
+    assert not hub.exists()
+
+
+def test_a_snapshot_that_lacks_files_is_completed(flat: Path, hub: Path) -> None:
+    snapshot = adopt(flat, hub, revision=COMMIT)
+    (snapshot / "pytorch_model.bin").unlink()
+    shutil.rmtree(snapshot / "vae")
+    adopt(flat, hub, revision=COMMIT)
+    assert inspect_cache(needs(hub), hash=True).findings == ()
+    assert (snapshot / "vae" / "config.json").read_bytes() == b"{}"
+
+
+def test_a_ref_with_a_newline_is_mended(flat: Path, hub: Path) -> None:
+    snapshot = adopt(flat, hub)
+    ref = snapshot.parent.parent / "refs" / "main"
+    ref.write_text(ref.read_text() + "\n")
+    adopt(flat, hub)
+    assert inspect_cache(needs(hub)).findings == ()
+
+
+def test_what_other_runs_left_goes_unless_they_still_run(flat: Path, hub: Path) -> None:
+    snapshot = adopt(flat, hub, revision=COMMIT)
+    repo = snapshot.parent.parent
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    numbers = [str(os.getppid()), str(os.getpid()), str(10**20), ended.stdout.decode().strip(), "notes", ""]
+    for number in numbers:
+        (repo / f".adopt-{number}" / "snapshot").mkdir(parents=True)
+    (snapshot / "config.json").unlink()
+    adopt(flat, hub, revision=COMMIT)
+    assert [path.name for path in repo.glob(".adopt-*")] == [f".adopt-{os.getppid()}"]
+    assert inspect_cache(needs(hub), hash=True).findings == ()
+
+
+# --- which commit ---------------------------------------------------------------------------------
+
+
+def test_an_unknown_commit_is_made_of_the_files_and_said_so(flat: Path, hub: Path) -> None:
+    plan = plan_adopt(str(flat), REPO, str(hub))
+    assert plan.origin == "synthetic"
+    assert "not known" in plan.notes[0]
+    assert len(plan.commit) == 40
+    (flat / "config.json").write_text("{}")
+    assert plan_adopt(str(flat), REPO, str(hub)).commit != plan.commit
+
+
+def test_download_metadata_tell_the_commit_and_are_not_adopted(flat: Path, hub: Path) -> None:
+    note_download(flat)
+    plan = plan_adopt(str(flat), REPO, str(hub))
+    assert (plan.commit, plan.origin) == (COMMIT, "download metadata")
+    assert {file.name for file in plan.files} == set(FILES)
+
+
+def test_a_file_changed_since_its_download_is_not_passed_off_as_that_commit(flat: Path, hub: Path) -> None:
+    note_download(flat)
+    (flat / "config.json").write_text('{"changed": true}')
+    plan = plan_adopt(str(flat), REPO, str(hub))
+    assert plan.origin == "synthetic"
+    assert "config.json" in plan.notes[0]
+
+
+def test_files_of_two_commits_are_neither(flat: Path, hub: Path) -> None:
+    note_download(flat)
+    one = flat / ".cache" / "huggingface" / "download" / "config.json.metadata"
+    one.write_text(one.read_text().replace(COMMIT, OTHER))
+    plan = plan_adopt(str(flat), REPO, str(hub))
+    assert plan.origin == "synthetic"
+    assert "2 different commits" in plan.notes[0]
+
+
+def test_a_clone_tells_its_head(flat: Path, hub: Path) -> None:
+    clone_of(flat)
+    plan = plan_adopt(str(flat), REPO, str(hub))
+    assert (plan.commit, plan.origin) == (COMMIT, "git HEAD")
+    assert {file.name for file in plan.files} == set(FILES)
+
+
+def test_a_head_is_found_wherever_git_keeps_it(flat: Path) -> None:
+    git = clone_of(flat)
+    assert read_git_head(str(flat)) == COMMIT
+    (git / "refs" / "heads" / "main").unlink()
+    (git / "packed-refs").write_text(f"# pack-refs\n{OTHER} refs/heads/mainline\n{COMMIT} refs/heads/main\n")
+    assert read_git_head(str(flat)) == COMMIT
+    (git / "packed-refs").write_text(f"# pack-refs\n{OTHER} refs/heads/mainline\n")
+    assert read_git_head(str(flat)) == ""
+    (git / "HEAD").write_text(OTHER + "\n")
+    assert read_git_head(str(flat)) == OTHER
+    git.rename(flat.parent / "elsewhere")
+    git.write_text("gitdir: ../elsewhere\n")
+    assert read_git_head(str(flat)) == OTHER
+    git.unlink()
+    assert read_git_head(str(flat)) == ""
+
+
+def test_a_submodule_tells_its_head_and_its_git_file_is_not_adopted(flat: Path, hub: Path) -> None:
+    git = clone_of(flat)
+    git.rename(flat.parent / "modules")
+    git.write_text("gitdir: ../modules\n")
+    plan = plan_adopt(str(flat), REPO, str(hub))
+    assert (plan.commit, plan.origin) == (COMMIT, "git HEAD")
+    assert {file.name for file in plan.files} == set(FILES)
+
+
+@pytest.mark.parametrize(
+    "head", ["ref: ../../../secret", "ref: /etc/hostname", "ref: refs/heads/unborn", "rubbish", ""]
+)
+def test_an_odd_head_is_no_commit(flat: Path, head: str) -> None:
+    clone_of(flat, head)
+    assert read_git_head(str(flat)) == ""
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_what_is_not_kept_in_lfs_gets_the_names_that_git_itself_gives(flat: Path, hub: Path) -> None:
+    def git(*words: str) -> str:
+        settings = [
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@b",
+            "-c",
+            "filter.lfs.clean=cat",
+            "-c",
+            "core.autocrlf=false",
+        ]
+        run = subprocess.run(["git", "-C", str(flat), *settings, *words], check=True, capture_output=True, text=True)
+        return run.stdout.strip()
+
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "weights")
+    snapshot = adopt(flat, hub)
+    assert snapshot.name == git("rev-parse", "HEAD")
+    for line in git("ls-tree", "-r", "HEAD").splitlines():
+        hash, name = line.split()[2], line.split("\t")[1]
+        blob = os.path.basename(os.readlink(snapshot / name))
+        assert blob == (sha256(FILES[name]) if name.endswith((".bin", ".model")) else hash)
+
+
+def test_a_given_commit_is_taken_unless_the_clone_says_another(flat: Path, hub: Path) -> None:
+    plan = plan_adopt(str(flat), REPO, str(hub), revision=OTHER)
+    assert (plan.commit, plan.origin) == (OTHER, "given")
+    clone_of(flat)
+    with pytest.raises(AdoptError, match=f"git HEAD says .{COMMIT}"):
+        plan_adopt(str(flat), REPO, str(hub), revision=OTHER)
+
+
+def test_a_made_up_commit_is_told_apart_from_a_published_one(flat: Path, hub: Path) -> None:
+    assert plan_adopt(str(flat), REPO, str(hub)).commit.startswith(SYNTHETIC)
+
+
+def test_notes_of_modelscope_are_left_out(flat: Path, hub: Path) -> None:
+    (flat / ".msc").write_bytes(b"index")
+    (flat / ".mv").write_text("master")
+    (flat / "._____temp").mkdir()
+    (flat / "._____temp" / "pytorch_model.bin").write_bytes(b"half")
+    assert {file.name for file in plan_adopt(str(flat), REPO, str(hub)).files} == set(FILES)
+
+
+@pytest.mark.parametrize("place", ["model.safetensors.incomplete", ".cache/huggingface/download/x.incomplete"])
+def test_an_unfinished_download_is_a_warning(flat: Path, hub: Path, place: str) -> None:
+    (flat / place).parent.mkdir(parents=True, exist_ok=True)
+    (flat / place).write_bytes(b"half")
+    plan = plan_adopt(str(flat), REPO, str(hub))
+    assert {file.name for file in plan.files} == set(FILES)
+    assert "unfinished download" in plan.notes[0]
+    assert os.path.basename(place) in plan.notes[0]
+
+
+def test_a_folder_that_holds_only_its_vae_is_a_model(flat: Path, hub: Path) -> None:
+    for name in FILES:
+        if not name.startswith("vae/"):
+            (flat / name).unlink()
+    assert [file.name for file in plan_adopt(str(flat), REPO, str(hub)).files] == ["vae/config.json"]
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("printf 'version https://git-lfs.github.com/spec/v1\\nsize 123\\n' > pytorch_model.bin", "git lfs pull"),
+        ("echo secret > ../secret; ln -s ../secret extra.json", "leads out of the folder"),
+        ("ln -s vae more", "link to a folder"),
+        ("ln -s nowhere.json extra.json", "extra.json|nowhere.json"),
+        ("mkfifo pipe", "not a regular file"),
+        ("rm -r *", "holds no files"),
+        ("rm -r ../t5-v1_1-xxl; touch ../t5-v1_1-xxl", "not a folder"),
+        ("mkdir blobs snapshots", "in the cache's layout already"),
+        ("mkdir models--org--name", "is a cache itself"),
+    ],
+)
+def test_a_source_that_cannot_be_adopted_is_refused_in_words(flat: Path, hub: Path, script: str, message: str) -> None:
+    subprocess.run(["sh", "-c", script], cwd=flat, check=True)
+    with pytest.raises(AdoptError, match=message):
+        plan_adopt(str(flat), REPO, str(hub))
+    assert not hub.exists()
+
+
+@pytest.mark.parametrize("place", ["t5-v1_1-xxl", "DeepFloyd/t5-v1_1-xxl", "any"])
+def test_one_level_too_high_is_refused_with_the_folder_that_is_meant(tmp_path: Path, hub: Path, place: str) -> None:
+    folder = tmp_path / "downloads" / place
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (tmp_path / "downloads" / "README.txt").write_text("")
+    with pytest.raises(AdoptError) as caught:
+        plan_adopt(str(tmp_path / "downloads"), REPO, str(hub))
+    assert str(caught.value).endswith(f"name the folder that does: {folder}")
+    other = tmp_path / "downloads" / "other-model"
+    other.mkdir()
+    (other / "config.json").write_text("{}")
+    meant = "holds several models" if place == "any" else f"name the folder that does: {folder}"
+    with pytest.raises(AdoptError, match=meant):
+        plan_adopt(str(tmp_path / "downloads"), REPO, str(hub))
+
+
+def test_weights_in_folders_of_their_own_are_adopted_where_the_folder_is_the_repos(tmp_path: Path, hub: Path) -> None:
+    folder = tmp_path / "t5-v1_1-xxl"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "ema.pth").write_bytes(b"weights")
+    assert [file.name for file in plan_adopt(str(folder), REPO, str(hub)).files] == ["checkpoints/ema.pth"]
+
+
+@pytest.mark.parametrize("repo_id", ["t5", "../x", "a/../b", "a/b/c", "a--b/c", "a/b.git", "a/b\n", "a b/c", "/a", ""])
+def test_a_repo_id_that_the_hub_would_not_take_is_refused(flat: Path, hub: Path, repo_id: str) -> None:
+    with pytest.raises(AdoptError, match="not ORG/NAME"):
+        plan_adopt(str(flat), repo_id, str(hub))
+
+
+@pytest.mark.parametrize("revision", ["main", "0123abc", COMMIT.upper(), "../../x", COMMIT + "\n"])
+def test_a_revision_that_is_no_commit_is_refused(flat: Path, hub: Path, revision: str) -> None:
+    with pytest.raises(AdoptError, match="40 hex digits"):
+        plan_adopt(str(flat), REPO, str(hub), revision=revision)
+
+
+def test_a_relative_cache_or_one_inside_the_source_is_refused(flat: Path) -> None:
+    with pytest.raises(AdoptError, match="not absolute"):
+        plan_adopt(str(flat), REPO, "hub")
+    with pytest.raises(AdoptError, match="is inside"):
+        plan_adopt(str(flat), REPO, str(flat / "hub"))
+
+
+def test_another_commit_in_the_cache_is_kept_unless_asked(flat: Path, hub: Path) -> None:
+    adopt(flat, hub, revision=OTHER)
+    before = tree(hub)
+    with pytest.raises(AdoptError, match=f"is commit {OTHER} and not {COMMIT}"):
+        plan_adopt(str(flat), REPO, str(hub), revision=COMMIT)
+    assert tree(hub) == before
+    snapshot = adopt(flat, hub, revision=COMMIT, replace_ref=True)
+    assert (snapshot.parent.parent / "refs" / "main").read_text() == COMMIT
+    assert (snapshot.parent / OTHER).is_dir()
+
+
+def test_a_snapshot_of_other_content_is_never_overwritten(flat: Path, hub: Path) -> None:
+    adopt(flat, hub, revision=COMMIT, mode="copy")
+    (flat / "config.json").write_text("{ }")
+    with pytest.raises(AdoptError, match="has another content"):
+        plan_adopt(str(flat), REPO, str(hub), revision=COMMIT)
+
+
+def test_a_file_in_the_snapshots_place_is_told_and_stays(flat: Path, hub: Path) -> None:
+    plan = plan_adopt(str(flat), REPO, str(hub), revision=COMMIT)
+    file = Path(plan.snapshot)
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    with pytest.raises(AdoptError) as caught:
+        run_adopt(plan)
+    assert str(caught.value) == f"{file}: Not a directory"
+    assert file.read_text() == "mine"
+    assert not os.path.exists(plan.ref)
+
+
+def test_a_source_that_changes_between_plan_and_run_is_not_adopted(flat: Path, hub: Path) -> None:
+    plan = plan_adopt(str(flat), REPO, str(hub))
+    (flat / "pytorch_model.bin").write_bytes(b"retrain" * 100)
+    os.utime(flat / "pytorch_model.bin", ns=(1, 1))
+    with pytest.raises(AdoptError, match="changed while it was adopted"):
+        run_adopt(plan)
+    assert inspect_cache(needs(hub)).inspected[0].commit is None
+
+
+def test_a_cache_that_is_a_file_is_told(flat: Path, hub: Path) -> None:
+    hub.write_text("")
+    with pytest.raises(AdoptError, match="hub"):
+        adopt(flat, hub)
+
+
+# --- cut off --------------------------------------------------------------------------------------
+
+STEPS = ("link", "replace", "rename", "symlink", "mkdir")
+
+
+def cut_off_at(step: int, stop: Callable[[], None]) -> Callable[[], None]:
+    """Let the process meet ``stop`` instead of its ``step``-th change of the file system; returns how to undo it."""
+    originals = {name: getattr(os, name) for name in STEPS}
+    left = [step]
+
+    def hindered(name: str) -> Callable[..., object]:
+        def call(*args: object, **more: object) -> object:
+            left[0] -= 1
+            if left[0] < 0:
+                stop()
+            return originals[name](*args, **more)
+
+        return call
+
+    def restore() -> None:
+        for name, original in originals.items():
+            setattr(os, name, original)
+
+    for name in STEPS:
+        setattr(os, name, hindered(name))
+    return restore
+
+
+def settled(hub: Path) -> bool:
+    """Whether a ref is there; where one is, all of its files must be."""
+    repo = hub / "models--DeepFloyd--t5-v1_1-xxl"
+    for blob in (repo / "blobs").glob("*"):
+        assert blob.name in (sha256(blob.read_bytes()), git_sha1(blob.read_bytes()))
+    for snapshot in (repo / "snapshots").glob("*"):
+        assert {p.relative_to(snapshot).as_posix() for p in snapshot.rglob("*") if p.is_file()} == set(FILES)
+    return (repo / "refs" / "main").is_file()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("mode", ["auto", "copy"])
+def test_killed_at_any_step_the_next_run_clears_up_and_finishes(flat: Path, tmp_path: Path, mode: str) -> None:
+    for step in range(100):
+        hub = tmp_path / f"hub{step}"
+        plan = plan_adopt(str(flat), REPO, str(hub), mode=mode)  # type: ignore[arg-type]
+        child = os.fork()
+        if child == 0:
+            cut_off_at(step, lambda: os._exit(9))
+            run_adopt(plan)
+            os._exit(0)
+        killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        assert settled(hub) != killed
+        run_adopt(plan)
+        assert inspect_cache(needs(hub), hash=True).findings == ()
+        assert not list(hub.rglob(".adopt-*"))
+        if not killed:
+            break
+    assert step > 10
+
+
+# --- the real thing -------------------------------------------------------------------------------
+
+
+@pytest.mark.torch
+def test_transformers_loads_adopted_weights(hub_cache: Path, hub: Path, tmp_path: Path) -> None:
+    import transformers
+
+    (found,) = inspect_cache([Need(REPO, str(hub_cache), class_name="T5EncoderModel")]).inspected
+    flat = tmp_path / "t5"
+    shutil.copytree(str(found.snapshot), flat, symlinks=False)
+    adopt(flat, hub)
+    assert inspect_cache(needs(hub), hash=True).findings == ()
+    options = {"cache_dir": str(hub), "local_files_only": True}
+    ours = transformers.T5EncoderModel.from_pretrained(REPO, **options).state_dict()
+    theirs = transformers.T5EncoderModel.from_pretrained(str(flat)).state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(bool((ours[name] == theirs[name]).all()) for name in ours)
+    assert transformers.AutoTokenizer.from_pretrained(REPO, **options)("a cat").input_ids

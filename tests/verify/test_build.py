@@ -1,0 +1,462 @@
+"""Level build of `verify`: the checkouts' own loaders, built for real, and what is said of each failure."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import weights as tiny
+
+from rewriter.model import Finding
+from rewriter.verify.build import BuildReport, BuildResult, BuildTask, build_level
+
+needs_mmengine = pytest.mark.skipif(importlib.util.find_spec("mmengine") is None, reason="needs mmengine")
+
+# --- checkouts that need no torch ------------------------------------------------------------------
+
+REGISTRY = """
+MODELS = None  # with register_module
+
+def build_module(module, builder, **kwargs):
+{body}
+"""
+CONFIG = 'vae = dict(type="X")\ntext_encoder = None\n'
+
+
+def write_checkout(root: Path, body: str, config: str = CONFIG, package: str = "opensora", **files: str) -> BuildTask:
+    registry = REGISTRY.format(body=textwrap.indent(textwrap.dedent(body), "    "))
+    for name, text in {f"{package}/__init__": "", f"{package}/registry": registry, **files}.items():
+        path = root / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+    (root / "config.py").write_text(config)
+    return BuildTask(str(root), str(root / "config.py"), ("vae", "text_encoder"), (7, 8))
+
+
+def build_one(task: BuildTask, component: str = "vae") -> BuildResult:
+    (result,) = build_level([BuildTask(task.root, task.config, (component,))], python=sys.executable).results
+    return result
+
+
+def finding_of(task: BuildTask) -> Finding:
+    (finding,) = build_one(task).findings
+    return finding
+
+
+@needs_mmengine
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        ("import os; os._exit(3)", "OSR312", "ended with status 3"),
+        ("import sys; sys.exit('bye')", "OSR301", "SystemExit: bye"),
+        ("raise KeyboardInterrupt", "OSR301", "KeyboardInterrupt"),
+        ("import os; print('almost'); os.kill(os.getpid(), 9)", "OSR311", "its last output: almost"),
+        ("import os; os.abort()", "OSR312", "SIGABRT"),
+        pytest.param(
+            "import os, signal; os.kill(os.getpid(), signal.SIGRTMIN + 5)",
+            "OSR312",
+            "crashed (signal ",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="a signal without a name"),
+        ),
+        ("raise MemoryError", "OSR311", "not enough memory"),
+        ("raise RuntimeError('odd')", "OSR301", "RuntimeError: odd"),
+        ("(lambda: None)(cache_dir='/x')", "OSR302", "no parameter cache_dir"),
+        ("from_pretrained = 'x'; assert from_pretrained in ['y']", "OSR303", "accepts only its own repo id"),
+        ("import colossalai_absent", "OSR307", "has no colossalai_absent"),
+        ("import socket; socket.create_connection(('127.0.0.1', 9))", "OSR304", "the network is blocked"),
+        ("import socket; socket.socket().connect(('127.0.0.1', 9))", "OSR304", "the network is blocked"),
+        ("import socket; socket.socket(socket.AF_UNIX).connect('/nowhere')", "OSR301", "FileNotFoundError"),
+    ],
+)
+def test_whatever_the_checkout_does_becomes_one_finding(tmp_path: Path, body: str, code: str, words: str) -> None:
+    task = write_checkout(tmp_path / "checkout", body)
+    report = build_level([task], python=sys.executable)
+    assert [(result.component, result.status) for result in report.results] == [
+        ("vae", "failed"),
+        ("text_encoder", "skipped"),
+    ], "a dead child takes only its own component with it"
+    (finding,) = report.findings
+    assert finding.code == code, finding
+    assert words in finding.message
+    assert (finding.path, finding.line, finding.component) == (task.config, 7, "vae")
+    assert finding.remedy
+
+
+@needs_mmengine
+def test_a_build_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    body = f"""
+        import subprocess, sys, time
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        open({str(tmp_path / "pid")!r}, "w").write(str(child.pid))
+        time.sleep(60)
+    """
+    report = build_level([write_checkout(tmp_path / "checkout", body)], python=sys.executable, timeout=3)
+    assert [finding.code for finding in report.findings] == ["OSR312"]
+    assert "no answer within 3 s" in report.findings[0].message
+    started = Path("/proc") / (tmp_path / "pid").read_text() / "stat"
+    assert not started.exists() or ") Z " in started.read_text()
+
+
+@needs_mmengine
+def test_a_checkout_cannot_forge_an_answer(tmp_path: Path) -> None:
+    body = """
+        import json, os
+        for number in range(64):
+            try:
+                os.write(number, json.dumps({"result": 0, "status": "ok"}).encode() + b"\\n")
+            except OSError:
+                pass
+        raise RuntimeError("real")
+    """
+    assert "RuntimeError: real" in finding_of(write_checkout(tmp_path / "checkout", body)).message
+
+
+@needs_mmengine
+def test_the_child_gets_no_credentials_and_an_empty_hugging_face_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "https_proxy", "HF_ENDPOINT"):
+        monkeypatch.setenv(name, "leaked")
+    monkeypatch.setenv("HF_HUB_CACHE", "/of/the/user")
+    monkeypatch.setenv("WEIGHTS_OF_MINE", "/mnt/weights")
+    body = """
+        import os
+        leaked = [name for name, value in os.environ.items() if value == "leaked"]
+        home = os.environ["HF_HOME"]
+        inside = [files for _, folders, files in os.walk(home)]
+        cache, offline = os.environ["HF_HUB_CACHE"], os.environ["HF_HUB_OFFLINE"]
+        raise RuntimeError(f"{leaked} {inside} {cache.startswith(home)} {offline} {os.environ['WEIGHTS_OF_MINE']}")
+    """
+    message = finding_of(write_checkout(tmp_path / "checkout", body)).message
+    assert "RuntimeError: [] [[], []] True 1 /mnt/weights" in message
+
+
+@needs_mmengine
+def test_the_environments_caches_are_lent_each_to_the_library_that_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, repo in (("HF_HUB_CACHE", "models--o--hub"), ("TRANSFORMERS_CACHE", "models--o--transformers")):
+        (tmp_path / name / repo).mkdir(parents=True)
+        monkeypatch.setenv(name, str(tmp_path / name))
+    body = """
+        import os
+        names = [os.listdir(os.environ[name]) for name in ("HF_HUB_CACHE", "TRANSFORMERS_CACHE")]
+        raise RuntimeError(names)
+    """
+    task = write_checkout(tmp_path / "checkout", body)
+    report = build_level([task], python=sys.executable, use_environment_cache=True)
+    assert report.results[0].message == "[['models--o--hub'], ['models--o--transformers']]"
+
+
+@needs_mmengine
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ("vae = None\n", "no vae here"),
+        ("vae = 3\n", "the config's vae is 3"),
+        (f"vae = {list(range(100))}\n", "the config's vae is a list"),
+    ],
+)
+def test_what_is_no_component_is_not_built(tmp_path: Path, config: str, why: str) -> None:
+    result = build_one(write_checkout(tmp_path, "pass", config))
+    assert (result.status, result.message, result.ok) == ("skipped", why, True)
+
+
+@needs_mmengine
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("vae = dict(type=undefined_name)\n", "undefined_name"),
+        ("vae = dict(type=1 + 'a')\n", "loading the config: TypeError: unsupported operand type(s) for +"),
+    ],
+)
+def test_a_config_that_does_not_load_is_said_to_be_that(tmp_path: Path, config: str, words: str) -> None:
+    finding = finding_of(write_checkout(tmp_path, "pass", config))
+    assert finding.code == "OSR313"
+    assert words in finding.message
+
+
+def test_nothing_to_build_starts_no_interpreter_and_one_that_does_not_exist_is_a_finding(tmp_path: Path) -> None:
+    assert build_level([], python="/absent").results == ()
+    absent = str(tmp_path / "python")
+    report = build_level([write_checkout(tmp_path / "checkout", "pass")], python=absent)
+    assert [finding.code for finding in report.findings] == ["OSR307", "OSR307"]
+    assert absent in report.findings[0].message
+
+
+# --- what is imported is what upstream's scripts would import -------------------------------------
+
+SAYS_WHERE = "raise RuntimeError(__file__)"
+
+
+@needs_mmengine
+def test_an_installed_copy_is_built_as_upstreams_scripts_would_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`python scripts/inference.py` has scripts/ on its path, not the checkout: `pip install .` decides what runs."""
+    task = write_checkout(tmp_path / "checkout", SAYS_WHERE)
+    result = build_one(task)
+    assert result.package_file == str(tmp_path / "checkout" / "opensora" / "registry.py")
+    assert result.from_checkout
+    write_checkout(tmp_path / "installed", SAYS_WHERE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "installed"))
+    result = build_one(task)
+    assert result.package_file == str(tmp_path / "installed" / "opensora" / "registry.py")
+    assert not result.from_checkout
+    assert result.message == result.package_file
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "checkout"))
+    assert build_one(task).from_checkout
+
+
+@needs_mmengine
+def test_modules_beside_the_scripts_come_first_and_the_working_directory_is_the_checkout(tmp_path: Path) -> None:
+    body = "import os, helper; raise RuntimeError(helper.NAME + ' ' + os.getcwd())"
+    files = {"scripts/helper": "NAME = 'of the scripts'", "helper": "NAME = 'of the root'"}
+    task = write_checkout(tmp_path, body, **files)
+    assert build_one(task).message == f"of the scripts {os.path.realpath(tmp_path)}"
+
+
+@needs_mmengine
+@pytest.mark.parametrize("package", ["javisdit", "src/javisdit", "opensora/opensora"])
+def test_the_package_of_a_derived_project_is_imported_by_its_own_name(tmp_path: Path, package: str) -> None:
+    task = write_checkout(tmp_path, SAYS_WHERE, package=package)
+    assert build_one(task).message == str(tmp_path / package / "registry.py")
+
+
+@needs_mmengine
+def test_a_config_that_upstreams_own_way_cannot_load_is_built_and_that_is_said(tmp_path: Path) -> None:
+    config = "import os\nfrom opensora.name import NAME\nvae = dict(type=os.path.join('a', NAME))\n"
+    task = write_checkout(tmp_path, "raise RuntimeError(module['type'])", config, **{"opensora/name": "NAME = 'b'"})
+    result = build_one(task)
+    assert (result.message, bool(result.plain_error)) == (os.path.join("a", "b"), True)
+    assert build_one(write_checkout(tmp_path, "raise RuntimeError('x')")).plain_error == ""
+
+
+# --- the fixture checkouts, as level build builds them --------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def built(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, BuildResult]:
+    """Components of the v1.2 fixture, in one child: name -> result."""
+    root = tmp_path_factory.mktemp("built") / "v1.2"
+    shutil.copytree(tiny.FIXTURES / "v1.2", root, ignore=shutil.ignore_patterns("__pycache__"))
+    cache = f"cache_dir={str(hub_cache)!r}"
+    dicts = {
+        "kl": f"dict(type='VideoAutoencoderKL', from_pretrained={tiny.KL!r}, {cache})",
+        "again": f"dict(type='VideoAutoencoderKL', from_pretrained={tiny.KL!r}, {cache})",
+        "rejected": f"dict(type='OpenSoraVAE_V1_2', from_pretrained={tiny.VAE_V1_2!r}, {cache})",
+        "unreached": f"dict(type='OpenSoraVAE_V1_2', from_pretrained={tiny.VAE_V1_2!r})",
+        "absent": f"dict(type='VideoAutoencoderKL', from_pretrained='example-org/absent', {cache})",
+        "local": f"dict(type='t5', from_pretrained='./pretrained_models/t5', {cache})",
+        "path": "dict(type='VideoAutoencoderKL', from_pretrained='./pretrained_models/vae')",
+        "moved": "dict(type='OpenSoraVAE_V1_2', from_pretrained='/absent/OpenSora-VAE-v1.2')",
+        "unknown": "dict(type='NoSuchType')",
+        "text_encoder": f"dict(type='t5', from_pretrained={tiny.T5!r}, {cache})",
+    }
+    config = root / "configs" / "made.py"
+    config.write_text("".join(f"{name} = {value}\n" for name, value in dicts.items()))
+    report: BuildReport = build_level([BuildTask(str(root), str(config), tuple(dicts))], python=sys.executable)
+    return {result.component: result for result in report.results}
+
+
+@pytest.mark.torch
+def test_components_that_cache_dir_reaches_are_built_and_equal_dicts_once(built: dict[str, BuildResult]) -> None:
+    assert (built["kl"].status, built["kl"].parameters) == ("ok", 3135)
+    assert built["text_encoder"].status == "ok"
+    assert built["text_encoder"].parameters > 0, "a text encoder is no module, but it holds one"
+    assert built["again"].same_as
+    assert not built["kl"].same_as
+    assert built["kl"].from_checkout
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("component", "code", "words"),
+    [
+        ("rejected", "OSR302", "OpenSoraVAE_V1_2() got an unexpected keyword argument 'cache_dir'"),
+        ("unreached", "OSR304", f"{tiny.VAE_V1_2} was looked for in the default cache: no cache_dir reaches this call"),
+        ("absent", "OSR304", "example-org/absent is not complete in"),
+        ("local", "OSR303", "accepts only its own repo id"),
+        ("path", "OSR305", "./pretrained_models/vae is a path that does not exist"),
+        ("moved", "OSR305", "/absent/OpenSora-VAE-v1.2 is a path that does not exist"),
+        ("unknown", "OSR315", "NoSuchType"),
+    ],
+)
+def test_failures_of_a_real_loader_are_explained(
+    built: dict[str, BuildResult], component: str, code: str, words: str
+) -> None:
+    (finding,) = built[component].findings
+    assert finding.code == code, finding
+    assert words in finding.message
+    assert finding.remedy
+    if component == "moved":
+        assert f"--set moved.from_pretrained={tiny.VAE_V1_2}" in finding.remedy
+
+
+# --- every loader of the releases, before and after `rewrite`, compared with the cached tensors ------
+
+PROBE = Path(tiny.__file__).with_name("build_probe.py")
+Request = Mapping[str, Any]
+
+
+def build_and_compare(root: Path, hub_cache: Path, requests: Mapping[str, Request]) -> dict[str, str]:
+    """Build every component of ``requests`` in one child process in ``root``; returns each one's outcome by its label.
+
+    The child sees no network, an empty HF_HOME and HF_HUB_OFFLINE=1, so that only ``cache_dir`` can supply weights.
+    """
+    home = str(root.parent / "empty-home")
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
+    env |= {"HF_HOME": home, "HOME": home, "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    job = {"cache": str(hub_cache), "asked": [{"label": label, **one} for label, one in requests.items()]}
+    child = subprocess.run([sys.executable, str(PROBE)], input=json.dumps(job), cwd=root, env=env, capture_output=True,
+                           text=True, timeout=300, check=False)  # fmt: skip
+    assert child.returncode == 0, child.stderr
+    answers: dict[str, dict[str, str]] = json.loads(child.stdout)
+    return {label: answer["outcome"] for label, answer in answers.items()}
+
+
+#: One config for each component that a release registers: config, component, and the repository that holds it.
+CLASSES = ("configs/dit/inference/1x256x256-class.py", "text_encoder", None)
+CLIP = ("configs/dit/inference/16x256x256.py", "text_encoder", tiny.CLIP)
+T5 = ("configs/opensora/inference/16x256x256.py", "text_encoder", tiny.T5)
+KL = ("configs/opensora/inference/16x256x256.py", "vae", tiny.KL)
+TEMPORAL = ("configs/latte/inference/16x256x256-temporal.py", "vae", tiny.TEMPORAL_DECODER)
+T5_NONE = ("configs/opensora-v1-1/inference/sample.py", "text_encoder", tiny.T5)
+STDIT2 = ("configs/opensora-v1-1/inference/sample.py", "model", tiny.STDIT2)
+VAE_V1_2 = ("configs/opensora-v1-2/inference/sample.py", "vae", tiny.VAE_V1_2)
+STDIT3 = ("configs/opensora-v1-2/inference/sample.py", "model", tiny.STDIT3)
+VAE_V1_3 = ("configs/opensora-v1-3/inference/t2v.py", "vae", tiny.VAE_V1_3)
+
+REJECTS = "rejects cache_dir"
+#: What a build gives once `cache_dir` is in the config and nothing else was changed, release by release.
+WITH_CACHE_DIR: dict[str, dict[tuple[str, str, str | None], str]] = {
+    "v1.0": dict.fromkeys((CLASSES, CLIP, T5, KL, TEMPORAL), REJECTS),
+    "v1.1": {**dict.fromkeys((CLASSES, CLIP), REJECTS), **dict.fromkeys((T5, KL, TEMPORAL, T5_NONE), "loads"),
+             STDIT2: "OSError"},
+}  # fmt: skip
+WITH_CACHE_DIR["v1.2"] = WITH_CACHE_DIR["v1.1"] | {VAE_V1_2: REJECTS, STDIT3: "loads"}
+WITH_CACHE_DIR["v1.3"] = WITH_CACHE_DIR["v1.2"] | {VAE_V1_3: REJECTS}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """How a checkout builds: ``own`` configs, those ``released``, ``t5`` from a local folder and from its parent."""
+
+    tag: str
+    own: dict[str, str]
+    released: dict[str, str]
+    local_t5: str
+    parent_of_flat_t5: str
+
+
+def build_all(tag: str, root: Path, hub_cache: Path, released: Path) -> Outcomes:
+    """One child process for everything: importing torch and transformers takes seconds."""
+    snapshot = tiny.snapshot_of(hub_cache, tiny.T5)
+    (root.parent / "t5-v1_1-xxl").symlink_to(snapshot)
+    requests: dict[str, Request] = {}
+    for config, component, repo in WITH_CACHE_DIR[tag]:
+        for label, folder in (("own", root), ("released", released)):
+            request = {"config": str(folder / config), "component": component, "repo": repo}
+            requests[f"{label}:{config}:{component}"] = request
+    for label, path in (("local", snapshot), ("parent", root.parent)):
+        requests[label] = {"dict": {"type": "t5", "from_pretrained": str(path)}, "repo": tiny.T5}
+    found = build_and_compare(root, hub_cache, requests)
+
+    def part(prefix: str) -> dict[str, str]:
+        return {label.removeprefix(prefix): outcome for label, outcome in found.items() if label.startswith(prefix)}
+
+    return Outcomes(tag, part("own:"), part("released:"), found["local"], found["parent"])
+
+
+def write_cache_dir(root: Path, tag: str, cache_dir: Path) -> None:
+    """Add the keyword by plain text replacement, so that these tests depend on nothing of the rewriter."""
+    for config in {config for config, _, _ in WITH_CACHE_DIR[tag]}:
+        path = root / config
+        text = re.sub(r'"/home/[^"]*OpenSora-VAE-v1.3"', f'"{tiny.VAE_V1_3}"', path.read_text())
+        text = re.sub(r"    cache_dir=None,.*\n", "", text)
+        pattern = r'    (?:from_pretrained="[^"]+/[^"]+"|type="classes"),\n'
+        path.write_text(re.sub(pattern, rf'\g<0>    cache_dir="{cache_dir}",\n', text))
+
+
+def rewrite(path: Path, *args: str | Path) -> None:
+    """Run ``opensora-rewriter rewrite``; a refused component (exit 1) is no failure of the run."""
+    from click.testing import CliRunner
+
+    from rewriter.cli import main
+
+    result = CliRunner().invoke(main, ["rewrite", str(path), "--no-resolve", *map(str, args)])
+    assert result.exit_code in (0, 1), result.output
+
+
+def copy_fixture(tag: str, scratch: Path) -> Path:
+    return Path(shutil.copytree(tiny.FIXTURES / tag, scratch / tag, ignore=shutil.ignore_patterns("__pycache__")))
+
+
+@pytest.fixture(scope="module", params=tuple(WITH_CACHE_DIR))
+def untouched(request: pytest.FixtureRequest, hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    """A checkout with untouched sources, ``cache_dir`` written into its configs by hand."""
+    root = copy_fixture(request.param, tmp_path_factory.mktemp(request.param))
+    write_cache_dir(root, request.param, hub_cache)
+    return build_all(request.param, root, hub_cache, tiny.FIXTURES / request.param)
+
+
+@pytest.fixture(scope="module", params=tuple(WITH_CACHE_DIR))
+def rewritten(request: pytest.FixtureRequest, hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    """A checkout after ``rewrite``."""
+    tag = request.param
+    root = copy_fixture(tag, tmp_path_factory.mktemp(f"{tag}-rewritten"))
+    rewrite(root, "--all-configs", "--all-components", "--cache-dir", hub_cache)
+    if tag == "v1.3":  # the authors' own path, cured as the refusal says
+        rewrite(root / VAE_V1_3[0], "--cache-dir", hub_cache, "--set", f"vae.from_pretrained={tiny.VAE_V1_3}")
+    return build_all(tag, root, hub_cache, tiny.FIXTURES / tag)
+
+
+def assert_nothing_is_found(released: dict[str, str]) -> None:
+    others = {label: outcome for label, outcome in released.items() if label != ":".join(CLASSES[:2])}
+    assert released[":".join(CLASSES[:2])] == "builds"
+    # Which exception it is, is each library's own: transformers' CLIPTokenizer opens a vocabulary named None.
+    assert not {"loads", "builds", "differs", REJECTS} & set(others.values()), released
+
+
+@pytest.mark.torch
+def test_released_configs_find_no_weights_offline(untouched: Outcomes) -> None:
+    assert_nothing_is_found(untouched.released)
+
+
+@pytest.mark.torch
+def test_cache_dir_in_the_config_alone_helps_only_the_loaders_that_take_it(untouched: Outcomes) -> None:
+    expected = WITH_CACHE_DIR[untouched.tag].items()
+    assert untouched.own == {f"{config}:{component}": outcome for (config, component, _), outcome in expected}
+
+
+@pytest.mark.torch
+def test_a_local_t5_folder_is_loaded_by_v1_3_and_its_parent_by_v1_0_alone(untouched: Outcomes) -> None:
+    assert (untouched.parent_of_flat_t5 == "loads") == (untouched.tag == "v1.0")
+    if untouched.tag == "v1.0":  # it joins "t5-v1_1-xxl" to the folder
+        assert untouched.local_t5 not in ("loads", "differs")
+    else:
+        assert untouched.local_t5 == ("loads" if untouched.tag == "v1.3" else "AssertionError")
+
+
+@pytest.mark.torch
+def test_after_a_rewrite_every_component_loads_the_cached_weights(rewritten: Outcomes) -> None:
+    own = dict(rewritten.own)
+    assert own.pop(":".join(CLASSES[:2])) == "builds"
+    assert set(own.values()) == {"loads"}, own
+
+
+@pytest.mark.torch
+def test_rewritten_loaders_behave_as_before_without_cache_dir(rewritten: Outcomes) -> None:
+    assert_nothing_is_found(rewritten.released)
+    assert (rewritten.parent_of_flat_t5 == "loads") == (rewritten.tag == "v1.0")

@@ -1,0 +1,814 @@
+"""Every mistake that a cache can have is told by its own code and by nothing else; an intact cache by none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from caches import COMMIT, OTHER, SHARDS, T5, VAE, blob_name, make_repo, safetensors, t5_files, vae_files
+
+from rewriter.model import Finding
+from rewriter.verify import hashing
+from rewriter.verify.cache import CacheReport, inspect_cache
+from rewriter.verify.directories import check_directory, find_default_cache
+from rewriter.verify.hashing import BUFFER_BYTES, HashKind, StoppedError, hash_file, hash_files
+from rewriter.verify.needs import Need
+from rewriter.verify.snapshots import SYNTHETIC
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    hub = tmp_path / "hub"
+    make_repo(hub, T5, t5_files())
+    make_repo(hub, VAE, vae_files())
+    return hub
+
+
+def needs(cache: Path | str, **changes: object) -> list[Need]:
+    at = (("configs/sample.py", 12, "text_encoder"),)
+    made = [
+        Need(T5, str(cache), class_name="AutoTokenizer", requested_by=at),
+        Need(T5, str(cache), class_name="T5EncoderModel", requested_by=at),
+        Need(VAE, str(cache), subfolder="vae", library="diffusers", class_name="AutoencoderKL",
+             requested_by=(("configs/sample.py", 20, "vae"),)),
+    ]  # fmt: skip
+    return [replace(need, **changes) for need in made]  # type: ignore[arg-type]
+
+
+def causes(report: CacheReport) -> list[Finding]:
+    """The first finding of each cause: what a report prints once, with a count."""
+    return list({(finding.code, finding.cause): finding for finding in reversed(report.findings)}.values())[::-1]
+
+
+def codes(report: CacheReport) -> list[str]:
+    return [finding.code for finding in causes(report)]
+
+
+def only(report: CacheReport) -> Finding:
+    assert len(causes(report)) == 1, report.findings
+    return report.findings[0]
+
+
+def tree(folder: Path) -> list[tuple[str, int, int]]:
+    found = [folder, *folder.rglob("*")]
+    return sorted((str(path), path.lstat().st_mtime_ns, path.lstat().st_ino) for path in found)
+
+
+def t5(cache: Path) -> Path:
+    return cache / "models--DeepFloyd--t5-v1_1-xxl"
+
+
+def in_snapshot(cache: Path, name: str) -> Path:
+    return t5(cache) / "snapshots" / COMMIT / name
+
+
+def blob(cache: Path, name: str) -> Path:
+    return in_snapshot(cache, name).resolve()
+
+
+# --- an intact cache ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hash", [False, True])
+def test_an_intact_cache_has_no_findings_and_is_not_touched(cache: Path, hash: bool) -> None:
+    before = tree(cache)
+    report = inspect_cache(needs(cache), hash=hash)
+    assert report.findings == ()
+    assert tree(cache) == before
+
+
+def test_the_report_says_what_each_loader_reads(cache: Path) -> None:
+    tokenizer, model, vae = inspect_cache(needs(cache), hash=True).inspected
+    assert tokenizer.commit == model.commit == vae.commit == COMMIT
+    assert [file.name for file in tokenizer.files] == [
+        "special_tokens_map.json",
+        "spiece.model",
+        "tokenizer_config.json",
+    ]
+    assert [file.name for file in model.files] == ["config.json", *SHARDS, "pytorch_model.bin.index.json"]
+    weights = vae.files[1]
+    assert weights.size == len(safetensors())
+    assert weights.hash == "sha256:" + hashlib.sha256(safetensors()).hexdigest()
+    assert weights.verified
+
+
+def test_a_cache_without_symlinks_is_intact_too(tmp_path: Path) -> None:
+    make_repo(tmp_path / "hub", T5, t5_files(), links=False)
+    assert inspect_cache(needs(tmp_path / "hub")[:2]).findings == ()
+
+
+def test_hashing_a_cache_without_symlinks_says_that_nothing_was_verified(tmp_path: Path) -> None:
+    make_repo(tmp_path / "hub", T5, t5_files(), links=False)
+    report = inspect_cache(needs(tmp_path / "hub")[:2], hash=True)
+    assert (only(report).code, only(report).severity) == ("OSR118", "warning")
+    assert report.inspected[1].files[1].hash.startswith("sha256:")
+
+
+def test_the_listing_of_newer_hubs_verifies_a_cache_without_symlinks(tmp_path: Path) -> None:
+    repo = make_repo(tmp_path / "hub", VAE, vae_files(), links=False)
+    entries = {}
+    for name, content in vae_files().items():
+        digest = blob_name(name, content)
+        lfs = {"lfs_sha256": digest, "lfs_size": len(content)} if len(digest) == 64 else {}
+        entries[name] = {"size": len(content), "blob_id": digest if not lfs else "0" * 40, **lfs}
+    (repo / "trees").mkdir()
+    (repo / "trees" / f"{COMMIT}.json").write_text(json.dumps({"format_version": 1, "files": entries}))
+    wanted = needs(tmp_path / "hub")[2:]
+    assert inspect_cache(wanted, hash=True).findings == ()
+    weights = repo / "snapshots" / COMMIT / "vae" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(safetensors()[:-1] + b"!")
+    assert only(inspect_cache(wanted, hash=True)).code == "OSR114"
+
+
+def test_a_blob_store_shared_between_repos_is_intact(cache: Path) -> None:
+    store = cache / "blobs"
+    for name in os.listdir(t5(cache) / "blobs"):
+        home = store / name[:2] / name
+        home.parent.mkdir(parents=True, exist_ok=True)
+        source = t5(cache) / "blobs" / name
+        source.rename(home)
+        source.symlink_to(os.path.relpath(home, source.parent))
+    assert inspect_cache(needs(cache), hash=True).findings == ()
+    blob(cache, SHARDS[0]).unlink()
+    assert only(inspect_cache(needs(cache), hash=True)).code == "OSR112"
+
+
+def test_another_revision_is_looked_up_by_its_own_ref(cache: Path) -> None:
+    (t5(cache) / "refs" / "v1").write_text(COMMIT)
+    assert inspect_cache(needs(cache, revision="v1")[:2]).findings == ()
+    assert inspect_cache(needs(cache, revision=COMMIT)).findings == ()
+    assert only(inspect_cache(needs(cache, revision="v2")[:2])).code == "OSR108"
+
+
+def test_it_works_where_huggingface_hub_is_not_installed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert inspect_cache(needs(cache), hash=True).findings == ()
+    in_snapshot(cache, SHARDS[0]).unlink()
+    assert codes(inspect_cache(needs(cache))) == ["OSR113"]
+
+
+# --- one mistake each -----------------------------------------------------------------------------
+
+# name -> (code, what is done in the folder of the T5's repo: $s is its snapshot, $a and $b are the shards' blobs)
+MISTAKES = {
+    "repo absent": ("OSR107", 'rm -r "$PWD"'),
+    "repo folder empty": ("OSR107", "rm -r *"),
+    "no ref": ("OSR108", "rm refs/main"),
+    "no refs folder": ("OSR108", "rm -r refs"),
+    "no ref and two snapshots": ("OSR108", "rm refs/main; mkdir snapshots/$other"),
+    "no ref and a snapshot that leads nowhere": ("OSR108", "rm -r *; mkdir -p $s; ln -s unmounted snapshots/$other"),
+    "ref with newline": ("OSR109", "echo >> refs/main"),
+    "ref written by powershell": ("OSR109", r"printf '\377\376' > r; sed 's/./&\x00/g' refs/main >> r; mv r refs/main"),
+    "ref to a missing snapshot": ("OSR110", "printf %s $other > refs/main"),
+    "snapshot deleted": ("OSR110", "rm -r $s"),
+    "links dropped by a copy": ("OSR111", "find snapshots -type l -delete"),
+    "links dropped by object storage": ("OSR111", "rm -r snapshots"),
+    "links written as SMB does": (
+        "OSR111",
+        r"t=$(readlink $1); rm $1; printf 'XSym\n%04d\n%032d\n%s\n%800s' ${#t} 0 $t ' ' > $1",
+    ),
+    "links written as text": ("OSR111", "for f in $s/*; do t=$(readlink $f); rm $f; printf %s $t > $f; done"),
+    "broken link": ("OSR112", "rm $b"),
+    "blobs not copied": ("OSR112", "rm -r blobs"),
+    "one shard broken and one missing": ("OSR112", "rm $b $1"),
+    "link that leads to itself": ("OSR103", "rm $s/config.json; ln -s config.json $s/config.json"),
+    "missing file": ("OSR113", "rm $s/config.json"),
+    "snapshot of a download that had only begun": ("OSR113", "rm -r blobs snapshots; mkdir -p $s"),
+    "missing tokenizer": ("OSR113", "rm $s/spiece.model"),
+    "missing shard": ("OSR113", "rm $2"),
+    "missing weights": ("OSR113", "rm $s/pytorch_model.bin.index.json"),
+    "folder in place of a file": ("OSR114", "rm $s/config.json; mkdir $s/config.json"),
+    "truncated shard": ("OSR114", "truncate -s 40 $b"),
+    "truncated config": ("OSR114", "truncate -s 5 $(readlink -f $s/config.json)"),
+    "size other than in the listing": (
+        "OSR114",
+        """mkdir trees; f='{"size": 130, "blob_id": "0", "lfs_sha256": "0", "lfs_size": 12345}'
+        echo '{"format_version": 1, "files": {"'${1##*/}'": '$f'}}' > trees/${s##*/}.json""",
+    ),
+    "index without weight_map": ("OSR114", """echo '{"metadata": {}}' > $i"""),
+    "index with an empty weight_map": ("OSR114", """echo '{"weight_map": {}}' > $i"""),
+    "index that leads out": ("OSR114", """echo '{"weight_map": {"a": "../../../etc/hostname"}}' > $i"""),
+    "LFS pointer": (
+        "OSR115",
+        r"printf 'version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 9989150328\n' 0 > $a",
+    ),
+    "unfinished blob": ("OSR116", "mv $a $a.incomplete"),
+    "unfinished before the link": ("OSR116", "mv $a $a.1a2b3c4d.incomplete; rm $1"),
+    "unfinished with an empty snapshot": (
+        "OSR116",
+        "find snapshots -type l -delete; for f in blobs/*; do mv $f $f.incomplete; done",
+    ),
+    "unfinished before any ref": ("OSR116", "rm -r snapshots refs; for f in blobs/*; do mv $f $f.incomplete; done"),
+    "unfinished from the start": ("OSR116", "rm -r snapshots; for f in blobs/*; do mv $f $f.incomplete; done"),
+}
+
+
+def spoil(cache: Path, name: str) -> str:
+    """Make a mistake; the code that it is to give."""
+    code, script = MISTAKES[name]
+    shards = [f"snapshots/{COMMIT}/{shard}" for shard in SHARDS]
+    names = {"s": f"snapshots/{COMMIT}", "other": OTHER, "i": str(blob(cache, "pytorch_model.bin.index.json"))}
+    names |= {"a": str(blob(cache, SHARDS[0])), "b": str(blob(cache, SHARDS[1]))}
+    subprocess.run(["sh", "-c", script, "sh", *shards], check=True, cwd=t5(cache), env={**os.environ, **names})
+    return code
+
+
+@pytest.mark.parametrize("name", list(MISTAKES))
+def test_one_mistake_gives_its_code_and_nothing_else(cache: Path, name: str) -> None:
+    code = spoil(cache, name)
+    before = tree(cache)
+    for hash in (False, True):
+        finding = only(inspect_cache(needs(cache), hash=hash))
+        assert finding.code == code
+        assert (finding.path, finding.line, finding.severity) == ("configs/sample.py", 12, "error")
+        assert T5 in finding.message
+        assert finding.remedy
+    assert tree(cache) == before
+
+
+@pytest.mark.parametrize(("revision", "code"), [(OTHER, "OSR110"), ("../../secret", "OSR108"), ("v9", "OSR108")])
+def test_a_revision_that_is_not_in_the_cache(cache: Path, revision: str, code: str) -> None:
+    (cache / "secret").write_text(COMMIT)
+    finding = only(inspect_cache(needs(cache, revision=revision)[:2]))
+    assert finding.code == code
+    assert shlex.split(finding.remedy)[:5] == ["hf", "download", T5, "--revision", revision]
+
+
+def test_a_disk_that_fails_while_hashing_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, whole = str(blob(cache, SHARDS[0])), hashing.hash_file
+
+    def failing(path: str, *rest: object) -> str:
+        if path == bad:
+            raise OSError(5, "Input/output error")
+        return whole(path, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(hashing, "hash_file", failing)
+    finding = only(inspect_cache(needs(cache), hash=True))
+    assert finding.code == "OSR103"
+    assert "Input/output error" in finding.message
+    assert "chmod" not in finding.remedy
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX links and pipes")
+def test_a_ref_or_a_listing_that_is_a_pipe_is_not_waited_for(cache: Path) -> None:
+    tree = t5(cache) / "trees" / f"{COMMIT}.json"
+    tree.parent.mkdir(exist_ok=True)
+    tree.unlink(missing_ok=True)
+    os.mkfifo(tree)
+    assert inspect_cache(needs(cache)).findings == ()
+    ref = t5(cache) / "refs" / "main"
+    ref.unlink()
+    os.mkfifo(ref)
+    finding = only(inspect_cache(needs(cache)))
+    assert (finding.code, finding.message) == ("OSR103", f"{ref} cannot be read: it is a named pipe, not a file")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX links and pipes")
+def test_a_repo_that_is_a_link_to_itself_is_that_repos_trouble(cache: Path) -> None:
+    shutil.rmtree(t5(cache))
+    t5(cache).symlink_to(t5(cache).name)
+    report = inspect_cache(needs(cache))
+    finding = only(report)
+    assert (finding.code, finding.message.split(" cannot")[0]) == ("OSR103", str(t5(cache)))
+    assert [found.commit for found in report.inspected][-1] == COMMIT
+
+
+def test_a_repo_in_trouble_does_not_hide_the_others(cache: Path) -> None:
+    shutil.rmtree(t5(cache))
+    weights = cache / "models--PixArt-alpha--pixart_sigma_sdxlvae_T5_diffusers" / "snapshots" / COMMIT / "vae"
+    (weights / "config.json").unlink()
+    report = inspect_cache(needs(cache))
+    assert codes(report) == ["OSR107", "OSR113"]
+    assert [found.commit for found in report.inspected] == [None, None, COMMIT]
+
+
+def test_a_changed_byte_is_found_by_hashing_only(cache: Path) -> None:
+    with open(blob(cache, SHARDS[0]), "r+b") as stream:
+        stream.seek(70)
+        stream.write(b"?")
+    assert inspect_cache(needs(cache)).findings == ()
+    finding = only(inspect_cache(needs(cache), hash=True))
+    assert finding.code == "OSR114"
+    assert blob(cache, SHARDS[0]).name in finding.message
+    assert "--force-download" in finding.remedy
+
+
+@pytest.mark.parametrize("length", [0, 4, 30, len(safetensors()) - 1])
+def test_a_safetensors_file_cut_anywhere_is_found_without_hashing(cache: Path, length: int) -> None:
+    folder = cache / "models--PixArt-alpha--pixart_sigma_sdxlvae_T5_diffusers" / "snapshots" / COMMIT / "vae"
+    os.truncate((folder / "diffusion_pytorch_model.safetensors").resolve(), length)
+    finding = only(inspect_cache(needs(cache)))
+    assert (finding.code, finding.component) == ("OSR114", "vae")
+
+
+def test_a_leftover_beside_a_complete_blob_is_only_a_warning(cache: Path) -> None:
+    whole = blob(cache, SHARDS[0])
+    whole.with_name(whole.name + ".incomplete").write_bytes(b"half")
+    finding = only(inspect_cache(needs(cache)))
+    assert (finding.code, finding.severity) == ("OSR116", "warning")
+
+
+def test_an_unfinished_download_of_something_nobody_asks_for_is_no_finding(cache: Path) -> None:
+    (t5(cache) / "blobs" / ("f" * 64 + ".incomplete")).write_bytes(b"half")
+    assert inspect_cache(needs(cache)).findings == ()
+
+
+def test_files_that_no_loader_reads_may_be_broken(cache: Path) -> None:
+    blob(cache, "README.md").unlink()
+    assert inspect_cache(needs(cache), hash=True).findings == ()
+    everything = [replace(needs(cache)[0], kind="snapshot_download")]
+    assert only(inspect_cache(everything)).code == "OSR112"
+
+
+def test_a_file_that_the_hub_library_takes_for_absent_is_told(cache: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    marker = t5(cache) / ".no_exist" / COMMIT / "config.json"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    assert ".no_exist" in only(inspect_cache(needs(cache))).message
+
+
+def test_a_repo_that_only_the_source_names_is_a_warning_when_it_is_there(cache: Path) -> None:
+    wanted = needs(cache)
+    wanted[2] = replace(wanted[2], hard_coded=True)
+    finding = only(inspect_cache(wanted))
+    assert (finding.code, finding.severity) == ("OSR117", "warning")
+    assert VAE in finding.message
+
+
+def test_a_repo_that_only_the_source_names_is_said_so_when_it_is_absent(cache: Path) -> None:
+    shutil.rmtree(cache / "models--PixArt-alpha--pixart_sigma_sdxlvae_T5_diffusers")
+    finding = only(inspect_cache([replace(need, hard_coded=need.repo_id == VAE) for need in needs(cache)]))
+    assert (finding.code, finding.severity) == ("OSR107", "error")
+    assert "source names" in finding.message
+
+
+# --- remedies -------------------------------------------------------------------------------------
+
+
+def test_the_remedy_for_an_absent_repo_is_a_command_to_paste(tmp_path: Path) -> None:
+    odd = tmp_path / "a dir; $(touch x)'\""
+    odd.mkdir()
+    finding = only(inspect_cache([Need(T5, str(odd))]))
+    assert shlex.split(finding.remedy) == ["hf", "download", T5, "--cache-dir", str(odd)]
+
+
+def test_the_remedy_for_a_missing_shard_fetches_just_that_into_the_same_snapshot(cache: Path) -> None:
+    spoil(cache, "missing shard")
+    words = shlex.split(only(inspect_cache(needs(cache))).remedy)
+    assert words == ["hf", "download", T5, SHARDS[1], "--revision", COMMIT, "--cache-dir", str(cache)]
+
+
+@pytest.mark.parametrize(
+    "name", ["no ref", "no refs folder", "no ref and two snapshots", "ref with newline", "ref written by powershell"]
+)
+def test_the_remedy_for_a_ref_cures_it(cache: Path, name: str) -> None:
+    spoil(cache, name)
+    subprocess.run(["sh", "-c", only(inspect_cache(needs(cache))).remedy], check=True)
+    assert inspect_cache(needs(cache)).findings == ()
+
+
+@pytest.mark.parametrize("place", ["t5-v1_1-xxl", "DeepFloyd/t5-v1_1-xxl", "DeepFloyd_t5-v1_1-xxl"])
+def test_a_flat_download_inside_the_cache_gets_the_adopt_command(cache: Path, place: str) -> None:
+    shutil.rmtree(t5(cache))
+    (cache / place).mkdir(parents=True)
+    (cache / place / "config.json").write_text("{}")
+    finding = only(inspect_cache(needs(cache)))
+    assert finding.code == "OSR106"
+    source = str(cache / place)
+    assert shlex.split(finding.remedy) == [
+        "opensora-rewriter",
+        "adopt",
+        source,
+        "--repo",
+        T5,
+        "--cache-dir",
+        str(cache),
+    ]
+
+
+def test_a_folder_of_the_repos_name_that_holds_no_model_is_no_flat_download(cache: Path) -> None:
+    shutil.rmtree(t5(cache))
+    (cache / "t5-v1_1-xxl").mkdir()
+    (cache / "t5-v1_1-xxl" / "notes.txt").write_text("")
+    finding = only(inspect_cache(needs(cache)[:1]))
+    assert (finding.code, finding.message) == ("OSR107", f"{T5} is not in {cache}")
+
+
+@pytest.mark.parametrize("repo_id", ["../../etc", "a/b/c", "a--b/c", "x/..", "a b/c", "\0", "", "/etc", "a/b\n", "é/x"])
+def test_what_is_no_repo_id_is_said_so_and_never_becomes_a_path(cache: Path, repo_id: str) -> None:
+    finding = only(inspect_cache([Need(repo_id, str(cache))]))
+    assert finding.code == "OSR107"
+    assert "not a repo id" in finding.message
+
+
+# --- the directory itself -------------------------------------------------------------------------
+
+
+def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    assert only(inspect_cache(needs(tmp_path / "nowhere"))).code == "OSR101"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_dangling_link_for_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "hub").symlink_to(tmp_path / "unmounted")
+    assert only(inspect_cache(needs(tmp_path / "hub"))).code == "OSR101"
+
+
+def test_a_file_for_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "hub").write_text("")
+    assert only(inspect_cache(needs(tmp_path / "hub"))).code == "OSR102"
+
+
+def test_hf_home_for_its_hub(cache: Path) -> None:
+    finding = only(inspect_cache(needs(cache.parent)))
+    assert finding.code == "OSR104"
+    assert finding.remedy == f"cache_dir={str(cache)!r}"
+
+
+@pytest.mark.parametrize("inside", [".", "snapshots", f"snapshots/{COMMIT}"])
+def test_a_models_own_folder_for_the_cache(cache: Path, inside: str) -> None:
+    finding = only(inspect_cache(needs(os.path.normpath(t5(cache) / inside))))
+    assert finding.code == "OSR105"
+    assert finding.remedy == f"cache_dir={str(cache)!r}"
+
+
+def test_a_model_folder_under_another_name(cache: Path) -> None:
+    renamed = cache / "t5"
+    t5(cache).rename(renamed)
+    assert only(inspect_cache(needs(renamed))).code == "OSR105"
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "pytorch_model.bin.index.json"])
+def test_a_flat_download_for_the_cache(tmp_path: Path, name: str) -> None:
+    flat = tmp_path / "t5-v1_1-xxl"
+    flat.mkdir()
+    (flat / name).write_text("{}")
+    finding = only(inspect_cache(needs(flat)))
+    assert finding.code == "OSR106"
+    command = shlex.join(["opensora-rewriter", "adopt", str(flat), "--repo", T5, "--cache-dir", str(tmp_path)])
+    assert finding.remedy == f"{command}, then cache_dir={str(tmp_path)!r}"
+
+
+@pytest.mark.parametrize("path", ["hub", "./hub", "~/hub"])
+def test_a_relative_cache_dir(path: str) -> None:
+    assert only(inspect_cache(needs(path))).code == "OSR002"
+
+
+def test_the_environments_cache_is_named_in_the_message_and_in_the_remedy(cache: Path) -> None:
+    (finding,) = check_directory(str(cache.parent), source="HF_HOME", severity="warning")
+    assert "environment's HF_HOME" in finding.message
+    assert finding.remedy == f"export HF_HUB_CACHE={cache}"
+    assert finding.severity == "warning"
+
+
+@pytest.fixture
+def as_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Root reads everything: act as another user, who can pass through the temporary folders of this run.
+
+    They stay passable (not listable): another worker's tests may stand in them at the same time.
+    """
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        yield
+        return
+    base = tmp_path_factory.getbasetemp()
+    for folder in (base, *base.parents):
+        mode = folder.stat().st_mode
+        if not mode & 0o001:
+            folder.chmod(mode | 0o011)
+    yield
+    os.seteuid(0)
+
+
+def become_nobody(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        inspect_cache(needs(tmp_path), hash=True)  # imports all it needs: nobody may not read Python's own library
+        import huggingface_hub.file_download  # noqa: F401
+
+        tmp_path.chmod(0o755)
+        os.seteuid(65534)
+
+
+@pytest.mark.usefixtures("as_nobody")
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX users")
+@pytest.mark.parametrize("mode", [0o700, 0o711, 0o744], ids=["neither", "no r", "no x"])
+@pytest.mark.parametrize("where", ["cache", "repo", "refs"])
+def test_a_folder_that_this_user_cannot_read(cache: Path, tmp_path: Path, mode: int, where: str) -> None:
+    folder = {"cache": cache, "repo": t5(cache), "refs": t5(cache) / "refs"}[where]
+    folder.chmod(mode if os.geteuid() == 0 else mode << 6 & 0o700)
+    try:
+        become_nobody(tmp_path)
+        finding = only(inspect_cache(needs(cache)))
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+        folder.chmod(0o755)
+    assert finding.code == "OSR103"
+
+
+@pytest.mark.usefixtures("as_nobody")
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX users")
+def test_a_blob_that_this_user_cannot_read(cache: Path, tmp_path: Path) -> None:
+    blob(cache, SHARDS[0]).chmod(0o000)
+    become_nobody(tmp_path)
+    assert only(inspect_cache(needs(cache), hash=True)).code == "OSR103"
+
+
+@pytest.mark.usefixtures("as_nobody")
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX users")
+def test_a_read_only_cache_of_another_user_is_intact(cache: Path, tmp_path: Path) -> None:
+    for path in [cache, *cache.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(0o555 if path.is_dir() else 0o444)
+    become_nobody(tmp_path)
+    assert inspect_cache(needs(cache), hash=True).findings == ()
+
+
+# --- layouts of other tools, and of caches that were moved ------------------------------------------
+
+
+def run_remedy(finding: Finding) -> None:
+    subprocess.run(["sh", "-c", finding.remedy], check=True)
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_models_in_hf_home_itself_are_found_without_a_network(tmp_path: Path, made: bool) -> None:
+    make_repo(tmp_path, T5, t5_files())
+    if made:
+        (tmp_path / "hub").mkdir()
+    wanted = needs(tmp_path / "hub", source="HF_HOME")[:2]
+    finding = only(inspect_cache(wanted))
+    assert (finding.code, finding.remedy) == ("OSR104", f"export HF_HUB_CACHE={tmp_path}")
+    assert only(inspect_cache(needs(tmp_path / "hub")[:2])).remedy == f"cache_dir={str(tmp_path)!r}"
+    assert inspect_cache(needs(tmp_path)[:2]).findings == ()
+
+
+def test_a_repo_in_hf_home_beside_a_hub_that_holds_others_is_moved(cache: Path) -> None:
+    make_repo(cache.parent, "org/name", t5_files())
+    wanted = [replace(need, repo_id="org/name") for need in needs(cache)[:2]]
+    finding = only(inspect_cache(wanted))
+    assert (finding.code, finding.message) == ("OSR107", f"org/name is not in {cache}, but in {cache.parent}")
+    run_remedy(finding)
+    assert inspect_cache([*wanted, *needs(cache)], hash=True).findings == ()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "hpcai-tech/OpenSora-VAE-v1___2",
+        "models/hpcai-tech/OpenSora-VAE-v1___2",
+        "models/hpcai-tech--OpenSora-VAE-v1.2/snapshots/master",
+        "models/hpcai-tech--OpenSora-VAE-v1___2/snapshots/master",
+    ],
+)
+def test_a_download_of_modelscope_gets_the_adopt_command(cache: Path, place: str) -> None:
+    folder = cache / place
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    finding = only(inspect_cache([Need("hpcai-tech/OpenSora-VAE-v1.2", str(cache), library="opensora")]))
+    assert finding.code == "OSR106"
+    assert shlex.split(finding.remedy)[2] == str(folder)
+
+
+def test_a_flat_folder_that_holds_only_its_vae_gets_the_adopt_command(tmp_path: Path) -> None:
+    folder = tmp_path / "pixart_sigma_sdxlvae_T5_diffusers"
+    for name, content in vae_files().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    wanted = needs(folder)[2:]
+    assert only(inspect_cache(wanted)).code == "OSR106"
+    finding = only(inspect_cache(needs(tmp_path)[2:]))
+    assert (finding.code, shlex.split(finding.remedy)[2]) == ("OSR106", str(folder))
+    (tmp_path / "models").mkdir()
+    for name in ("t5", "vae"):
+        shutil.copytree(folder / "vae", tmp_path / "models" / name)
+    assert codes(inspect_cache(needs(tmp_path / "models")[:1])) == ["OSR107"]
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_links_broken_by_a_move_are_linked_again_without_a_download(cache: Path, absolute: bool) -> None:
+    for name in (SHARDS[0], "config.json"):
+        place = in_snapshot(cache, name)
+        target = (
+            f"/old/hub/models--x/blobs/{blob(cache, name).name}" if absolute else f"../blobs/{blob(cache, name).name}"
+        )
+        place.unlink()
+        place.symlink_to(target)
+    finding = only(inspect_cache(needs(cache)))
+    assert (finding.code, finding.remedy.count("ln -sfn"), "download" in finding.remedy) == ("OSR112", 2, False)
+    run_remedy(finding)
+    assert inspect_cache(needs(cache), hash=True).findings == ()
+
+
+def test_a_ref_whose_snapshot_is_missing_is_set_to_one_that_holds_all(cache: Path) -> None:
+    (t5(cache) / "refs" / "main").write_text(OTHER)
+    finding = only(inspect_cache(needs(cache)))
+    assert finding.code == "OSR110"
+    run_remedy(finding)
+    assert inspect_cache(needs(cache), hash=True).findings == ()
+    (t5(cache) / "refs" / "main").write_text(OTHER)
+    in_snapshot(cache, SHARDS[0]).unlink()
+    assert only(inspect_cache(needs(cache))).remedy.startswith("hf download")
+
+
+@pytest.mark.parametrize(("kind", "named"), [("sha1", True), ("md5", True), ("size-time", False), ("random", False)])
+def test_a_mirrors_etag_as_a_blobs_name_is_never_called_altered(cache: Path, kind: str, named: bool) -> None:
+    whole = blob(cache, SHARDS[0])
+    names = {"size-time": "5d3b-61f2", "random": "0" * 32}
+    name = names.get(kind) or hashlib.new(kind, whole.read_bytes()).hexdigest()
+    whole.rename(whole.with_name(name))
+    in_snapshot(cache, SHARDS[0]).unlink()
+    in_snapshot(cache, SHARDS[0]).symlink_to(f"../../blobs/{name}")
+    report = inspect_cache(needs(cache), hash=True)
+    if named:
+        assert report.findings == ()
+    else:
+        finding = only(report)
+        assert (finding.code, finding.severity) == ("OSR118", "warning")
+        assert f"named by a mirror's ETag ({name!r})" in finding.message
+    lockable = inspect_cache(needs(cache), hash="unnamed").inspected[1].files
+    assert all(file.hash for file in lockable)
+
+
+def test_a_file_that_fits_no_hash_of_its_name_is_altered(cache: Path) -> None:
+    blob(cache, "config.json").write_bytes(b"{}")
+    assert only(inspect_cache(needs(cache), hash=True)).code == "OSR114"
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_misspelt_organisation_gets_the_one_that_is_meant(cache: Path, cached: bool) -> None:
+    if cached:
+        make_repo(cache, "my-lab/my-vae", vae_files())
+    wrong, right = (
+        ("mylab/my-vae", "my-lab/my-vae") if cached else ("hpcaitech/OpenSora-VAE-v1.2", "hpcai-tech/OpenSora-VAE-v1.2")
+    )
+    finding = only(inspect_cache([replace(needs(cache)[2], repo_id=wrong)]))
+    assert finding.code == "OSR107"
+    assert f"did you mean {right}" in finding.message
+    assert ("which is in the cache" in finding.message) == cached
+    assert finding.remedy == f"opensora-rewriter rewrite {{path}} --set vae.from_pretrained={right}"
+    other = only(inspect_cache([Need("someone-else/t5-v1_1-xxl", str(cache))]))
+    assert other.remedy.startswith("hf download someone-else/t5-v1_1-xxl")
+
+
+def test_a_download_command_asks_for_the_files_of_the_loader(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    hidden = only(inspect_cache(needs(tmp_path)[2:]))
+    assert shlex.split(hidden.remedy) == ["hf", "download", VAE, "--include", "vae/*", "--cache-dir", str(tmp_path)]
+    one = Need("org/name", str(tmp_path), kind="hf_hub_download", filename="model/ema.pt", library="huggingface_hub")
+    assert "--include 'model/*'" in only(inspect_cache([one])).remedy
+    both = [*needs(tmp_path)[2:], replace(needs(tmp_path)[2], subfolder=None)]
+    assert "--include" not in only(inspect_cache(both)).remedy
+
+
+def test_each_place_that_requests_it_is_kept(cache: Path) -> None:
+    wanted = [
+        replace(need, requested_by=((f"configs/{n}.py", 1, "vae"),)) for n in range(36) for need in needs(cache)[2:]
+    ]
+    report = inspect_cache([replace(need, cache_dir=str(cache / "nowhere")) for need in wanted])
+    assert only(report).code == "OSR101"
+    assert len({finding.path for finding in report.findings}) == len(report.findings) == 36
+
+
+def test_a_commit_that_adopt_made_up_is_never_asked_of_the_hub(tmp_path: Path) -> None:
+    make_repo(tmp_path, T5, t5_files(), commit=SYNTHETIC + "0" * 32)
+    (t5(tmp_path) / "snapshots" / (SYNTHETIC + "0" * 32) / "spiece.model").unlink()
+    assert shlex.split(only(inspect_cache(needs(tmp_path)[:2])).remedy) == [
+        "hf", "download", T5, "--cache-dir", str(tmp_path)
+    ]  # fmt: skip
+
+
+def test_one_file_asked_for_by_name(cache: Path) -> None:
+    wanted = [Need(T5, str(cache), kind="hf_hub_download", filename="spiece.model", library="huggingface_hub")]
+    assert [file.name for file in inspect_cache(wanted).inspected[0].files] == ["spiece.model"]
+    in_snapshot(cache, "spiece.model").unlink()
+    assert only(inspect_cache(wanted)).code == "OSR113"
+
+
+@pytest.mark.parametrize("name", ["../../../../outside.json", "/etc/hostname", "a\0b"])
+def test_a_file_name_that_leads_out_of_the_repo_is_never_read(cache: Path, name: str) -> None:
+    (cache.parent / "outside.json").write_text("{}")
+    wanted = Need(T5, str(cache), kind="hf_hub_download", filename=name, library="huggingface_hub")
+    report = inspect_cache([wanted], hash=True)
+    assert only(report).code == "OSR113"
+    assert report.inspected[0].files == ()
+
+
+# --- hashing --------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_gone_has_its_error_for_a_hash_and_the_others_theirs(tmp_path: Path) -> None:
+    (tmp_path / "there").write_bytes(b"content")
+    wanted: list[tuple[str, HashKind]] = [(str(tmp_path / name), "sha256") for name in ("gone", "there")]
+    seen: list[tuple[int, int]] = []
+    found = hash_files(wanted, progress=lambda done, total: seen.append((done, total)))
+    assert isinstance(found.pop(wanted[0]), FileNotFoundError)
+    assert found == {wanted[1]: hashlib.sha256(b"content").hexdigest()}
+    assert seen == [(7, 7)]
+
+
+def test_a_run_that_was_stopped_gives_no_hash(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"content")
+    stop = threading.Event()
+    assert hash_file(str(tmp_path / "x"), "sha256", stop=stop) == hashlib.sha256(b"content").hexdigest()
+    stop.set()
+    with pytest.raises(StoppedError):
+        hash_file(str(tmp_path / "x"), "sha256", stop=stop)
+
+
+def test_hashes_are_those_of_git_and_sha256sum(tmp_path: Path) -> None:
+    content = os.urandom(BUFFER_BYTES + 17)
+    (tmp_path / "x").write_bytes(content)
+    assert hash_file(str(tmp_path / "x"), "sha256") == hashlib.sha256(content).hexdigest()
+    expected = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    assert hash_file(str(tmp_path / "x"), "git-sha1") == expected
+    (tmp_path / "empty").touch()
+    assert hash_file(str(tmp_path / "empty"), "git-sha1") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+
+
+def test_ctrl_c_while_hashing_stops_every_thread(cache: Path) -> None:
+    def interrupted(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        inspect_cache(needs(cache), hash=True, jobs=3, progress=interrupted)
+    assert threading.active_count() == before
+
+
+# --- where the library looks without a cache_dir --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, ("/home/u/.cache/huggingface/hub", "default")),
+        ({"XDG_CACHE_HOME": "/xdg"}, ("/xdg/huggingface/hub", "XDG_CACHE_HOME")),
+        ({"HF_HOME": "~/hf", "XDG_CACHE_HOME": "/xdg"}, ("/home/u/hf/hub", "HF_HOME")),
+        ({"HF_HOME": "$DATA/hf", "DATA": "/data"}, ("/data/hf/hub", "HF_HOME")),
+        ({"HUGGINGFACE_HUB_CACHE": "/old", "HF_HOME": "/hf"}, ("/old", "HUGGINGFACE_HUB_CACHE")),
+        ({"HF_HUB_CACHE": "${DATA}/new", "DATA": "/d", "HUGGINGFACE_HUB_CACHE": "/old"}, ("/d/new", "HF_HUB_CACHE")),
+    ],
+)
+def test_the_default_cache_is_the_one_that_huggingface_hub_computes(
+    environ: dict[str, str], expected: tuple[str, str]
+) -> None:
+    environ = {"HOME": "/home/u", **environ}
+    assert find_default_cache(environ) == expected
+    pytest.importorskip("huggingface_hub")
+    code = "from huggingface_hub import constants; print(constants.HF_HUB_CACHE)"
+    run = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == expected[0]
+
+
+# --- the real thing: tiny weights, written by transformers and diffusers themselves ---------------
+
+REAL = [
+    (T5, "transformers", "AutoTokenizer", None),
+    (T5, "transformers", "T5EncoderModel", None),
+    ("openai/clip-vit-base-patch32", "transformers", "CLIPTokenizer", None),
+    ("openai/clip-vit-base-patch32", "transformers", "CLIPTextModel", None),
+    ("stabilityai/sd-vae-ft-ema", "diffusers", "AutoencoderKL", None),
+    (VAE, "diffusers", "AutoencoderKL", "vae"),
+    ("hpcai-tech/OpenSora-VAE-v1.2", "opensora", "VideoAutoencoderPipeline", None),
+    ("hpcai-tech/OpenSora-STDiT-v3", "opensora", "STDiT3", None),
+]
+
+
+def real_need(cache: Path, repo_id: str, library: str, class_name: str, subfolder: str | None) -> Need:
+    return Need(repo_id, str(cache), subfolder=subfolder, library=library, class_name=class_name)
+
+
+@pytest.mark.torch
+def test_real_weights_are_intact(hub_cache: Path) -> None:
+    report = inspect_cache([real_need(hub_cache, *row) for row in REAL], hash=True)
+    assert report.findings == ()
+    assert all(file.verified for found in report.inspected for file in found.files)
+    assert all(len(found.files) >= 2 for found in report.inspected)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("row", REAL, ids=lambda row: f"{row[2]}-{row[0].split('/')[1]}")
+def test_every_file_of_real_weights_is_missed_when_its_blob_or_its_bytes_are_gone(
+    hub_copy: Path, row: tuple[str, str, str, str | None]
+) -> None:
+    (found,) = inspect_cache([real_need(hub_copy, *row)]).inspected
+    for file in found.files:
+        target = Path(file.path).resolve()
+        content = target.read_bytes()
+        target.write_bytes(content[: len(content) // 2])
+        assert codes(inspect_cache([real_need(hub_copy, *row)], hash=True)) == ["OSR114"], file.name
+        target.unlink()
+        assert codes(inspect_cache([real_need(hub_copy, *row)])) == ["OSR112"], file.name
+        target.write_bytes(content)
+    assert inspect_cache([real_need(hub_copy, *row)], hash=True).findings == ()

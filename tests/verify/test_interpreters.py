@@ -1,0 +1,159 @@
+"""Which Python runs a probe, which site-packages it would import from, and what the environment passes on to it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from answering import script
+
+from rewriter.process.environment import child_environment, is_passed, lend_cache
+from rewriter.process.interpreters import (
+    Interpreter,
+    InterpreterError,
+    choose_interpreter,
+    find_interpreter,
+    site_packages,
+)
+
+posix = pytest.mark.skipif(os.name == "nt", reason="an interpreter that is a shell script")
+pytestmark = posix
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def python(path: Path, status: int) -> str:
+    return script(path, f"#!/bin/sh\nexit {status}\n")
+
+
+# --- which interpreter ----------------------------------------------------------------------------
+
+
+def test_the_active_environment_comes_before_our_own_and_only_with_the_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_it = python(tmp_path / "with/bin/python", 0)
+    python(tmp_path / "without/bin/python", 3)
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "without"))
+    monkeypatch.setenv("CONDA_PREFIX", str(tmp_path / "with"))
+    assert find_interpreter(None, ["json"]) == Interpreter(with_it, "conda environment")
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "with"))
+    assert find_interpreter(None, ["json"]) == Interpreter(with_it, "active virtual environment")
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "gone"))
+    monkeypatch.delenv("CONDA_PREFIX")
+    assert find_interpreter(None, ["json"]) == Interpreter(sys.executable, "this one")
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
+    assert find_interpreter(None, ["json"]) == Interpreter(sys.executable, "active virtual environment")
+
+
+def test_all_of_the_modules_are_wanted() -> None:
+    assert find_interpreter(None, ["json", "pytest"]) is not None
+    assert find_interpreter(None, ["json", "no_such_module"]) is None
+
+
+def test_a_real_environment_without_the_module_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import venv
+
+    venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "bare"))
+    bare = Interpreter(str(tmp_path / "bare" / "bin" / "python"), "active virtual environment")
+    assert find_interpreter(None, ["json"]) == bare
+    assert find_interpreter(None, ["pytest"]) == Interpreter(sys.executable, "this one")
+    assert site_packages(None) == str(next((tmp_path / "bare" / "lib").glob("python3*/site-packages")))
+
+
+def test_a_named_interpreter_must_have_the_modules(tmp_path: Path) -> None:
+    assert find_interpreter(sys.executable, ["json"]) == Interpreter(sys.executable, "--python")
+    with pytest.raises(InterpreterError, match=r"mmengine is not installed there; install it: .* -m pip install mm"):
+        find_interpreter(python(tmp_path / "bare", 3), ["mmengine"])
+    with pytest.raises(InterpreterError, match="does not run as a Python"):
+        find_interpreter(python(tmp_path / "other", 1), ["mmengine"])
+    with pytest.raises(InterpreterError, match="no such program"):
+        find_interpreter(str(tmp_path / "missing"), ["mmengine"])
+    no_program = tmp_path / "no program"
+    no_program.write_bytes(b"\0")
+    no_program.chmod(0o755)
+    with pytest.raises(InterpreterError, match="does not run as a Python"):
+        find_interpreter(str(no_program), ["mmengine"])
+
+
+def test_the_probe_itself_reports_what_a_chosen_interpreter_lacks(tmp_path: Path) -> None:
+    absent = str(tmp_path / "python")
+    assert choose_interpreter(absent, ["torch"]) == Interpreter(absent, "--python")
+    assert choose_interpreter(None, ["no_such_module"]) == Interpreter(sys.executable, "this one")
+
+
+# --- site-packages, by files alone ----------------------------------------------------------------
+
+
+def environment(prefix: Path, *versions: str) -> str:
+    """An environment whose interpreter would fail the test if it were started; returns its site-packages."""
+    script(prefix / "bin" / "python", "#!/bin/sh\ntouch started\n")
+    folders = [prefix / "lib" / f"python{version}" / "site-packages" for version in versions]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    return str(folders[0])
+
+
+def test_site_packages_are_those_of_the_named_interpreter_else_of_the_active_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named, active, conda = (environment(tmp_path / name, "3.10") for name in ("named", "active", "conda"))
+    monkeypatch.setenv("CONDA_PREFIX", str(tmp_path / "conda"))
+    assert site_packages(None) == conda
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "active"))
+    assert site_packages(None) == active
+    assert site_packages(str(tmp_path / "named/bin/python")) == named
+    assert not (tmp_path / "started").exists()
+
+
+def test_the_newest_python_of_an_environment_counts_unless_its_program_says_which(tmp_path: Path) -> None:
+    newest = environment(tmp_path, "3.12", "3.9")
+    assert site_packages(str(tmp_path / "bin" / "python")) == newest
+    script(tmp_path / "base" / "python3.9", "#!/bin/sh\n")
+    (tmp_path / "bin" / "python3").symlink_to(tmp_path / "base" / "python3.9")
+    assert site_packages(str(tmp_path / "bin" / "python3")) == newest.replace("3.12", "3.9")
+
+
+def test_the_environment_of_this_tool_is_looked_at_only_if_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert site_packages(None) is None
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
+    assert site_packages(None) is None
+    assert site_packages(sys.executable) == os.path.dirname(os.path.dirname(pytest.__file__))
+
+
+def test_what_is_no_environment_has_no_site_packages(tmp_path: Path) -> None:
+    assert site_packages(str(tmp_path / "missing")) is None
+    assert site_packages(python(tmp_path / "bin" / "python", 0)) is None
+
+
+# --- what a child gets of the environment ---------------------------------------------------------
+
+
+def test_credentials_proxies_and_other_caches_are_never_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "https_proxy", "HF_ENDPOINT", "TRANSFORMERS_CACHE",
+             "PYTORCH_TRANSFORMERS_CACHE", "DIFFUSERS_CACHE", "WANDB_API_KEY", "MY_PASSWORD")  # fmt: skip
+    for name in (*names, "MY_DATA"):
+        monkeypatch.setenv(name, "secret")
+    assert "secret" not in child_environment().values()
+    assert [name for name, value in child_environment(inherit=True).items() if value == "secret"] == ["MY_DATA"]
+    assert (is_passed("PATH"), is_passed("LC_ALL"), is_passed("MY_DATA")) == (True, True, False)
+    for inherit in (False, True):
+        assert child_environment(inherit=inherit)["HF_HUB_OFFLINE"] == "1"
+
+
+def test_a_cache_is_lent_without_being_written_to(tmp_path: Path) -> None:
+    repo = tmp_path / "hub" / "models--org--name" / "refs"
+    repo.mkdir(parents=True)
+    (repo / "main").write_text("0" * 40)
+    lent = Path(lend_cache(str(tmp_path / "scratch"), str(tmp_path / "hub"))["HF_HUB_CACHE"])
+    (lent / "version.txt").write_text("1")  # as transformers 4 does
+    assert (lent / "models--org--name" / "refs" / "main").read_text() == "0" * 40
+    assert [path.name for path in (tmp_path / "hub").iterdir()] == ["models--org--name"]

@@ -1,0 +1,276 @@
+"""A lock says which weights a project was made with; later it says what changed, each change by its own code."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewriter.model import Finding
+from rewriter.verify.cache import CacheReport, inspect_cache
+from rewriter.verify.lock import Lock, LockError, compare_lock, quote_toml, read_lock, write_lock
+from rewriter.verify.needs import Need
+from rewriter.verify.snapshots import SYNTHETIC
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+OTHER = "89abcdef0123456789abcdef0123456789abcdef"
+T5 = "DeepFloyd/t5-v1_1-xxl"
+VAE = "stabilityai/sd-vae-ft-ema"
+T5_FILES = {"config.json": b"{}", "pytorch_model.bin": b"t5 weights"}
+VAE_FILES = {"vae/config.json": b"{}", "vae/diffusion_pytorch_model.bin": b"vae weights"}
+
+
+def add(cache: Path, repo_id: str, files: dict[str, bytes], commit: str = COMMIT, links: bool = True) -> None:
+    repo = cache / ("models--" + repo_id.replace("/", "--"))
+    for part in ("blobs", "refs", f"snapshots/{commit}"):
+        (repo / part).mkdir(parents=True, exist_ok=True)
+    (repo / "refs" / "main").write_text(commit)
+    for name, content in files.items():
+        place = repo / "snapshots" / commit / name
+        place.parent.mkdir(exist_ok=True)
+        blob = repo / "blobs" / hashlib.sha256(content).hexdigest()
+        if links:
+            blob.write_bytes(content)
+            place.symlink_to(blob)
+        else:
+            place.write_bytes(content)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    add(tmp_path / "hub", T5, T5_FILES)
+    add(tmp_path / "hub", VAE, VAE_FILES)
+    return tmp_path / "hub"
+
+
+def needs(cache: Path) -> list[Need]:
+    places = (("/project/configs/b.py", 3, "text_encoder"), ("/project/configs/a.py", 7, "text_encoder"))
+    return [
+        Need(T5, str(cache), class_name="T5EncoderModel", requested_by=places),
+        Need(VAE, str(cache), subfolder="vae", library="diffusers", class_name="AutoencoderKL",
+             requested_by=(("/project/configs/a.py", 1, "vae"),)),
+    ]  # fmt: skip
+
+
+def lock_text(cache: Path) -> str:
+    wanted = needs(cache)
+    return write_lock(inspect_cache(wanted, hash="unnamed"), root="/project")
+
+
+def changed(lock: Lock, wanted: list[Need], partial: bool = False) -> list[Finding]:
+    report = inspect_cache(wanted, hash=True, known=lock.list_hashes())
+    return compare_lock(lock, report, root="/project", partial=partial)
+
+
+def only(findings: list[Finding]) -> Finding:
+    assert len(findings) == 1, findings
+    return findings[0]
+
+
+def test_a_lock_says_what_is_needed_and_by_whom(cache: Path) -> None:
+    t5, vae = read_lock(lock_text(cache)).repos
+    assert (t5.repo_id, t5.revision, t5.commit) == (T5, "main", COMMIT)
+    assert t5.configs == ("configs/a.py", "configs/b.py")
+    assert vae.subfolders == ("vae",)
+    weights = vae.files[1]
+    assert (weights.path, weights.size) == ("vae/diffusion_pytorch_model.bin", len(b"vae weights"))
+    assert weights.hash == "sha256:" + hashlib.sha256(b"vae weights").hexdigest()
+
+
+def test_a_lock_is_the_same_for_any_order_and_place(cache: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(cache, moved, symlinks=True)
+    wanted = needs(moved)[::-1]
+    assert write_lock(inspect_cache(wanted), root="/project") == lock_text(cache)
+
+
+@pytest.mark.parametrize("hash", ["unnamed", False])
+def test_a_lock_of_a_cache_without_symlinks_has_hashes_where_the_files_were_hashed(
+    tmp_path: Path, hash: Literal["unnamed", False]
+) -> None:
+    add(tmp_path / "hub", T5, T5_FILES, links=False)
+    wanted = needs(tmp_path / "hub")[:1]
+    text = write_lock(inspect_cache(wanted, hash=hash), root="/project")
+    assert [bool(file.hash) for file in read_lock(text).repos[0].files] == [bool(hash)] * 2
+    assert changed(read_lock(text), wanted) == []
+
+
+def test_nothing_changed_gives_no_findings(cache: Path) -> None:
+    assert changed(read_lock(lock_text(cache)), needs(cache)) == []
+
+
+def test_the_same_weights_without_symlinks_fit_the_lock(cache: Path, tmp_path: Path) -> None:
+    lock = read_lock(lock_text(cache))
+    add(tmp_path / "copy", T5, T5_FILES, links=False)
+    add(tmp_path / "copy", VAE, VAE_FILES, links=False)
+    report = inspect_cache(needs(tmp_path / "copy"), hash=True, known=lock.list_hashes())
+    assert report.findings == ()
+    assert compare_lock(lock, report, root="/project") == []
+
+
+def test_another_commit_is_one_finding_and_its_remedy_restores_it(cache: Path) -> None:
+    lock = read_lock(lock_text(cache))
+    add(cache, T5, {"config.json": b"[]", "model.safetensors": b"x"}, commit=OTHER)
+    wanted = [replace(need, class_name="AutoConfig") if need.repo_id == T5 else need for need in needs(cache)]
+    finding = only(changed(lock, wanted))
+    assert finding.code == "OSR121"
+    assert (finding.path, finding.line) == ("opensora-models.lock", lock.repos[0].line)
+    subprocess.run(["sh", "-c", finding.remedy], check=True)  # the locked snapshot is there: no network
+    assert changed(lock, needs(cache)) == []
+
+
+@pytest.mark.parametrize("made_up", [False, True])
+def test_a_locked_commit_that_is_gone_is_fetched_unless_adopt_made_it_up(cache: Path, made_up: bool) -> None:
+    commit = SYNTHETIC + "1" * 32 if made_up else OTHER
+    lock = read_lock(lock_text(cache).replace(COMMIT, commit, 1))
+    remedy = only(changed(lock, needs(cache))).remedy
+    if made_up:
+        assert remedy.startswith("adopt the files again")
+        assert commit not in remedy
+    else:
+        fetch = remedy.split(" && ")[0]
+        assert shlex.split(fetch) == ["hf", "download", T5, "--revision", OTHER, "--cache-dir", str(cache)]
+
+
+def test_a_file_that_the_loader_now_prefers_is_added_and_the_old_one_is_missing(cache: Path) -> None:
+    lock = read_lock(lock_text(cache))
+    header = b'{"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
+    add(cache, VAE, {"vae/diffusion_pytorch_model.safetensors": len(header).to_bytes(8, "little") + header + b"x"})
+    findings = changed(lock, needs(cache))
+    assert [finding.code for finding in findings] == ["OSR123", "OSR122"]
+
+
+@pytest.mark.parametrize("content", [b"shorter", b"vae-weights"])
+def test_a_file_with_other_content_is_told_once(cache: Path, tmp_path: Path, content: bytes) -> None:
+    lock = read_lock(lock_text(cache))
+    add(tmp_path / "new", T5, T5_FILES)
+    add(tmp_path / "new", VAE, VAE_FILES | {"vae/diffusion_pytorch_model.bin": content}, links=False)
+    finding = only(changed(lock, needs(tmp_path / "new")))
+    assert finding.code == "OSR124"
+    assert finding.line == lock.repos[1].files[1].line
+
+
+def test_a_repo_that_no_config_needs_any_more_is_a_warning(cache: Path) -> None:
+    lock = read_lock(lock_text(cache))
+    finding = only(changed(lock, needs(cache)[:1]))
+    assert (finding.code, finding.severity) == ("OSR125", "warning")
+    assert changed(lock, needs(cache)[:1], partial=True) == []
+
+
+def test_a_config_that_newly_needs_a_repo_is_told_with_its_place(cache: Path) -> None:
+    wanted = needs(cache)[:1]
+    lock = read_lock(write_lock(inspect_cache(wanted), root="/project"))
+    finding = only(changed(lock, needs(cache)))
+    assert (finding.code, finding.severity, finding.path, finding.line) == (
+        "OSR126",
+        "error",
+        "/project/configs/a.py",
+        1,
+    )
+
+
+def test_a_new_config_for_locked_weights_is_a_warning(cache: Path) -> None:
+    lock = read_lock(lock_text(cache))
+    wanted = needs(cache)
+    place = ("/project/configs/new.py", 5, "text_encoder")
+    wanted[0] = replace(wanted[0], requested_by=(*wanted[0].requested_by, place))
+    finding = only(changed(lock, wanted))
+    assert (finding.code, finding.severity, finding.line) == ("OSR126", "warning", 5)
+
+
+def test_weights_that_the_cache_report_has_findings_of_are_not_judged_twice(cache: Path) -> None:
+    lock = read_lock(lock_text(cache))
+    (cache / "models--stabilityai--sd-vae-ft-ema" / "snapshots" / COMMIT / "vae" / "config.json").unlink()
+    shutil.rmtree(cache / "models--DeepFloyd--t5-v1_1-xxl")
+    report = inspect_cache(needs(cache), hash=True)
+    assert {finding.code for finding in report.findings} == {"OSR107", "OSR113"}
+    assert compare_lock(lock, report, root="/project") == []
+
+
+def test_broken_weights_cannot_be_locked(cache: Path) -> None:
+    (cache / "models--DeepFloyd--t5-v1_1-xxl" / "snapshots" / COMMIT / "config.json").unlink()
+    with pytest.raises(LockError, match=r"DeepFloyd/t5-v1_1-xxl .* is not complete"):
+        lock_text(cache)
+
+
+def test_two_caches_with_two_commits_cannot_be_locked(cache: Path, tmp_path: Path) -> None:
+    add(tmp_path / "second", T5, T5_FILES, commit=OTHER)
+    wanted = [needs(cache)[0], needs(tmp_path / "second")[0]]
+    with pytest.raises(LockError, match="two commits in two caches"):
+        write_lock(inspect_cache(wanted))
+
+
+def test_nothing_needed_makes_an_empty_lock() -> None:
+    assert read_lock(write_lock(CacheReport())) == Lock()
+
+
+GOOD = f"""version = 1
+
+[[repo]]
+id = "a/b"
+revision = "main"
+commit = "{COMMIT}"
+configs = ["c.py"]
+
+[[repo.file]]
+path = "x"
+size = 1
+hash = "sha256:{"0" * 64}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("version = 1", "version = 2", 1, "upgrade"),
+        ("version = 1", "", 1, "no version"),
+        ('id = "a/b"', 'id = "a/b', 4, "not TOML"),
+        ('id = "a/b"', "id = 3", 3, "id = 3 is not a string"),
+        ('id = "a/b"', "", 3, "id is missing"),
+        ('revision = "main"', 'revison = "main"', 3, "unknown key 'revison'"),
+        (COMMIT, "main", 3, "not 40 hex digits"),
+        ('["c.py"]', '"c.py"', 3, "not a list of strings"),
+        ("size = 1", "size = true", 9, "not a number of bytes"),
+        ("size = 1", "size = -1", 9, "not a number of bytes"),
+        ("sha256:", "md5:", 9, "neither sha256"),
+        ("[[repo.file]]", "[repo.file]", 3, "array of tables"),
+        ("[[repo]]", "[repo]", 1, "array of tables"),
+    ],
+)
+def test_a_lock_that_cannot_be_read_is_told_with_the_line(old: str, new: str, line: int, message: str) -> None:
+    assert len(read_lock(GOOD).repos) == 1
+    with pytest.raises(LockError, match=message) as told:
+        read_lock(GOOD.replace(old, new, 1))
+    assert told.value.line == line
+
+
+def test_a_repo_or_a_file_that_stands_there_twice_is_told() -> None:
+    body = GOOD.split("\n\n", 1)[1]
+    with pytest.raises(LockError, match="twice"):
+        read_lock(GOOD + body)
+    with pytest.raises(LockError, match="'x' is there twice"):
+        read_lock(GOOD + body[body.index("[[repo.file]]") :])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_survives_the_lock(text: str) -> None:
+    import importlib
+    import sys
+
+    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    assert toml.loads(f"x = {quote_toml(text)}") == {"x": text}
+    assert "\n" not in quote_toml(text)
+
+
+def test_a_name_that_is_no_text_is_refused() -> None:
+    with pytest.raises(LockError, match="not valid UTF-8"):
+        quote_toml("caf\udce9.bin")

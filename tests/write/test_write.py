@@ -1,0 +1,492 @@
+"""Writing is all or nothing: every file old or new, whole, whatever happens in between."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from rewriter.edit import write
+from rewriter.edit.write import WriteError, clean_leftovers, commit, held_signals
+from rewriter.model import FileEdit
+
+posix = pytest.mark.skipif(os.name == "nt", reason="POSIX files and signals")
+
+Kind = Literal["source", "script", "config"]
+OLD, NEW = b"x = 'old'\n" * 50, b"x = 'new, and longer'\r\n" * 60
+
+
+def put(path: Path, data: bytes = OLD) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def edit(path: Path, kind: Kind = "config", old: bytes = OLD, new: bytes = NEW) -> FileEdit:
+    return FileEdit(str(path), old, new, kind)
+
+
+def checkout(root: Path) -> list[FileEdit]:
+    """Two configs and two loader sources, all old; the edits are deliberately not in the order of writing."""
+    configs = [put(root / "configs/b/inference/b.py"), put(root / "configs/a.py")]
+    sources = [put(root / "opensora/models/vae.py"), put(root / "opensora/models/t5.py")]
+    return [*(edit(path) for path in configs), *(edit(path, "source") for path in sources)]
+
+
+def content(edits: list[FileEdit], kind: Kind) -> set[bytes]:
+    return {Path(one.path).read_bytes() for one in edits if one.kind == kind}
+
+
+def files_below(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
+
+
+# --- what is kept --------------------------------------------------------------------------------
+
+
+def test_every_file_holds_its_new_bytes_and_nothing_else_is_left(tmp_path: Path) -> None:
+    edits = checkout(tmp_path)
+    before = files_below(tmp_path)
+    commit(edits)
+    assert content(edits, "config") | content(edits, "source") == {NEW}
+    assert files_below(tmp_path) == before
+
+
+def test_sources_are_renamed_first_and_configs_last(tmp_path: Path) -> None:
+    edits = [edit(put(tmp_path / f"a{index}.py")) for index in range(3)]
+    edits += [edit(put(tmp_path / "y.py"), "script"), edit(put(tmp_path / "z.py"), "source")]
+    steps: list[str] = []
+    commit(edits, hook=steps.append)
+    renamed = [step for step in steps if step.startswith("renamed")]
+    assert [step[-4:] for step in renamed] == ["z.py", "y.py", "0.py", "1.py", "2.py"]
+    assert max(index for index, step in enumerate(steps) if step.startswith("staged")) < steps.index("checked")
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o644, 0o600, 0o755, 0o664])
+def test_mode_bits_stay(tmp_path: Path, mode: int) -> None:
+    path = put(tmp_path / "a.py")
+    path.chmod(mode)
+    commit([edit(path)])
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (NEW, mode)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root gives files away")
+def test_the_owner_stays_where_the_system_permits(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.py")
+    os.chown(path, 12345, 23456)
+    path.chmod(0o6755)
+    commit([edit(path)])
+    about = path.stat()
+    assert (about.st_uid, about.st_gid, stat.S_IMODE(about.st_mode)) == (12345, 23456, 0o6755)
+
+
+@posix
+def test_a_link_stays_a_link_and_its_file_is_written(tmp_path: Path) -> None:
+    real = put(tmp_path / "real.py")
+    link = tmp_path / "configs" / "link.py"
+    link.parent.mkdir()
+    link.symlink_to("../real.py")
+    commit([edit(link)])
+    assert (os.readlink(link), real.read_bytes()) == ("../real.py", NEW)
+
+
+@posix
+def test_one_file_by_two_links_is_written_once_and_never_two_ways(tmp_path: Path) -> None:
+    real, link = put(tmp_path / "real.py"), tmp_path / "link.py"
+    link.symlink_to(real)
+    with pytest.raises(WriteError, match="the same file"):
+        commit([edit(real), edit(link, new=b"other\n")])
+    assert real.read_bytes() == OLD
+    commit([edit(real), edit(link)])
+    assert real.read_bytes() == NEW
+
+
+@pytest.mark.parametrize("fault", ["no locks", "folders that may not be opened"])
+def test_where_a_file_system_gives_less_than_usual_it_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    edits = checkout(tmp_path)
+    before = files_below(tmp_path)
+    opened = os.open
+    refused = []
+
+    def lock(_descriptor: int, _operation: int) -> None:
+        refused.append("lock")
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    def open_file(path: str, flags: int, *mode: int) -> int:
+        if os.path.isdir(path):
+            refused.append(path)
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, flags, *mode)
+
+    if fault == "no locks":
+        monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", lock)
+    else:
+        monkeypatch.setattr(os, "open", open_file)
+    commit(edits)
+    monkeypatch.undo()
+    assert refused
+    assert content(edits, "config") | content(edits, "source") == {NEW}
+    assert files_below(tmp_path) == before
+
+
+def test_an_edit_that_changes_nothing_touches_nothing(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.py")
+    before = path.stat().st_ino
+    commit([edit(path, new=OLD)])
+    assert path.stat().st_ino == before
+
+
+# --- nothing is written --------------------------------------------------------------------------
+
+
+def nothing_written(edits: list[FileEdit], root: Path, before: list[str]) -> None:
+    assert content(edits, "config") | content(edits, "source") == {OLD}
+    assert files_below(root) == before
+
+
+def test_a_file_that_changes_while_others_are_staged_is_not_overwritten(tmp_path: Path) -> None:
+    edits = checkout(tmp_path)
+
+    def change(step: str) -> None:
+        if step.startswith("staged") and step.endswith("b.py"):
+            Path(edits[0].path).write_bytes(b"mine\n")
+
+    with pytest.raises(WriteError, match="changed by another program"):
+        commit(edits, hook=change)
+    assert Path(edits[0].path).read_bytes() == b"mine\n"
+    assert content(edits, "source") == {OLD}
+
+
+@posix
+@pytest.mark.parametrize("was_link", [True, False])
+def test_a_link_that_was_bent_meanwhile_is_not_written_through(tmp_path: Path, was_link: bool) -> None:
+    named, real, other = tmp_path / "a.py", put(tmp_path / "real.py"), put(tmp_path / "other.py")
+    if was_link:
+        named.symlink_to(real)
+    else:
+        put(named)
+
+    def bend(step: str) -> None:
+        if step.startswith("staged"):
+            named.unlink()
+            named.symlink_to(other)
+
+    with pytest.raises(WriteError, match="changed by another program"):
+        commit([edit(named)], hook=bend)
+    assert (real.read_bytes(), other.read_bytes()) == (OLD, OLD)
+
+
+def test_a_file_that_vanishes_while_others_are_staged_stops_everything(tmp_path: Path) -> None:
+    edits = checkout(tmp_path)
+    config = Path(edits[0].path)
+
+    def vanish(step: str) -> None:
+        if step == f"staged {os.path.realpath(config)}":
+            config.unlink()
+
+    with pytest.raises(WriteError, match=r"b\.py: cannot be opened: No such file or directory; nothing was written$"):
+        commit(edits, hook=vanish)
+    assert content(edits[1:], "config") | content(edits, "source") == {OLD}
+    assert len(files_below(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "open"])
+def test_a_full_disk_stops_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    edits = checkout(tmp_path)
+    before = files_below(tmp_path)
+    real = getattr(os, call)
+    calls = []
+
+    def full(*args: object, **options: object) -> object:
+        calls.append(args)
+        if len(calls) > 2 and (call != "open" or str(args[0]).endswith(".tmp")):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*args, **options)
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(WriteError, match="No space left on device"):
+        commit(edits)
+    monkeypatch.undo()
+    nothing_written(edits, tmp_path, before)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_what_may_not_be_written_stops_everything(tmp_path: Path, what: str) -> None:
+    edits = checkout(tmp_path)
+    before = files_below(tmp_path)
+    path = Path(edits[0].path) if what == "file" else Path(edits[0].path).parent
+    mode = path.stat().st_mode
+    path.chmod(mode & ~0o222)
+    try:
+        with pytest.raises(WriteError, match="nothing was written"):
+            commit(edits)
+    finally:
+        path.chmod(mode)
+    nothing_written(edits, tmp_path, before)
+
+
+def test_a_file_without_write_permission_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edits = checkout(tmp_path)
+    before = files_below(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("b.py"))
+    with pytest.raises(WriteError, match="no write permission; nothing was written"):
+        commit(edits)
+    nothing_written(edits, tmp_path, before)
+
+
+# --- a rename that fails -------------------------------------------------------------------------
+
+
+def failing_replace(monkeypatch: pytest.MonkeyPatch, failing: set[int]) -> None:
+    real, calls = os.replace, []
+
+    def replace(source: str, target: str) -> None:
+        calls.append(target)
+        if len(calls) in failing:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_rename_that_fails_midway_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    edits = checkout(tmp_path)
+    before = files_below(tmp_path)
+    failing_replace(monkeypatch, {number})
+    with pytest.raises(WriteError, match="cannot be replaced: Permission denied; nothing was written"):
+        commit(edits)
+    nothing_written(edits, tmp_path, before)
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_whatever_else_ends_the_renames_midway_they_are_taken_back(tmp_path: Path, number: int) -> None:
+    edits = checkout(tmp_path)
+    before = files_below(tmp_path)
+    renamed = []
+
+    def fail(step: str) -> None:
+        if step.startswith("renamed"):
+            renamed.append(step)
+            if len(renamed) == number:
+                raise MemoryError
+
+    with pytest.raises(MemoryError):
+        commit(edits, hook=fail)
+    nothing_written(edits, tmp_path, before)
+
+
+def test_what_cannot_be_put_back_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edits = checkout(tmp_path)
+    failing_replace(monkeypatch, {3, 4})  # the first config; then putting back the second source
+    with pytest.raises(WriteError, match=r"could not be put back: .*vae\.py$"):
+        commit(edits)
+    assert content(edits, "config") == {OLD}
+    assert len(files_below(tmp_path)) == 4
+
+
+def test_where_a_config_stays_new_the_sources_do_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edits = checkout(tmp_path)
+    failing_replace(monkeypatch, {4, 5})  # the second config; then putting back the first
+    with pytest.raises(WriteError, match=r"could not be put back: .*a\.py, .*, "):
+        commit(edits)
+    assert content(edits, "source") == {NEW}
+    assert content(edits, "config") == {NEW, OLD}
+
+
+def test_a_file_that_another_wrote_after_us_is_not_put_back_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edits = checkout(tmp_path)
+    source = tmp_path / "opensora/models/t5.py"
+    failing_replace(monkeypatch, {3})
+
+    def change(step: str) -> None:
+        if step.startswith("renaming") and step.endswith("a.py"):
+            source.write_bytes(b"mine\n")
+
+    with pytest.raises(WriteError, match=r"could not be put back: .*t5\.py$"):
+        commit(edits, hook=change)
+    assert source.read_bytes() == b"mine\n"
+
+
+# --- killed, interrupted, two at once --------------------------------------------------------------
+
+CODE = """
+import os, signal, sys
+from pathlib import Path
+from rewriter.model import FileEdit
+from rewriter.edit.write import WriteError, commit
+old, new = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]).read_bytes()
+edits = [FileEdit(path, old, new, "source" if "opensora" in path else "config") for path in sys.argv[3:]]
+steps = 0
+def hook(step):
+    global steps
+    steps += 1
+    if steps == STOP: ACTION
+%s
+try:
+    commit(edits, hook=hook)
+except WriteError as error:
+    print("WriteError", error.message)
+except KeyboardInterrupt:
+    print("KeyboardInterrupt")
+"""
+
+
+def command(edits: list[FileEdit], before: str = "", stop: int = 0, action: str = "pass") -> list[str]:
+    root = Path(os.path.commonpath([one.path for one in edits]))
+    old, new = put(root.parent / "old", OLD), put(root.parent / "new", NEW)
+    code = CODE.replace("STOP", str(stop)).replace("ACTION", action) % before
+    names = [one.path.replace("/opensora/", "/./opensora/") for one in edits]
+    return [sys.executable, "-c", code, str(old), str(new), *names]
+
+
+def in_a_process(
+    edits: list[FileEdit], before: str = "", stop: int = 0, action: str = "pass"
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(edits, before, stop, action), capture_output=True, text=True, check=False)
+
+
+STEPS = 1 + 4 + 1 + 8 + 1  # locked, staged, checked, renaming and renamed, done
+
+
+def test_the_steps_are_those_that_the_faults_are_injected_at(tmp_path: Path) -> None:
+    steps: list[str] = []
+    commit(checkout(tmp_path), hook=steps.append)
+    assert len(steps) == STEPS
+
+
+@posix
+@pytest.mark.parametrize("stop", range(1, STEPS + 1))
+def test_killed_at_any_step_every_file_is_whole_and_the_next_run_mends_it(tmp_path: Path, stop: int) -> None:
+    root = tmp_path / "checkout"
+    edits = checkout(root)
+    run = in_a_process(edits, stop=stop, action="os.kill(os.getpid(), signal.SIGKILL)")
+    assert run.returncode == -signal.SIGKILL
+    configs, sources = content(edits, "config"), content(edits, "source")
+    assert configs | sources <= {OLD, NEW}
+    assert not (NEW in configs and OLD in sources)
+    again = [FileEdit(one.path, held, NEW, one.kind) for one in edits if (held := Path(one.path).read_bytes()) != NEW]
+    commit(again)
+    clean_leftovers(str(Path(one.path).parent) for one in edits)
+    assert content(edits, "config") | content(edits, "source") == {NEW}
+    assert len(files_below(root)) == 4
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("stop", [1, 3, 6, 7, 9, STEPS])
+def test_interrupted_at_any_step_it_is_all_or_nothing_and_clean(tmp_path: Path, name: str, stop: int) -> None:
+    root = tmp_path / "checkout"
+    edits = checkout(root)
+    run = in_a_process(edits, stop=stop, action=f"os.kill(os.getpid(), signal.{name})")
+    if name == "SIGINT":
+        assert run.stdout == "KeyboardInterrupt\n"
+    else:
+        assert run.returncode == -signal.SIGTERM
+    expected = OLD if stop <= 6 else NEW  # step 6 is "checked", the last before the first rename
+    assert content(edits, "config") | content(edits, "source") == {expected}
+    assert len(files_below(root)) == 4
+
+
+@pytest.mark.parametrize(("step", "expected"), [("locked", OLD), ("checked", OLD), ("renamed", NEW), ("done", NEW)])
+def test_an_interrupt_takes_its_course_when_nothing_or_everything_is_written(
+    tmp_path: Path, step: str, expected: bytes
+) -> None:
+    edits = checkout(tmp_path)
+    before = files_below(tmp_path)
+
+    def press(now: str) -> None:
+        if now.startswith(step):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        commit(edits, hook=press)
+    assert content(edits, "config") | content(edits, "source") == {expected}
+    assert files_below(tmp_path) == before
+
+
+def test_what_is_taken_out_of_the_held_signals_is_not_raised_and_a_new_handler_stays() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with held_signals() as held:
+        with held_signals() as inner:
+            signal.raise_signal(signal.SIGINT)
+            assert (held, inner) == ([], [signal.SIGINT])
+        assert held == [signal.SIGINT]
+        held.clear()
+    assert signal.getsignal(signal.SIGINT) is before
+    try:
+        with held_signals():
+            signal.raise_signal(signal.SIGINT)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@posix
+def test_a_hang_up_that_nohup_ignores_does_not_stop_it(tmp_path: Path) -> None:
+    edits = checkout(tmp_path)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        commit(edits, hook=lambda _step: signal.raise_signal(signal.SIGHUP))
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert content(edits, "config") | content(edits, "source") == {NEW}
+
+
+@posix
+def test_two_runs_at_once_do_not_mix(tmp_path: Path) -> None:
+    root = tmp_path / "checkout"
+    edits = checkout(root)
+    quick = command(edits)
+    slow = [part.replace("if steps == 0: pass", "import time; time.sleep(0.05)") for part in quick]
+    assert slow != quick
+    runs = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for words in (slow, quick)]
+    output = [run.communicate(timeout=60)[0] for run in runs]
+    assert sorted("changed by another program" in text for text in output) == [False, True], output
+    assert content(edits, "config") | content(edits, "source") == {NEW}
+    assert len(files_below(root)) == 4
+
+
+@posix
+def test_a_run_that_waits_too_long_for_another_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    edits = checkout(tmp_path)
+    monkeypatch.setattr(write, "LOCK_SECONDS", 0.05)
+    descriptor = os.open(tmp_path / "opensora/models", os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with pytest.raises(WriteError, match="another run of opensora-rewriter"):
+            commit(edits)
+    finally:
+        os.close(descriptor)
+    assert content(edits, "config") == {OLD}
+    commit(edits)
+    assert content(edits, "config") == {NEW}
+
+
+@posix
+def test_leftovers_of_a_dead_run_go_and_those_of_a_live_one_stay(tmp_path: Path) -> None:
+    dead_process = subprocess.Popen([sys.executable, "-c", "pass"])
+    dead_process.wait()
+    dead = put(tmp_path / f".a.py.opensora-rewriter-{dead_process.pid}-0123abcd.tmp")
+    never = put(tmp_path / f".a.py.opensora-rewriter-{10**20}-0123abcd.tmp")  # no process has such a number
+    live = put(tmp_path / f".a.py.opensora-rewriter-{os.getppid()}-0123abcd.tmp")
+    other = put(tmp_path / ".a.py.opensora-rewriter-notes.tmp")
+    assert clean_leftovers([str(tmp_path), str(tmp_path / "gone")]) == sorted(map(str, (dead, never)))
+    assert files_below(tmp_path) == sorted([live.name, other.name])
