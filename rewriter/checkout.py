@@ -41,6 +41,10 @@ PACKAGE = "opensora"
 REGISTRATION = b"register_module"
 LEVELS = 3
 """How deep checkouts are searched below a folder, and config folders below a checkout."""
+SECOND_RELEASE = (
+    "this is Open-Sora v2: its configs name single files of weights by path, and its loaders and scripts are "
+    "not covered beyond what is reported here"
+)
 _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
@@ -148,6 +152,12 @@ def registers(path: str) -> bool:
         return False
 
 
+def _is_second_release(package: str) -> bool:
+    """Whether the package is that of Open-Sora v2 (``opensora/models/mmdit``, no ``text_encoder`` beside it)."""
+    models = os.path.join(package, "models")
+    return os.path.isdir(os.path.join(models, "mmdit")) and not os.path.isdir(os.path.join(models, "text_encoder"))
+
+
 def find_config_folders(root: str) -> list[str]:
     """The config folders of a checkout: ``configs``, ``config`` and nested ones, at most three levels below.
 
@@ -220,6 +230,7 @@ def select(
     A file is taken as it is. A checkout gives ``**/inference/*.py`` of each of its config folders (every ``*.py``
     where there are none such, or with ``all_configs``). Another folder gives the config folders below it, or every
     ``*.py`` below it where it lies in one; without a checkout around it, the checkouts at most three levels below.
+    A checkout without a config folder of its own (its packages hold them) gives those of the checkouts inside it, too.
     ``include`` (gitignore-style patterns, relative to the checkout, or to the folder where there is none) replaces
     these rules, ``exclude`` takes away. Git-ignored files are left out, also without a git work tree.
 
@@ -240,6 +251,7 @@ class _Selector:
         self.targets: dict[str, Target] = {}
         self.passed: set[str] = set()
         self.below: list[str] = []
+        self.beside: list[str] = []
         self.findings: dict[str, Finding] = {}
         self.roots: dict[str, str | None] = {}
 
@@ -266,12 +278,19 @@ class _Selector:
 
     def make_notes(self, targets: dict[str, Target]) -> Iterator[Note]:
         if self.below:
-            shown = ", ".join(os.path.relpath(path, self.cwd) for path in self.below[:5])
-            more = f" and {len(self.below) - 5} more" if len(self.below) > 5 else ""
-            yield Note(f"no checkout around this folder; found below it: {shown}{more}")
+            yield Note(f"no checkout around this folder; found below it: {self.list_folders(self.below)}")
+        if self.beside:
+            yield Note(f"checkouts inside this one, taken too: {self.list_folders(self.beside)}")
+        for root in sorted({target.root for target in targets.values() if target.root is not None}):
+            if any(map(_is_second_release, find_packages(root))):
+                yield Note(SECOND_RELEASE, root)
         count = len(self.passed - targets.keys())
         if count:
             yield Note(f"{count} more config{'s' if count > 1 else ''}: --all-configs")
+
+    def list_folders(self, folders: list[str]) -> str:
+        more = f" and {len(folders) - 5} more" if len(folders) > 5 else ""
+        return ", ".join(os.path.relpath(path, self.cwd) for path in folders[:5]) + more
 
     def find_root(self, folder: str) -> str | None:
         if folder not in self.roots:
@@ -286,6 +305,11 @@ class _Selector:
         elif folder == root:
             for top in find_config_folders(root):
                 self.add_files(top, root, narrow=not self.all_configs)
+            if not _has_config_folder(root):
+                inner = [path for path in _roots_below(root, LEVELS, self.findings) if _is_inner_root(path)]
+                self.beside += inner
+                for checkout in inner:
+                    self.add_folder(checkout)
         elif _lies_in_config_folder(folder, root):
             self.add_files(folder, root or folder, narrow=False)
         else:

@@ -32,7 +32,6 @@ def command(options: Options, must_exist: bool, scripts: bool) -> None:
     """Report the components that do not load from a local cache. Without --cache-dir any absolute directory will do."""
     from rewriter.decide import plan as planning
     from rewriter.decide.installed import report_installed
-    from rewriter.decide.scripts import report_calls
 
     request = replace(run.make_request(options), checking=True, must_exist=must_exist)
     selection = run.select_files(options, scripts=scripts)
@@ -42,7 +41,10 @@ def command(options: Options, must_exist: bool, scripts: bool) -> None:
     run.warn_of_absent_components(options, request, plan.results)
     cwd = os.getcwd()
     found = [*selection.findings, *plan.all_findings, *report_installed(plan, None)]
-    found += report_calls(run.find_script_calls(options)) if scripts else []
+    if scripts:
+        from rewriter.decide.scripts import report_calls
+
+        found += report_calls(run.find_script_calls(options))
     findings = run.hide_findings(options, found, plan.results, report_unused=True)
     notes = [*selection.notes, *plan.notes]
     failed = run.has_errors(findings)

@@ -61,13 +61,17 @@ def command(
         fail(str(error), error.remedy)
     inspected = None
     if not dry_run:
-        inspected = cache.inspect_cache(needed.needs)
+        inspected = cache.inspect_cache(needed.needs, hash="unnamed" if write_lock is not None else False)
         findings = run.add_findings(findings, inspected.findings)
     _print_result(options, plan, findings, dry_run=dry_run)
     if not options.quiet:
         print_lines(text.format_notes([*notes, *needed.notes], os.getcwd()), err=True)
     if inspected is not None and write_lock is not None and not run.has_errors(findings):
-        write_text(os.path.abspath(write_lock), lock.write_lock(inspected, run.find_common_root(selection)))
+        try:
+            content = lock.write_lock(inspected, run.find_common_root(selection))
+        except lock.LockError as error:
+            fail(f"no lock was written: {error}")
+        write_text(os.path.abspath(write_lock), content)
     if run.has_errors(findings):
         raise SystemExit(FOUND)
 

@@ -174,9 +174,7 @@ def _load(state: _State) -> None:
             use_environment_cache=bool(state.needed.environment),
         )
     state.findings += report.findings
-    for line in dict.fromkeys(
-        map(_describe_load, {result.task.identity: result for result in report.results}.values())
-    ):
+    for line in dict.fromkeys(map(_describe_load, report.results)):
         state.say(line)
 
 
@@ -244,8 +242,7 @@ def _describe_repos(inspected: Iterable[Inspected], hashing: bool) -> list[str]:
 
 
 def _describe_load(result: LoadResult) -> str:
-    task = result.task
-    name = f"{task.repo_id}{'/' + task.subfolder if task.subfolder else ''} ({task.class_name or task.kind})"
+    name = result.task.subject
     notes = "".join(f"; {note}" for note in result.notes)
     if result.status == "failed":
         return f"load     failed: {name}{notes}"

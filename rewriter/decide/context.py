@@ -41,7 +41,7 @@ def split_calls(trace: Trace, root: str | None) -> tuple[list[HubCall], list[Hub
     for call in trace.calls:
         if call.repo_text == "None":
             continue
-        place = "repo" if call.repo_id is None else locality(call.repo_id, root) if call.repo_id else "local"
+        place = "repo" if call.repo_id is None else locality(call.repo_id, root)
         if place == "repo":
             remote.append(call)
         elif place == "missing":

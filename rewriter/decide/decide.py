@@ -9,7 +9,14 @@ import os
 from collections.abc import Mapping
 
 from rewriter.decide.context import PLACEHOLDER, Context, split_calls
-from rewriter.decide.remedies import cache_option, cached_repos, key_option, select_option, suggest_repo
+from rewriter.decide.remedies import (
+    cache_option,
+    cached_repos,
+    key_option,
+    select_option,
+    suggest_asserted_repo,
+    suggest_repo,
+)
 from rewriter.locality import is_path_like, is_repo_id, normalize_path
 from rewriter.model import (
     CACHE_DIR,
@@ -96,7 +103,7 @@ class _Case:
             return self._close(trace, False)
         remote, missing = split_calls(trace, self.context.root)
         if trace.failures:
-            return self._refuse_path(trace)
+            return self._refuse_failure(trace, bare)
         if not remote and not missing:
             return self._decide_without_calls(trace, bare)
         unknown = self._find_unknown_repo([*remote, *missing])
@@ -143,7 +150,9 @@ class _Case:
         if missing and not remote and self.context.thread(self.type, values, CACHE_DIR).repos:
             lost = []
         if lost and not remote:
-            self._report_missing_path(lost[0], "it is all that this component loads")
+            alone = len({call.repo_id for call in lost}) == 1
+            tail = "it is all that this component loads" if alone else "this component loads nothing else from the Hub"
+            self._report_missing_paths(lost, tail)
             if self.request.checking or not self.request.force:
                 return self._decision("cannot" if self._has_errors() else "untouched", trace)
         rejected = {each.key: each for each in trace.rejections}
@@ -162,7 +171,7 @@ class _Case:
                 self._check_reach(key, [call for call in remote if key not in call.reached], values)
             self._compare(key, wanted, rejected=key in rejected)
         if lost and remote:
-            self._report_missing_path(lost[0], "cache_dir serves what else it loads", needed=False)
+            self._report_missing_paths(lost, "cache_dir serves what else it loads", needed=False)
         return self._close(trace, True)
 
     def _close(self, trace: Trace, concerned: bool) -> Decision:
@@ -330,16 +339,24 @@ class _Case:
             return f"from_pretrained={value.text} can be no repo id, and no such path exists", remedy
         return None
 
-    def _refuse_path(self, trace: Trace) -> Decision:
+    def _refuse_failure(self, trace: Trace, bare: Mapping[str, Value]) -> Decision:
+        """An assertion or ``raise`` that the loader certainly reaches: most often it takes one repo id and no path."""
+        assert self.type is not None
         failure = trace.failures[0]
-        present = self.values.get("from_pretrained")
-        given = present.text if present is not None else None
-        message = f"`{self.type}` does not take from_pretrained={given}: `{failure.text}` fails"
-        value = str(present.value) if present is not None else ""
-        remedy = self._repo_remedy("from_pretrained", value)[0]
-        return self._cannot("OSR006", f"{message} ({self._place(failure.path, failure.line)})", remedy)
+        where = self._place(failure.path, failure.line)
+        present = bare.get("from_pretrained", Value.of(None))
+        if failure in self.context.trace(self.type, {**bare, "from_pretrained": Value("")}).failures:
+            message = f"`{self.type}` cannot be built with these keywords: `{failure.text}` fails ({where})"
+            return self._cannot("OSR004", message, "correct the keywords; upstream's own call fails too")
+        message = f"`{self.type}` does not take from_pretrained={present.text}: `{failure.text}` fails ({where})"
+        repo = suggest_asserted_repo(failure.text, str(present.value), self.type, self.context.root)
+        return self._cannot("OSR006", message, self._set_command("from_pretrained", repo))
 
-    def _report_missing_path(self, call: HubCall, tail: str, *, needed: bool = True) -> None:
+    def _report_missing_paths(self, calls: list[HubCall], tail: str, *, needed: bool = True) -> None:
+        for call in {call.repo_id: call for call in reversed(calls)}.values():
+            self._report_missing_path(call, tail, needed=needed)
+
+    def _report_missing_path(self, call: HubCall, tail: str, *, needed: bool) -> None:
         request = self.request
         bad = request.must_exist if request.checking else needed and not request.force
         path = str(call.repo_id)
@@ -441,8 +458,11 @@ class _Case:
 
     def _repo_remedy(self, key: str, path: str) -> tuple[str, str]:
         repo, sureness = suggest_repo(path, self.type, self.context.root, self._cached())
+        return self._set_command(key, repo), sureness
+
+    def _set_command(self, key: str, repo: str) -> str:
         option = cache_option(self.request, self.owner)
-        return self._command(f"{option} --set {self.component.name}.{key}={repo}"), sureness
+        return self._command(f"{option} --set {self.component.name}.{key}={repo}")
 
     def _below(self, path: str) -> str:
         root = self.context.root

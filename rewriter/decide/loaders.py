@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from rewriter.checkout import find_packages
 from rewriter.model import RESERVED_KEYS, Finding, Trace, Value
+from rewriter.read.census import can_load
 from rewriter.read.modules import Sources
-from rewriter.read.released import trace_released
+from rewriter.read.released import RELEASED, trace_released
 
 
 def keywords(values: Mapping[str, Value]) -> dict[str, Value]:
@@ -55,6 +56,18 @@ class Loaders:
             return sources.trace(type_name, keywords(values))
         self.used_released_table = True
         return trace_released(type_name, keywords(values))
+
+    def is_registered(self, root: str | None, type_name: str) -> bool:
+        """Whether a type is registered in the sources, or in the table where there are none."""
+        sources = self.sources(root)
+        return bool(sources.find_loaders(type_name)) if sources is not None else type_name in RELEASED
+
+    def can_load(self, root: str | None, type_name: str) -> bool:
+        """Whether the loader of a type can reach a hub call at all; a type that is not registered cannot."""
+        sources = self.sources(root)
+        if sources is None:
+            return type_name in RELEASED
+        return any(can_load(sources, each) for each in sources.find_loaders(type_name))
 
     def read_source(self, path: str) -> bytes:
         """The bytes of a source, as they were read when it was traced."""

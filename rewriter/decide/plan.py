@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from rewriter.checkout import Target
+from rewriter.decide.context import split_calls
 from rewriter.decide.harm import Thread, find_harm
 from rewriter.decide.loaders import Loaders, keywords
-from rewriter.decide.planner import Planner, ProofError
+from rewriter.decide.planner import Planner, ProofError, note_empty
 from rewriter.decide.request import Request
 from rewriter.decide.thread import thread_key
 from rewriter.decide.workers import FILES_PER_POOL, check_in_pool
@@ -23,10 +24,10 @@ def check(targets: Sequence[Target], request: Request, loaders: Loaders, *, prog
     """Diagnose every file; nothing is executed and nothing changes. Decisions carry no trace where files are many."""
     if len(targets) >= FILES_PER_POOL and not loaders.overlay:
         results, notes, findings = check_in_pool(targets, request, loaders.opensora_source, progress)
-        return Plan(results, (), findings, notes)
+        return Plan(results, (), findings, (*notes, *note_empty(results)))
     planner = Planner(targets, request, loaders)
     results = planner.decide_all(progress)
-    return Plan(results, (), tuple(loaders.problems()), planner.notes())
+    return Plan(results, (), tuple(loaders.problems()), (*planner.notes(), *note_empty(results)))
 
 
 def rewrite(
@@ -65,7 +66,8 @@ def rewrite(
         planner.refuse_components(harm.components)
         threads = [thread for thread in threads if (thread.root, thread.type) not in refused]
     findings = (*loaders.problems(), *dict.fromkeys(obstacles))
-    return Plan(tuple(results), tuple(edit for _, edit in sorted(sources.items())), findings, trial.notes())
+    notes = *trial.notes(), *note_empty(results)
+    return Plan(tuple(results), tuple(edit for _, edit in sorted(sources.items())), findings, notes)
 
 
 def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
@@ -102,15 +104,14 @@ def _find_threads(planner: Planner) -> list[Thread]:
         trace = sources.trace(kind.value, given)
         if trace.failures or component.unsure is not None:
             continue
-        for key, _ in requested:
-            threading = thread_key(trace, key, root, planner.request.default_for(key))
-            if not threading.changes:
-                continue
+        made = [thread_key(trace, key, root, planner.request.default_for(key)) for key, _ in requested]
+        loads = planner.request.force or split_calls(trace, root)[0] or any(each.repos for each in made)
+        for threading in made if loads else ():  # else its only path is missing, which no directory cures
             place = sources.root, kind.value
             before = found.get(place, Thread(*place))
             changes = dict.fromkeys((*before.changes, *threading.changes))
             found[place] = Thread(*place, tuple(changes), before.functions | threading.functions)
-    return list(found.values())
+    return [each for each in found.values() if each.changes]
 
 
 def _keep_needed(threads: Iterable[Thread], results: Iterable[FileResult]) -> list[Thread]:

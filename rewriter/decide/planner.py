@@ -72,12 +72,13 @@ class Planner:
         self._active: set[str] = set()
         self._selected = {*request.components, *request.named}
         self._notes: dict[Note, None] = {}
+        self._edits: dict[tuple[str, str], bytes] = {}
 
     def with_loaders(self, loaders: Loaders, refused: Mapping[tuple[str, str], str]) -> Planner:
         """The same run with other loaders; what has been read is not read again."""
         targets = tuple(self.targets.values())
         other = Planner(targets, self.request, loaders, overlay=self._overlay, refused=refused)
-        other._read, other._refused_components = self._read, self._refused_components
+        other._read, other._refused_components, other._edits = self._read, self._refused_components, self._edits
         return other
 
     def refuse_components(self, components: Mapping[tuple[str, tuple[str, ...]], str]) -> None:
@@ -161,6 +162,8 @@ class Planner:
         kind = component.values.get("type")
         if kind is None or not isinstance(kind.value, str) or component.unsure is not None:
             return None
+        if not self.loaders.can_load(root, kind.value):
+            return None
         trace = self.loaders.trace(root, kind.value, component.values)
         return trace if trace.found else None
 
@@ -178,6 +181,9 @@ class Planner:
             return component.unsure
         if kind is None:
             return "it has no `type`"
+        name = str(kind.value)
+        if kind.known and self.loaders.is_registered(root, name) and not self.loaders.can_load(root, name):
+            return None
         trace = self._trace(component, root)
         if trace is None:
             return f"no loader is registered as `{kind.value if kind.known else kind.text}`"
@@ -252,12 +258,13 @@ class Planner:
         made = decide(context, component, owner)
         self._note_guess(made)
         why = self._refused_components.get((context.path, component.keys))
-        if why is None or not made.changes:
+        if why is None or not (made.changes or made.outcome == "cannot"):
             return made
+        others = tuple(each for each in made.findings if each.code not in ("OSR004", "OSR005"))
         span = component.span
         remedy = "write the dict of the other config with `_delete_=True` and all its keywords"
         finding = Finding("OSR004", context.path, span.line, span.column, component.dotted, why, remedy)
-        return replace(made, outcome="cannot", changes=(), findings=(*made.findings, finding))
+        return replace(made, outcome="cannot", changes=(), findings=(*others, finding))
 
     def _edit(self, result: FileResult, data: bytes) -> FileResult:
         """The file with its changes made and proved; as it was, with a finding, where they cannot be made."""
@@ -268,6 +275,9 @@ class Planner:
         if files.outside(path, result.root):
             message = f"it is a link that leads out of the checkout, to {os.path.realpath(path)}"
             return _refuse(result, "OSR900", 1, message, "run on the file itself, with --opensora-source ROOT")
+        known = (path, repr([(each.component.keys, each.key, each.value) for each in result.changes]))
+        if known in self._edits:
+            return replace(result, new=self._edits[known])
         try:
             new = edit_config(data, result.changes)
         except EditError as error:
@@ -276,6 +286,7 @@ class Planner:
         problem = prove_config(data, new, path, result.changes)
         if problem is not None:
             raise ProofError(path, problem)
+        self._edits[known] = new
         return replace(result, new=new)
 
     def edit_source(self, path: str, changes: tuple[SourceChange, ...]) -> FileEdit:
@@ -361,10 +372,13 @@ class Planner:
                 "guess; name the package with --opensora-source DIR"
             )
             found.insert(0, Note(message))
-        done = list(self._results.values())
-        if done and not any(result.decisions or result.findings for result in done):
-            found.append(Note(f"no component in {'this file' if len(done) == 1 else f'these {len(done)} files'}"))
         return tuple(found)
+
+
+def note_empty(results: Sequence[FileResult]) -> Iterator[Note]:
+    """That no file of a run has a component, lest that is taken for a good result."""
+    if results and not any(result.decisions or result.findings for result in results):
+        yield Note(f"no component in {'this file' if len(results) == 1 else f'these {len(results)} files'}")
 
 
 def join_commands(decisions: Sequence[Decision]) -> list[Decision]:

@@ -114,14 +114,29 @@ def suggest_repo(path: str, type_name: str | None, root: str | None, cached: Ite
             return repo_id, ""
     stem = last.rpartition(".")[0] if last.endswith((".pt", ".pth", ".bin", ".safetensors")) else last
     if not stem or stem.lower() in _NO_NAMES or _STEP.fullmatch(stem) or stem != last:
-        own = _own_weights(type_name, root)
+        own = own_weights(type_name, root)
         if own is not None:
             return own, "own weights"
     name = re.sub(r"[^\w.-]+", "-", stem).strip("-.")
     return f"ORG/{name or 'NAME'}", "placeholder"
 
 
-def _own_weights(type_name: str | None, root: str | None) -> str | None:
+def suggest_asserted_repo(text: str, path: str, type_name: str | None, root: str | None) -> str:
+    """The repo for a loader whose assertion refuses ``path``: the one that it names, else the released one.
+
+    >>> suggest_asserted_repo("from_pretrained in ['DeepFloyd/t5-v1_1-xxl']", "/x", None, None)
+    'DeepFloyd/t5-v1_1-xxl'
+    >>> suggest_asserted_repo("from_pretrained in self.available_models", "/x/mine", "t5", None)
+    'DeepFloyd/t5-v1_1-xxl'
+    """
+    named = re.findall(r"['\"]([\w.-]+/[\w.-]+)['\"]", text)
+    if len(named) == 1:
+        return str(named[0])
+    repo, sureness = suggest_repo(path, type_name, root)
+    return own_weights(type_name, root) or repo if sureness == "placeholder" else repo
+
+
+def own_weights(type_name: str | None, root: str | None) -> str | None:
     """The one released repo for a type, in the release that the checkout is."""
     if type_name in ("STDiT3-XL/2", "STDiT3-3B/2") and root is not None:
         newer = os.path.isdir(os.path.join(root, "opensora", "models", "vae_v1_3"))

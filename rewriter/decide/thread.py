@@ -72,6 +72,7 @@ def thread_key(trace: Trace, key: str, root: str | None, default: object = None)
     """
     changes: dict[SourceChange, None] = {}
     functions: set[tuple[str, str]] = set()
+    grown: set[tuple[str, str]] = set()
     try:
         for call in trace.calls:
             if not needs_key(call, key, root) or _is_behind_guard(call, key):
@@ -81,6 +82,12 @@ def thread_key(trace: Trace, key: str, root: str | None, default: object = None)
             for step, change in _thread_call(call, key, default):
                 changes[change] = None
                 functions.add((step.path, step.function))
+                if change.target == "parameter":
+                    grown.add((step.path, step.function))
+        for step in [step for call in trace.calls if key in call.reached for step in call.chain]:
+            if (step.path, step.function) in grown and key in step.passes:
+                further = _pass_on(step, key, key, key)  # a `**` gave it so far; the parameter takes it out of there
+                changes |= {further: None} if further is not None else {}
     except _RefusalError as refusal:
         return Threading(refusal=str(refusal))
     repos = sorted({repo_id for change in changes for _, repo_id in change.assign})

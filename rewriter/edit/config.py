@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 
 import libcst as cst
+import libcst.matchers as m
 
 from rewriter.edit.elements import (
-    EditError,
     Node,
     add_keyword,
     edit_expression,
@@ -18,7 +18,7 @@ from rewriter.edit.elements import (
     remove_keyword,
     replace_keyword,
 )
-from rewriter.edit.literals import is_literal, same, write_literal
+from rewriter.edit.literals import EditError, is_literal, same, write_literal
 from rewriter.edit.splices import Splice, apply_splices, find_lines, find_region, read_source
 from rewriter.model import REMOVE, ConfigChange, Span
 
@@ -41,57 +41,37 @@ def edit_config(data: bytes, changes: Sequence[ConfigChange]) -> bytes:
     """
     source = read_source(data)
     lines = find_lines(source.utf8)
+    groups: dict[Span, dict[str, object]] = {}  # two names may be bound to one dict
+    for change in changes:
+        span = change.component.span
+        if not same(groups.setdefault(span, {}).setdefault(change.key, change.value), change.value):
+            raise EditError(span.line, f"one dict cannot get two values of {change.key!r}")
     splices = [
         Splice(*find_region(lines, span), span.line, partial(_edit_dict, requested, source.encoding))
-        for span, requested in _group_by_dict(changes).items()
+        for span, requested in groups.items()
     ]
     return apply_splices(data, source, splices)
 
 
-def _group_by_dict(changes: Sequence[ConfigChange]) -> dict[Span, list[ConfigChange]]:
-    found: dict[Span, list[ConfigChange]] = {}
-    for change in changes:
-        requested = found.setdefault(change.component.span, [])
-        earlier = next((each for each in requested if each.key == change.key), None)
-        if earlier is None:
-            requested.append(change)
-        elif not same(earlier.value, change.value):
-            names = f"{earlier.component.dotted} and {change.component.dotted}"
-            message = f"{names} are one dict and cannot get two values of {change.key!r}"
-            raise EditError(change.component.span.line, message)
-    return found
-
-
-def _edit_dict(changes: Sequence[ConfigChange], encoding: str, text: str) -> str:
+def _edit_dict(requested: dict[str, object], encoding: str, text: str) -> str:
     def edit(node: Node) -> Node:
-        if isinstance(node, cst.Call) and not (isinstance(node.func, cst.Name) and node.func.value == "dict"):
-            raise EditError(0, "this is no dict that can be edited")
-        for change in changes:
-            node = _change_keyword(node, change, encoding)
+        for key, value in requested.items():
+            node = _change_keyword(node, key, value, encoding)
         return node
 
     return edit_expression(text, edit)
 
 
-def _change_keyword(node: Node, change: ConfigChange, encoding: str) -> Node:
-    key, elements = change.key, read_row(node).elements
+def _change_keyword(node: Node, key: str, value: object, encoding: str) -> Node:
+    elements = read_row(node).elements
     values: list[cst.BaseExpression] = [elements[place].value for place in find_places(node, key)]
-    if values and is_literal(cst.Module([]).code_for_node(values[-1]).strip(), change.value):
+    if values and is_literal(cst.Module([]).code_for_node(values[-1]).strip(), value):
         return node
-    for value in values:
-        _refuse_walrus(key, value)
-    if change.value is REMOVE:
+    if any(m.findall(each, m.NamedExpr()) for each in values):  # a name would go that may be needed elsewhere
+        raise EditError(0, f"the value of {key!r} binds a name besides (`:=`)")
+    if value is REMOVE:
         return remove_keyword(node, key)
     old = values[-1] if values else None
     quote = old.quote[0] if isinstance(old, cst.SimpleString) else find_quote(node)
-    new = cst.parse_expression(write_literal(change.value, quote, encoding))
+    new = cst.parse_expression(write_literal(value, quote, encoding))
     return add_keyword(node, key, new) if old is None else replace_keyword(node, key, new)
-
-
-def _refuse_walrus(key: str, value: cst.BaseExpression) -> None:
-    """With ``key=(name := ...)`` a name would go that may be needed elsewhere."""
-    nodes: list[cst.CSTNode] = [value]
-    for node in nodes:
-        if isinstance(node, cst.NamedExpr):
-            raise EditError(0, f"the value of {key!r} binds a name besides (`:=`)")
-        nodes += node.children

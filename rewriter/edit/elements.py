@@ -7,12 +7,15 @@ element is the gap between the two. Removing what was added gives the old row ba
 from __future__ import annotations
 
 import keyword
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import libcst as cst
+
+from rewriter.edit.literals import EditError, write_literal
+
+__all__ = ["EditError"]
 
 Node = cst.Call | cst.Dict
 Gap = cst.BaseParenthesizableWhitespace
@@ -21,15 +24,6 @@ AFTER = ("from_pretrained", "type")
 """A new keyword of a config goes behind the first of these that is there."""
 NOTHING = cst.SimpleWhitespace("")
 _SPACE = cst.SimpleWhitespace(" ")
-
-
-class EditError(Exception):
-    """An edit that cannot be made. ``line`` is 1-based in the file; 0 where only the caller knows it."""
-
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(message)
-        self.line = line
-        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,43 +39,18 @@ class Row:
     trailing: bool
 
 
-# --- expressions -------------------------------------------------------------------------------
-
-Edit = Callable[[Node], Node]
-
-
-class _OutermostEdit(cst.CSTTransformer):
-    """Edits the outermost call or dict of an expression; visits no deeper than that."""
-
-    def __init__(self, edit: Edit) -> None:
-        super().__init__()
-        self.edit = edit
-        self.found = False
-
-    def visit_Call(self, node: cst.Call) -> bool:  # noqa: N802 - libcst's name
-        return False
-
-    def visit_Dict(self, node: cst.Dict) -> bool:  # noqa: N802
-        return False
-
-    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> Node:  # noqa: N802
-        self.found = True
-        return self.edit(updated_node)
-
-    def leave_Dict(self, original_node: cst.Dict, updated_node: cst.Dict) -> Node:  # noqa: N802
-        self.found = True
-        return self.edit(updated_node)
-
-
-def edit_expression(text: str, edit: Edit) -> str:
+def edit_expression(text: str, edit: Callable[[Node], Node]) -> str:
     """The source of a call or a dict after ``edit``. Raises EditError where it is none."""
     # The brackets let it run over lines, as it may inside somebody else's brackets.
     module = cst.parse_module("(" + text + ")")
-    transformer = _OutermostEdit(edit)
-    edited = module.visit(transformer).code
-    if not transformer.found or module.code != "(" + text + ")":
+    statement = module.body[0]
+    value = statement.body[0] if isinstance(statement, cst.SimpleStatementLine) else None
+    node = value.value if isinstance(value, cst.Expr) else None
+    if not isinstance(node, cst.Call | cst.Dict) or module.code != "(" + text + ")":
         raise EditError(0, "this is no call or dict that can be edited")
-    return edited[1:-1]
+    changed = module.deep_replace(node, edit(node))
+    assert isinstance(changed, cst.Module)
+    return changed.code[1:-1]
 
 
 # --- keywords ----------------------------------------------------------------------------------
@@ -110,11 +79,10 @@ def add_keyword(node: Node, key: str, value: cst.BaseExpression, after: Sequence
 
 def replace_keyword(node: Node, key: str, value: cst.BaseExpression) -> Node:
     """Give the last ``key``, which is there, another value in its place."""
-    row = read_row(node)
-    place = max(find_places(node, key))
-    element = row.elements[place].with_changes(value=value)
-    elements = (*row.elements[:place], element, *row.elements[place + 1 :])
-    return _write_row(node, Row(elements, row.gaps, row.trailing))
+    old = read_row(node).elements[find_places(node, key)[-1]].value
+    changed = node.deep_replace(old, value)
+    assert isinstance(changed, cst.Call | cst.Dict)
+    return changed
 
 
 def remove_keyword(node: Node, key: str) -> Node:
@@ -126,63 +94,48 @@ def remove_keyword(node: Node, key: str) -> Node:
 
 
 def find_places(node: Node, key: str) -> list[int]:
-    """Which of the elements have that key; the last one wins.
-
-    Raises:
-        EditError: the key is written in pieces (``"cache" "_dir"``).
-    """
-    elements = read_row(node).elements
-    for element in elements:
-        written = element.key if isinstance(element, cst.DictElement) else None
-        if isinstance(written, cst.ConcatenatedString) and written.evaluated_value == key:
-            raise EditError(0, f"the key {key!r} is written in several strings")
-    return [place for place, element in enumerate(elements) if _read_key(element) == key]
+    """Which of the elements have that key; the last one wins."""
+    return [place for place, element in enumerate(read_row(node).elements) if _read_key(element) == key]
 
 
 def find_quote(node: Node) -> str:
     """The quote character of the strings of ``node``: of its path, its type, any value, any key, else ``"``."""
     ranked = sorted(read_row(node).elements, key=lambda each: [*AFTER, _read_key(each)].index(_read_key(each)))
-    strings = [each.value for each in ranked]
-    strings += [each.key for each in ranked if isinstance(each, cst.DictElement)]
+    strings = [each.value for each in ranked] + [getattr(each, "key", None) for each in ranked]
     return next((each.quote[0] for each in strings if isinstance(each, cst.SimpleString)), '"')
 
 
 def _read_key(element: Any) -> str | None:
-    if isinstance(element, cst.Arg) and element.keyword is not None:
-        return unicodedata.normalize("NFKC", element.keyword.value)  # as Python itself reads names
-    key = element.key if isinstance(element, cst.DictElement) else None
-    found = key.evaluated_value if isinstance(key, cst.SimpleString) else None
+    if isinstance(element, cst.Arg):
+        return element.keyword.value if element.keyword is not None else None
+    found = getattr(getattr(element, "key", None), "evaluated_value", None)
     return found if isinstance(found, str) else None
 
 
 def _make_argument(row: Row, place: int, key: str, value: cst.BaseExpression) -> cst.Arg:
-    signs = [near.equal for near in _sort_by_distance(row, place) if isinstance(near, cst.Arg) and near.keyword]
-    equal = next((sign for sign in signs if isinstance(sign, cst.AssignEqual)), None)
-    before = _copy_space(equal.whitespace_before if equal else NOTHING, NOTHING)
-    after = _copy_space(equal.whitespace_after if equal else NOTHING, NOTHING)
-    return cst.Arg(value, cst.Name(key), cst.AssignEqual(before, after))
+    signs = (near.equal for near in _sort_by_distance(row, place) if isinstance(near, cst.Arg))
+    equal = next((sign for sign in signs if isinstance(sign, cst.AssignEqual)), cst.AssignEqual(NOTHING, NOTHING))
+    sign = cst.AssignEqual(_copy_space(equal.whitespace_before), _copy_space(equal.whitespace_after))
+    return cst.Arg(value, cst.Name(key), sign)
 
 
 def _make_item(row: Row, place: int, key: str, value: cst.BaseExpression) -> cst.DictElement:
-    if not key.isprintable():
-        raise EditError(0, f"{key!r} cannot be written as a key")
     items = [near for near in _sort_by_distance(row, place) if isinstance(near, cst.DictElement)]
     quote = next((near.key.quote[0] for near in items if isinstance(near.key, cst.SimpleString)), '"')
-    before = _copy_space(items[0].whitespace_before_colon if items else NOTHING, NOTHING)
-    after = _copy_space(items[0].whitespace_after_colon if items else _SPACE, _SPACE)
-    body = key.replace("\\", "\\\\").replace(quote, "\\" + quote)
-    return cst.DictElement(cst.SimpleString(quote + body + quote), value, cst.MaybeSentinel.DEFAULT, before, after)
+    before = _copy_space(items[0].whitespace_before_colon if items else NOTHING)
+    after = _copy_space(items[0].whitespace_after_colon if items else _SPACE)
+    name = cst.SimpleString(write_literal(key, quote))
+    return cst.DictElement(name, value, cst.MaybeSentinel.DEFAULT, before, after)
 
 
 def _sort_by_distance(row: Row, place: int) -> list[cst.CSTNode]:
     return [row.elements[i] for i in sorted(range(len(row.elements)), key=lambda i: abs(i - place))]
 
 
-def _copy_space(gap: Gap, default: Gap) -> Gap:
+def _copy_space(gap: Gap) -> Gap:
     """The space at the sign of a neighbour; one space where signs are lined up by several."""
-    if not isinstance(gap, cst.SimpleWhitespace) or "\\" in gap.value:
-        return default
-    return cst.SimpleWhitespace(gap.value[:1])
+    plain = isinstance(gap, cst.SimpleWhitespace) and "\\" not in gap.value
+    return cst.SimpleWhitespace(gap.value[:1]) if plain and isinstance(gap, cst.SimpleWhitespace) else NOTHING
 
 
 # --- rows --------------------------------------------------------------------------------------
@@ -200,6 +153,8 @@ def read_row(node: Node) -> Row:
 def make_row(opening: Gap, elements: Sequence[Any], closing: Gap) -> Row:
     """A row of elements with their commas; ``closing`` counts where no comma follows the last one."""
     commas = [each.comma if isinstance(each.comma, cst.Comma) else None for each in elements]
+    if any(comma is not None and _is_line_break(comma.whitespace_before) for comma in commas):
+        raise EditError(0, "a line that begins with a comma is not edited")
     behind = [closing if comma is None else comma.whitespace_after for comma in commas]
     return Row(tuple(elements), (opening, *behind), bool(commas) and commas[-1] is not None)
 
@@ -233,9 +188,12 @@ def _write_row(node: Node, row: Row) -> Node:
 
 def insert(row: Row, place: int, element: Any) -> Row:
     """Put ``element`` after the one at ``place`` (-1: first), on a line of its own where that one has one."""
-    _refuse_leading_commas(row)
     if not row.elements:
-        return _insert_into_empty(row, element)
+        opening = row.gaps[0]
+        if not isinstance(opening, cst.ParenthesizedWhitespace):
+            return Row((element,), (opening, NOTHING), trailing=False)
+        inner = opening.with_changes(last_line=cst.SimpleWhitespace(opening.last_line.value + "    "))
+        return Row((element,), (inner, _end_line(opening).with_changes(empty_lines=())), trailing=True)
     last, gap = place == len(row.elements) - 1, row.gaps[place + 1]
     style = row.gaps[1 if place == 0 and not last else max(place, 0)]
     if isinstance(style, cst.ParenthesizedWhitespace) and (place < 0 or last or _is_line_break(gap)):
@@ -244,23 +202,13 @@ def insert(row: Row, place: int, element: Any) -> Row:
         ahead, behind = gap, _SPACE
     else:
         ahead, behind = _find_separator(row, place), gap
-    old = row.elements[max(place, 0)].comma
-    element = element.with_changes(comma=old)  # with the space before it, if there is any
+    element = element.with_changes(comma=row.elements[max(place, 0)].comma)  # with the space before it
     elements = (*row.elements[: place + 1], element, *row.elements[place + 1 :])
     return Row(elements, (*row.gaps[: place + 1], ahead, behind, *row.gaps[place + 2 :]), row.trailing)
 
 
-def _insert_into_empty(row: Row, element: Any) -> Row:
-    opening = row.gaps[0]
-    if not isinstance(opening, cst.ParenthesizedWhitespace):
-        return Row((element,), (opening, NOTHING), trailing=False)
-    inner = opening.with_changes(last_line=cst.SimpleWhitespace(opening.last_line.value + "    "))
-    return Row((element,), (inner, _end_line(opening).with_changes(empty_lines=())), trailing=True)
-
-
 def remove(row: Row, place: int) -> Row:
     """Take an element away: what :func:`insert` does, undone."""
-    _refuse_leading_commas(row)
     ahead, behind = row.gaps[place], row.gaps[place + 1]
     first, last = place == 0, place == len(row.elements) - 1
     if first and not (_is_line_break(behind) and (last or _is_line_break(ahead))):
@@ -278,12 +226,6 @@ def remove(row: Row, place: int) -> Row:
 # --- white space -------------------------------------------------------------------------------
 
 
-def _refuse_leading_commas(row: Row) -> None:
-    commas = [each.comma for each in row.elements if isinstance(each.comma, cst.Comma)]
-    if any(_is_line_break(comma.whitespace_before) for comma in commas):
-        raise EditError(0, "a line that begins with a comma is not edited")
-
-
 def _is_line_break(gap: Gap) -> bool:
     return isinstance(gap, cst.ParenthesizedWhitespace)
 
@@ -295,10 +237,8 @@ def _end_line(gap: cst.ParenthesizedWhitespace) -> cst.ParenthesizedWhitespace:
 
 def _find_separator(row: Row, place: int) -> Gap:
     """The space behind a comma on the same line, as near as possible as written elsewhere."""
-    for gap in (*reversed(row.gaps[1 : place + 1]), *row.gaps[place + 1 : -1]):
-        if isinstance(gap, cst.SimpleWhitespace) and "\\" not in gap.value:
-            return gap
-    return _SPACE
+    gaps = (*reversed(row.gaps[1 : place + 1]), *row.gaps[place + 1 : -1])
+    return next((gap for gap in gaps if isinstance(gap, cst.SimpleWhitespace) and "\\" not in gap.value), _SPACE)
 
 
 def _split_gap(style: cst.ParenthesizedWhitespace, gap: Gap) -> tuple[Gap, Gap]:

@@ -1,4 +1,4 @@
-"""Values as the source of a literal, and the comparison of two literals."""
+"""Values as the source of a literal, the comparison of two literals, and the error of an edit that cannot be made."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import ast
 import warnings
 from collections.abc import Iterable
 
-from rewriter.edit.elements import EditError
-
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_ERRORS = (ValueError, SyntaxError, TypeError, RecursionError, MemoryError)
+
+
+class EditError(Exception):
+    """An edit that cannot be made. ``line`` is 1-based in the file; 0 where only the caller knows it."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+        self.message = message
 
 
 def write_literal(value: object, quote: str = '"', encoding: str = "utf-8") -> str:
     """The source of a literal: one line, no prefix, nothing in it that Python, mmengine or a terminal would act upon.
 
     Args:
-        value: str, bytes, bool, int, float, None, or a list, tuple, dict or set of these.
+        value: str, bool, int, float, None, or a list, tuple or dict of these.
         quote: the quote character to prefer; the other is taken where that saves escapes.
         encoding: of the file; letters that it lacks are escaped.
 
@@ -24,10 +32,9 @@ def write_literal(value: object, quote: str = '"', encoding: str = "utf-8") -> s
     """
     try:
         text = _write_value(value, quote, encoding)
-        again = _read_literal(text)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise EditError(0, f"{value!r:.100} cannot be written as a Python literal") from error
-    if not same(again, value):
+    except _ERRORS:
+        text = ""
+    if not is_literal(text, value):
         raise EditError(0, f"{value!r:.100} cannot be written as a Python literal")
     return text
 
@@ -35,8 +42,10 @@ def write_literal(value: object, quote: str = '"', encoding: str = "utf-8") -> s
 def is_literal(source: str | ast.expr, value: object) -> bool:
     """Whether ``source`` is a literal of ``value``."""
     try:
-        return same(_read_literal(source), value)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return same(ast.literal_eval(source), value)
+    except _ERRORS:
         return False
 
 
@@ -45,35 +54,25 @@ def same(one: object, other: object) -> bool:
     if type(one) is not type(other):
         return False
     if isinstance(one, dict) and isinstance(other, dict):
-        return len(one) == len(other) and all(map(same, one, other)) and all(same(one[k], other[k]) for k in one)
+        return same([*one.items()], [*other.items()])
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))
     return one == other
 
 
-def _read_literal(source: str | ast.expr) -> object:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ast.literal_eval(source)
-
-
 def _write_value(value: object, quote: str, encoding: str) -> str:
+    def join(values: Iterable[object]) -> str:
+        return ", ".join(_write_value(each, quote, encoding) for each in values)
+
     if isinstance(value, str):
         return _write_string(value, quote, encoding)
     if isinstance(value, list):
-        return "[" + _write_values(value, quote, encoding) + "]"
+        return f"[{join(value)}]"
     if isinstance(value, tuple):
-        return "(" + _write_values(value, quote, encoding) + ("," if len(value) == 1 else "") + ")"
-    if isinstance(value, set) and value:
-        return "{" + _write_values(sorted(value, key=repr), quote, encoding) + "}"
+        return f"({join(value)}{',' if len(value) == 1 else ''})"
     if isinstance(value, dict):
-        pairs = (f"{_write_value(k, quote, encoding)}: {_write_value(v, quote, encoding)}" for k, v in value.items())
-        return "{" + ", ".join(pairs) + "}"
+        return "{" + ", ".join(f"{join([key])}: {join([each])}" for key, each in value.items()) + "}"
     return repr(value)
-
-
-def _write_values(values: Iterable[object], quote: str, encoding: str) -> str:
-    return ", ".join(_write_value(value, quote, encoding) for value in values)
 
 
 def _write_string(value: str, quote: str, encoding: str) -> str:
@@ -90,11 +89,8 @@ def _write_letter(letter: str, quote: str, encoding: str) -> str:
         return "\\" + quote
     if letter in _ESCAPES:
         return _ESCAPES[letter]
-    if letter.isprintable():
-        try:
-            if letter.isascii() or letter.encode(encoding).decode(encoding) == letter:
-                return letter
-        except UnicodeError:
-            pass
+    # An encoding may take a letter and give another one back.
+    if letter.isprintable() and letter.encode(encoding, "ignore").decode(encoding, "ignore") == letter:
+        return letter
     code = ord(letter)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
-from rewriter.model import REMOVE, Component, FileResult, Finding, Note, Plan
+from rewriter.model import REMOVE, Component, FileEdit, FileResult, Finding, Note, Plan
 from rewriter.process.configs import MISSING, ConfigTask, Resolved, ResolveError, find_differences, load_configs
 from rewriter.process.interpreters import Interpreter, InterpreterError, find_interpreter
 from rewriter.process.probes.resolve import encode
@@ -62,9 +62,8 @@ def prove(plan: Plan, *, mode: Mode, python: str | None, drop: Drop) -> Plan:
     except InterpreterError as error:
         raise MmengineError(str(error), _INSTALL) from None
     except ResolveError as error:
-        raise MmengineError(
-            str(error), "name an interpreter that has mmengine with --python, or --no-resolve"
-        ) from None
+        remedy = "name an interpreter that has mmengine with --python, or --no-resolve"
+        raise MmengineError(str(error), remedy) from None
     except OSError as error:
         raise MmengineError(f"no temporary copy of the checkout can be made: {error}", "or use --no-resolve") from None
 
@@ -87,78 +86,60 @@ def _prove(plan: Plan, interpreter: Interpreter, drop: Drop) -> Plan:
 # --- loading -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Mirror:
-    """A temporary tree ``folder`` that looks like ``top``."""
-
-    top: str
-    folder: str
-
-    def map_path(self, path: str) -> str:
-        return os.path.normpath(os.path.join(self.folder, os.path.relpath(path, self.top)))
-
-    def fill(self, files: Iterable[str]) -> None:
-        """Real folders on the way to ``files``, which are left out; links for all else."""
-        real = set(files)
-        folders = {self.top}
-        for path in files:
-            while (path := os.path.dirname(path)) not in folders:
-                folders.add(path)
-        for folder in sorted(folders):
-            os.makedirs(self.map_path(folder), exist_ok=True)
-            with suppress(FileNotFoundError), os.scandir(folder) as entries:  # a config from standard input has none
-                for entry in entries:
-                    if entry.path not in real and entry.path not in folders:
-                        os.symlink(entry.path, self.map_path(entry.path))
-
-
-class _Loading:
-    """Loads configs of a plan, each where its checkout's mirror has it."""
-
-    def __init__(self, plan: Plan, interpreter: Interpreter, folder: str) -> None:
-        self.interpreter = interpreter
-        self.edits = {edit.path: edit for edit in plan.config_edits}
-        self.results = [
-            result
-            for result in plan.results
-            if result.old is not None and not self.edits.keys().isdisjoint((result.path, *result.bases))
-        ]
-        self._mirrors: dict[str, _Mirror] = {}
-        by_root: dict[str, set[str]] = {}
-        for result in self.results:
-            by_root.setdefault(_get_root(result), set()).update([result.path, *self._edited_bases(result)])
-        for number, (root, files) in enumerate(by_root.items()):
-            mirror = _Mirror(
-                os.path.commonpath([root, *map(os.path.dirname, files)]), os.path.join(folder, str(number))
-            )
-            mirror.fill(sorted(files))
-            self._mirrors[root] = mirror
-
-    def load(self, pairs: Sequence[tuple[FileResult, bool]], *, one_each: bool = False) -> list[Resolved]:
-        """What each config resolves to; True: as it will be. Errors name the files of the checkout."""
-        tasks = [self._make_task(result, edited=edited) for result, edited in pairs]
-        answers = load_configs(self.interpreter, tasks, one_each=one_each)
-        mirrors = [self._mirrors[_get_root(result)] for result, _ in pairs]
-        return [
-            replace(answer, error=answer.error.replace(mirror.folder, mirror.top))
-            for answer, mirror in zip(answers, mirrors, strict=True)
-        ]
-
-    def _edited_bases(self, result: FileResult) -> list[str]:
-        return [base for base in result.bases if base in self.edits and base != result.path]
-
-    def _make_task(self, result: FileResult, *, edited: bool) -> ConfigTask:
-        mirror = self._mirrors[_get_root(result)]
-        assert result.old is not None
-        files = {base: self.edits[base].new if edited else self.edits[base].old for base in self._edited_bases(result)}
-        files[result.path] = result.new if edited and result.new is not None else result.old
-        root = None if result.root is None else mirror.map_path(result.root)
-        copies = {mirror.map_path(path): data for path, data in files.items()}
-        return ConfigTask(mirror.map_path(result.path), root, copies)
+def _load_all(plan: Plan, interpreter: Interpreter, folder: str) -> Iterator[tuple[FileResult, Resolved, Resolved]]:
+    """Each config that an edit reaches, as it is and as it will be. Errors name the files of the checkout."""
+    edits = {edit.path: edit for edit in plan.config_edits}
+    results = {
+        result.path: result
+        for result in plan.results
+        if result.old is not None and not edits.keys().isdisjoint((result.path, *result.bases))
+    }
+    mirrors: dict[str, tuple[str, str]] = {}
+    tasks = []
+    for root in {_get_root(result): None for result in results.values()}:
+        part = [result for result in results.values() if _get_root(result) == root]
+        files = {path for result in part for path in (result.path, *(set(result.bases) & edits.keys()))}
+        top = os.path.commonpath([root, *map(os.path.dirname, files)])
+        mirrors[root] = top, os.path.join(folder, str(len(mirrors)))
+        _fill_mirror(*mirrors[root], files)
+    for result in results.values():
+        tasks += [_make_task(result, edits, *mirrors[_get_root(result)], edited=edited) for edited in (False, True)]
+    answers = load_configs(interpreter, tasks)
+    for number, result in enumerate(results.values()):
+        top, place = mirrors[_get_root(result)]
+        old, new = (replace(each, error=each.error.replace(place, top)) for each in answers[2 * number :][:2])
+        yield result, old, new
 
 
 def _get_root(result: FileResult) -> str:
     return result.root or os.path.dirname(result.path)
+
+
+def _map_path(path: str, top: str, place: str) -> str:
+    return os.path.normpath(os.path.join(place, os.path.relpath(path, top)))
+
+
+def _fill_mirror(top: str, place: str, files: set[str]) -> None:
+    """Make ``place`` look like ``top``: real folders on the way to ``files``, which are left out; links for all else."""
+    folders = {top}
+    for path in files:
+        while (path := os.path.dirname(path)) not in folders:
+            folders.add(path)
+    for folder in sorted(folders):
+        os.makedirs(_map_path(folder, top, place), exist_ok=True)
+        with suppress(FileNotFoundError):  # a config from standard input has none
+            for name in os.listdir(folder):
+                path = os.path.join(folder, name)
+                if path not in files and path not in folders:
+                    os.symlink(path, _map_path(path, top, place))
+
+
+def _make_task(result: FileResult, edits: Mapping[str, FileEdit], top: str, place: str, *, edited: bool) -> ConfigTask:
+    files = {base: edits[base].new if edited else edits[base].old for base in result.bases if base in edits}
+    files[result.path] = (edited and result.new) or result.old or b""
+    root = None if result.root is None else _map_path(result.root, top, place)
+    copies = {_map_path(path, top, place): data for path, data in files.items()}
+    return ConfigTask(_map_path(result.path, top, place), root, copies)
 
 
 # --- judging -----------------------------------------------------------------------------------
@@ -168,42 +149,27 @@ def _judge_all(plan: Plan, interpreter: Interpreter, refused: Mapping[str, Findi
     """Which files are to be refused, and why. ``refused``: those that are, of which nothing has to arrive."""
     found: dict[str, Finding] = {}
     with tempfile.TemporaryDirectory(prefix="opensora-rewriter-") as folder:
-        loading = _Loading(plan, interpreter, os.path.realpath(folder))
-        answers = loading.load([(result, edited) for result in loading.results for edited in (False, True)])
-        for number, result in enumerate(loading.results):
-            old, new = answers[2 * number : 2 * number + 2]
+        for result, old, new in _load_all(plan, interpreter, os.path.realpath(folder)):
             problem = _judge(plan, result, old, new)
-            if problem is not None and problem.code == "OSR902":
-                # Alone, in a process that no other config has spoilt; what moves by itself (a clock) is no difference.
-                old, new, again = loading.load([(result, False), (result, True), (result, False)], one_each=True)
-                moving = frozenset(path for path, _, _ in find_differences(old.value, again.value))
-                problem = _judge(plan, result, old, new, moving)
             if problem is None or (problem.component and result.path in refused):
                 continue
             found[result.path] = problem
             if problem.code == "OSR902" and not problem.component:
-                for base in loading.edits.keys() & set(result.bases):
-                    message = (
-                        f"{os.path.relpath(result.path, os.path.dirname(base))} inherits from it: {problem.message}"
-                    )
+                for base in {edit.path for edit in plan.config_edits} & set(result.bases):
+                    name = os.path.relpath(result.path, os.path.dirname(base))
+                    message = f"{name} inherits from it: {problem.message}"
                     found.setdefault(base, Finding("OSR902", base, 1, 0, "", message, _BY_HAND))
     return found
 
 
-def _judge(
-    plan: Plan, result: FileResult, old: Resolved, new: Resolved, moving: frozenset[tuple[object, ...]] = frozenset()
-) -> Finding | None:
-    if not (old.tried and new.tried):
-        message = f"mmengine did not load it: {(new if old.tried else old).error}"
-        remedy = "run again for what is left, or rewrite it with --no-resolve"
-        return Finding("OSR901", result.path, 1, 0, "", message, remedy)
+def _judge(plan: Plan, result: FileResult, old: Resolved, new: Resolved) -> Finding | None:
     if not old.ok:
         message = f"mmengine cannot load it as it is: {old.error}"
         remedy = "correct the config, or rewrite it with --no-resolve"
         if "UnicodeDecodeError" in old.error or "U+FEFF" in old.error:
             remedy = "save it and what it inherits from as UTF-8 without a byte order mark"
         return Finding("OSR901", result.path, old.line or 1, 0, "", message, remedy)
-    problem = _find_contradiction(plan, result, old, new, moving)
+    problem = _find_contradiction(plan, result, old, new)
     if problem is not None:
         return Finding("OSR902", result.path, 1, 0, "", problem, _BY_HAND)
     for component, key, value in _list_requested(plan, result):
@@ -214,22 +180,17 @@ def _judge(
     return None
 
 
-def _find_contradiction(
-    plan: Plan, result: FileResult, old: Resolved, new: Resolved, moving: frozenset[tuple[object, ...]]
-) -> str | None:
+def _find_contradiction(plan: Plan, result: FileResult, old: Resolved, new: Resolved) -> str | None:
     """What differs beyond the requested keys; None where nothing does."""
     if not new.ok:
         return f"mmengine loads the old file but not the new one: {new.error}"
-    if new.plain_error and not old.plain_error:
-        return f"`Config.fromfile` loads the old file but not the new one: {new.plain_error}"
     edits = [edit for edit in plan.config_edits if edit.path in (result.path, *result.bases)]
     requested = {
         (*change.component.keys, change.key): _encode_value(change.value) for edit in edits for change in edit.changes
     }
     for path, before, after in find_differences(old.value, new.value):
         keys = next((keys for keys in requested if path[: len(keys)] == keys), None)
-        explained = keys is not None and not find_differences(_get_value(new.value, keys), requested[keys])
-        if path not in moving and not explained:
+        if keys is None or find_differences(_get_value(new.value, keys), requested[keys]):
             return f"`{'.'.join(map(str, path))}` resolves to {_show(after)}, it was {_show(before)}"
     return None
 
@@ -241,20 +202,19 @@ def _list_requested(plan: Plan, result: FileResult) -> Iterator[tuple[Component,
         if decision.outcome == "inherited":
             written = [base for base in plan.results if base.path == decision.component.origin]
             made = [one for base in written for one in base.decisions if one.component.keys == decision.component.keys]
-        for one in made if len(made) == 1 else ():
-            if one.outcome in ("set", "already", "untouched"):
-                for change in one.changes:
-                    yield decision.component, change.key, _encode_value(change.value)
-                for key, value in one.kept:
-                    yield decision.component, key, _encode_value(value)
+        if len(made) == 1 and made[0].outcome in ("set", "already", "untouched"):
+            for change in made[0].changes:
+                yield decision.component, change.key, _encode_value(change.value)
+            for key, value in made[0].kept:
+                yield decision.component, key, _encode_value(value)
 
 
 def _is_present(old: Resolved, component: Component, key: str) -> bool:
     """Whether the old config resolves to this dict at all: a branch (``if x: vae = None``) may have replaced it."""
     found = _get_value(old.value, component.keys)
-    others = [(name, value) for name, value in component.values.items() if name != key]
+    others = {name: value for name, value in component.values.items() if name != key}
     return isinstance(found, dict) and all(
-        name in found and (not value.known or found[name] == encode(value.value)) for name, value in others
+        name in found and (not value.known or found[name] == encode(value.value)) for name, value in others.items()
     )
 
 

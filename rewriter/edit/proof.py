@@ -1,4 +1,4 @@
-"""Prove an edit by reading it again with ``ast``: what was requested holds, and nothing else differs.
+"""Prove an edit by reading it again with ``ast``: the new text says what the old one does with the changes made.
 
 The edits are made by libcst; this reading is one of its own. An edit that it does not confirm is a fault of this
 program, and is never written.
@@ -7,23 +7,23 @@ program, and is never written.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from typing import Any
 
-from rewriter.decoding import Decoded, decode, parse
-from rewriter.edit.literals import is_literal
-from rewriter.edit.splices import find_lines
+from rewriter.decoding import decode, parse
+from rewriter.edit.literals import is_literal, write_literal
+from rewriter.edit.splices import find_header, find_lines, find_region
 from rewriter.model import REMOVE, ConfigChange, Problem, SourceChange, Span
 
-_Place = tuple[int, int, int, int]
 _Change = ConfigChange | SourceChange
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def prove_config(old: bytes, new: bytes, path: str, changes: Sequence[ConfigChange]) -> str | None:
     """Prove the edit of a config file.
 
-    Holds when every requested key of ``new`` has the requested value, or is gone; the syntax trees are equal without
-    those keywords; and every byte outside the changed dicts is the same.
+    Holds when the syntax tree of ``new`` is that of ``old`` with the changes made (a new key may be anywhere in its
+    dict), and every byte outside the changed dicts is the same.
 
     Args:
         old: the bytes from which the components of ``changes`` were read.
@@ -46,211 +46,183 @@ def prove_loader(old: bytes, new: bytes, changes: Sequence[SourceChange]) -> str
     return _compare(old, new, [(change.span, change) for change in changes])
 
 
-# --- comparing ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """One of the two texts."""
-
-    source: Decoded
-    tree: ast.Module
-
-
-@dataclass(frozen=True, slots=True)
-class _Stripped:
-    """A node of the new tree without a change. ``gone``: values of the old tree that went. ``old``, ``new``: where
-    bytes may differ."""
-
-    node: ast.AST
-    gone: Sequence[ast.AST]
-    old: _Place
-    new: _Place
-
-
-@dataclass(slots=True)
-class _Pending:
-    """The changes that have not been found yet, by place, and where those that have been found are in both texts."""
-
-    changes: dict[_Place, list[_Change]] = field(default_factory=dict)
-    regions: list[tuple[_Place, _Place]] = field(default_factory=list)
-
-    def strip(self, old: ast.AST, new: ast.AST) -> ast.AST:
-        """``new`` without what was requested for ``old``."""
-        place = _get_place(old)
-        changes = self.changes.get(place, [])
-        # Of two new parameters the later one has to go first: only a last one may be new.
-        for change in reversed(changes[:]):
-            stripped = _strip_change(old, new, change)
-            if stripped is not None:
-                changes.remove(change)
-                self.regions.append((stripped.old, stripped.new))
-                new = stripped.node
-                for value in stripped.gone:  # what was requested for a dict in it goes with it
-                    for node in ast.walk(value):
-                        self.changes.pop(_get_place(node), None)
-        return new
-
-
 def _compare(old: bytes, new: bytes, changes: Sequence[tuple[Span, _Change]]) -> str | None:
-    was, now = _read(old), _read(new)
-    if isinstance(was, Problem):
-        return f"line {was.line} cannot be read: {was.message}"
-    if isinstance(now, Problem):
-        return f"line {now.line} of the edited file cannot be read: {now.message}"
-    if (was.source.encoding, was.source.bom) != (now.source.encoding, now.source.bom):
+    sources = decode(old), decode(new)
+    texts, trees = [], []
+    for name, source in zip(("old", "edited"), sources, strict=True):
+        tree = source if isinstance(source, Problem) else parse(source)
+        if isinstance(tree, Problem) or isinstance(source, Problem):
+            problem = tree if isinstance(tree, Problem) else source
+            return f"line {getattr(problem, 'line', 1)} of the {name} file cannot be read"
+        texts.append(source.utf8)
+        trees.append(tree)
+    if len({(getattr(source, "encoding", ""), getattr(source, "bom", False)) for source in sources}) > 1:
         return "the encoding of the file changed"
-    pending = _Pending()
-    for span, change in changes:
-        requested = pending.changes.setdefault((span.line, span.column, span.end_line, span.end_column), [])
-        if change not in requested:
-            requested.append(change)
-    difference = _compare_trees(was.tree, now.tree, pending.strip)
-    missing = [(place, change) for place, requested in pending.changes.items() for change in requested]
-    if difference is None and missing:
-        place, change = missing[0]
-        return f"line {place[0]}: {change.key!r} is not as requested"
-    return difference or _compare_bytes(was.source.utf8, now.source.utf8, pending.regions)
+    making = _Making(changes)
+    expected = making.visit(trees[0])
+    if making.left:
+        return f"line {making.left[0][0].line}: {making.left[0][1].key!r} cannot be set there"
+    regions: list[tuple[Span, Span]] = []
+    return _compare_trees(expected, trees[1], making.changed, regions) or _compare_bytes(texts[0], texts[1], regions)
 
 
-def _read(data: bytes) -> _Side | Problem:
-    source = decode(data)
-    if isinstance(source, Problem):
-        return source
-    tree = parse(source)
-    return tree if isinstance(tree, Problem) else _Side(source, tree)
+# --- what is expected --------------------------------------------------------------------------
 
 
-def _compare_trees(one: ast.AST, other: ast.AST, strip: Callable[[ast.AST, ast.AST], ast.AST]) -> str | None:
-    """Where two trees differ, positions apart, once ``strip`` has taken the changes out."""
-    pairs: list[tuple[object, object, int]] = [(one, other, 1)]
-    while pairs:
-        old, new, line = pairs.pop()
-        if isinstance(old, ast.AST) and isinstance(new, ast.AST):
-            line = getattr(old, "lineno", line)
-            new = strip(old, new)
-        if type(old) is not type(new):
-            return f"line {line}: {type(old).__name__} became {type(new).__name__}"
-        if isinstance(old, ast.AST):
-            pairs += [(getattr(old, name, None), getattr(new, name, None), line) for name in old._fields]
-        elif isinstance(old, list) and isinstance(new, list):
-            if len(old) != len(new):
-                return f"near line {line}: {len(old)} parts became {len(new)}"
-            pairs += [(*pair, line) for pair in zip(old, new, strict=True)]
-        elif old != new:
-            return f"line {line}: {old!r:.60} became {new!r:.60}"
+class _Making(ast.NodeTransformer):
+    """Makes the changes in the old tree. ``left``: those not made yet. ``changed``: node -> its old place, and keys."""
+
+    def __init__(self, changes: Sequence[tuple[Span, _Change]]) -> None:
+        self.left = list(dict.fromkeys(changes)) if all(isinstance(c, SourceChange) for _, c in changes) else [*changes]
+        self.changed: dict[ast.AST, tuple[Span, frozenset[str]]] = {}
+
+    def visit(self, node: ast.AST) -> Any:
+        span = _get_span(node)
+        region = find_header(node) if isinstance(node, _FUNCTIONS) else span  # before a change below it
+        node = self.generic_visit(node)
+        keys: frozenset[str] = frozenset()
+        for place, change in [each for each in self.left if each[0] == span]:
+            made = _make_change(node, change)
+            if made is not None:
+                node, keys = made, keys | {getattr(change, "name", "") or change.key, change.key}
+                self.left.remove((place, change))
+                self.changed[node] = region, keys
+        return node
+
+
+def _make_change(node: ast.AST, change: _Change) -> ast.AST | None:
+    """``node`` with the change made; None where it is of another kind."""
+    target = change.target if isinstance(change, SourceChange) else "keyword"
+    if target in ("keyword", "literal") and isinstance(node, ast.Call | ast.Dict):
+        _set_keyword(node, change)
+        return node
+    if target == "value" and isinstance(node, ast.expr):
+        return _make_value(change)
+    if target == "parameter" and isinstance(node, _FUNCTIONS) and isinstance(change, SourceChange):
+        args = node.args
+        if all(each.arg != change.name for each in (*args.posonlyargs, *args.args, *args.kwonlyargs)):
+            behind_star = bool(args.vararg or args.kwonlyargs)
+            (args.kwonlyargs if behind_star else args.args).append(ast.arg(change.name))
+            (args.kw_defaults if behind_star else args.defaults).append(_make_value(change, literal=True))
+        return node
+    if target == "guard" and isinstance(node, ast.If) and isinstance(change, SourceChange):
+        guard = ast.parse(f"if {change.name} is not None: pass").body[0]
+        assert isinstance(guard, ast.If)
+        strings = dict.fromkeys(string for _, string in change.assign)
+        guard.body = []
+        for string in strings:
+            names = [ast.Name(name, ast.Store()) for name, each in change.assign if each == string]
+            guard.body.append(ast.Assign([*names], ast.Constant(string)))
+        guard.orelse = [node]
+        return guard
     return None
 
 
-def _compare_bytes(old: bytes, new: bytes, regions: Sequence[tuple[_Place, _Place]]) -> str | None:
+def _set_keyword(node: ast.Call | ast.Dict, change: _Change) -> None:
+    """Replace the last keyword of that key, or add one; or remove them all."""
+    calls = isinstance(node, ast.Call)
+    pairs: list[tuple[Any, Any]] = (
+        [(each.arg, each.value) for each in node.keywords]
+        if isinstance(node, ast.Call)
+        else [*zip(node.keys, node.values, strict=True)]
+    )
+    places = [i for i, (key, _) in enumerate(pairs) if (key if calls else getattr(key, "value", None)) == change.key]
+    if isinstance(change, ConfigChange) and change.value is REMOVE:
+        pairs = [pair for i, pair in enumerate(pairs) if i not in places]
+    elif not places:
+        pairs.append((change.key if calls else ast.Constant(change.key), _make_value(change)))
+    elif not (isinstance(change, ConfigChange) and is_literal(pairs[places[-1]][1], change.value)):
+        pairs[places[-1]] = pairs[places[-1]][0], _make_value(change)
+    if isinstance(node, ast.Call):
+        node.keywords = [ast.keyword(key, value) for key, value in pairs]
+    else:
+        node.keys, node.values = [key for key, _ in pairs], [value for _, value in pairs]
+
+
+def _make_value(change: _Change, *, literal: bool = False) -> ast.expr:
+    if isinstance(change, SourceChange):
+        text = change.name if change.name and not literal else write_literal(change.default)
+    else:
+        text = write_literal(change.value)
+    return ast.parse(text, mode="eval").body
+
+
+# --- comparing ---------------------------------------------------------------------------------
+
+
+def _compare_trees(
+    expected: ast.AST,
+    new: ast.AST,
+    changed: dict[ast.AST, tuple[Span, frozenset[str]]],
+    regions: list[tuple[Span, Span]],
+) -> str | None:
+    """Where two trees differ, positions apart. The places of changed nodes, old and new, are added to ``regions``."""
+    pairs: list[tuple[object, object, int]] = [(expected, new, 1)]
+    while pairs:
+        one, other, line = pairs.pop()
+        if type(one) is not type(other):
+            return f"line {line}: {type(one).__name__} became {type(other).__name__}"
+        if isinstance(one, ast.AST) and isinstance(other, ast.AST):
+            line = getattr(other, "lineno", line)
+            if one in changed:
+                span, keys = changed[one]
+                regions.append(_find_changed(one, span, other))
+                _sort_keys(one, keys)
+                _sort_keys(other, keys)
+            pairs += [(getattr(one, name, None), getattr(other, name, None), line) for name in one._fields]
+        elif isinstance(one, list) and isinstance(other, list):
+            if len(one) != len(other):
+                return f"near line {line}: {len(one)} parts became {len(other)}"
+            pairs += [(*pair, line) for pair in zip(one, other, strict=True)]
+        elif one != other:
+            return f"line {line}: {one!r:.60} became {other!r:.60}"
+    return None
+
+
+def _find_changed(expected: ast.AST, span: Span, new: ast.AST) -> tuple[Span, Span]:
+    """Where a changed node was and is: bytes may differ there."""
+    place = _get_span(new)
+    if isinstance(expected, _FUNCTIONS) and isinstance(new, _FUNCTIONS):
+        return span, find_header(new)
+    if isinstance(new, ast.If) and new.orelse:  # what is in front of the old `if`, which is an `elif` now
+        rest = _get_span(new.orelse[0])
+        start = Span(span.line, span.column, span.line, span.column)
+        return start, Span(place.line, place.column, rest.line, rest.column + len("el"))
+    return span, place
+
+
+def _sort_keys(node: ast.AST, keys: frozenset[str]) -> None:
+    """Bring changed keys behind all others: where they are written does not count. Nor do annotations of parameters."""
+    if isinstance(node, ast.Call):
+        node.keywords.sort(key=lambda each: each.arg if each.arg in keys and each.arg else "")
+    elif isinstance(node, ast.Dict):
+        names = [key.value if isinstance(key, ast.Constant) and key.value in keys else "" for key in node.keys]
+        order = sorted(range(len(names)), key=lambda i: str(names[i]))
+        node.keys, node.values = [node.keys[i] for i in order], [node.values[i] for i in order]
+    elif isinstance(node, _FUNCTIONS):
+        for each in (*node.args.args, *node.args.kwonlyargs):
+            each.annotation = None if each.arg in keys else each.annotation
+
+
+def _compare_bytes(old: bytes, new: bytes, regions: Sequence[tuple[Span, Span]]) -> str | None:
     """Whether the bytes outside of the regions are the same."""
     lines, new_lines = find_lines(old), find_lines(new)
-    pairs = [(_locate(lines, was), _locate(new_lines, now)) for was, now in regions]
+    pairs = [(find_region(lines, was), find_region(new_lines, now)) for was, now in regions]
     pairs.sort(key=lambda pair: (pair[0][0], -pair[0][1]))  # an outer one before those in it
     done = new_done = 0
-    end = (len(old), len(old)), (len(new), len(new))
-    for (start, stop), (new_start, new_stop) in [*pairs, end]:
+    for (start, stop), (new_start, new_stop) in [*pairs, ((len(old),) * 2, (len(new),) * 2)]:
         if start < done:
             continue  # it lies in the one before
-        one, other = old[done:start], new[new_done:new_start]
-        if one != other:
-            same = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
-            return f"bytes outside the edit changed: {one[same : same + 20]!r} became {other[same : same + 20]!r}"
+        if old[done:start] != new[new_done:new_start]:
+            return f"bytes outside the edit changed, in {old[done:start][:60]!r}"
         done, new_done = stop, new_stop
     return None
 
 
-def _locate(lines: list[int], place: _Place) -> tuple[int, int]:
-    return lines[place[0] - 1] + place[1], lines[place[2] - 1] + place[3]
-
-
-def _get_place(node: ast.AST) -> _Place:
-    line, column = getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
-    return line, column, getattr(node, "end_lineno", 0), getattr(node, "end_col_offset", 0)
-
-
-# --- one change --------------------------------------------------------------------------------
-
-
-def _strip_change(old: ast.AST, new: ast.AST, change: _Change) -> _Stripped | None:
-    """What is left of ``new`` without ``change``; None where it was not made here."""
-    target = change.target if isinstance(change, SourceChange) else "keyword"
-    if target == "parameter":
-        return _strip_parameter(old, new, change)
-    if target == "guard":
-        return _strip_guard(old, new, change)
-    if target == "value":
-        made = isinstance(old, ast.expr) and isinstance(new, ast.expr) and _is_value(new, change)
-        return _Stripped(old, [old], _get_place(old), _get_place(new)) if made else None
-    if not isinstance(old, ast.Call | ast.Dict) or type(old) is not type(new):
-        return None
-    assert isinstance(new, ast.Call | ast.Dict)
-    gone, values = _take_keyword(old, change.key), _take_keyword(new, change.key)
-    if isinstance(change, ConfigChange) and change.value is REMOVE:
-        made = not values
-    else:
-        made = len(values) == max(len(gone), 1) and _is_value(values[-1], change)
-    return _Stripped(new, gone, _get_place(old), _get_place(new)) if made else None
-
-
-def _is_value(node: ast.expr, change: _Change) -> bool:
-    if isinstance(change, ConfigChange):
-        return is_literal(node, change.value)
-    return ast.unparse(node) == change.name if change.name else is_literal(node, change.default)
-
-
-def _take_keyword(node: ast.Call | ast.Dict, key: str) -> list[ast.expr]:
-    """Take the values of ``key`` out of a call or a dict."""
-    if isinstance(node, ast.Call):
-        found = [each.value for each in node.keywords if each.arg == key]
-        node.keywords = [each for each in node.keywords if each.arg != key]
-        return found
-    pairs = list(zip(node.keys, node.values, strict=True))
-    kept = [pair for pair in pairs if not (isinstance(pair[0], ast.Constant) and pair[0].value == key)]
-    node.keys, node.values = [each for each, _ in kept], [value for _, value in kept]
-    return [value for each, value in pairs if isinstance(each, ast.Constant) and each.value == key]
-
-
-def _strip_parameter(old: ast.AST, new: ast.AST, change: _Change) -> _Stripped | None:
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    if not isinstance(change, SourceChange) or not isinstance(old, functions) or not isinstance(new, functions):
-        return None
-    stripped = _Stripped(new, (), _get_header(old), _get_header(new))
-    args = new.args
-    if any(each.arg == change.name for each in (*old.args.posonlyargs, *old.args.args, *old.args.kwonlyargs)):
-        return stripped
-    places = [place for place, each in enumerate(args.kwonlyargs) if each.arg == change.name]
-    default = args.kw_defaults[places[0]] if places else args.defaults[-1] if args.defaults else None
-    if default is None or not is_literal(default, change.default):
-        return None
-    if places:
-        del args.kwonlyargs[places[0]], args.kw_defaults[places[0]]
-        return stripped
-    if not args.args or args.args[-1].arg != change.name:
-        return None
-    del args.args[-1], args.defaults[-1]
-    return stripped
-
-
-def _get_header(node: ast.FunctionDef | ast.AsyncFunctionDef) -> _Place:
-    """From the ``def`` to the first statement of the body."""
-    first = node.body[0]
-    decorators: list[ast.expr] = getattr(first, "decorator_list", [])
-    return node.lineno, node.col_offset, (decorators[0] if decorators else first).lineno, first.col_offset
-
-
-def _strip_guard(old: ast.AST, new: ast.AST, change: _Change) -> _Stripped | None:
-    if not isinstance(change, SourceChange) or not isinstance(old, ast.If) or not isinstance(new, ast.If):
-        return None
-    assigned: dict[str, object] = {}
-    for statement in new.body:
-        if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Constant):
-            return None
-        assigned.update((ast.unparse(target), statement.value.value) for target in statement.targets)
-    test = ast.unparse(new.test) == f"{change.name} is not None"
-    if not test or assigned != dict(change.assign) or len(new.orelse) != 1:
-        return None
-    rest = new.orelse[0]
-    line, column = old.lineno, old.col_offset
-    added = (new.lineno, new.col_offset, rest.lineno, rest.col_offset + len("el"))
-    return _Stripped(rest, (), (line, column, line, column), added)
+def _get_span(node: Any) -> Span:
+    return Span(
+        getattr(node, "lineno", 0),
+        getattr(node, "col_offset", 0),
+        getattr(node, "end_lineno", 0),
+        getattr(node, "end_col_offset", 0),
+    )

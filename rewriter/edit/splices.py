@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import libcst as cst
 
 from rewriter.decoding import Decoded, decode
-from rewriter.edit.elements import EditError
+from rewriter.edit.literals import EditError
 from rewriter.model import Problem, Span
 
 NEWLINE = re.compile(rb"\r\n|\r|\n")
@@ -39,10 +40,15 @@ def find_lines(utf8: bytes) -> list[int]:
 
 
 def find_region(lines: list[int], span: Span) -> tuple[int, int]:
-    """The offsets of a span. Raises EditError where the file ends before it."""
-    if span.end_line > len(lines):
-        raise EditError(span.line, "the file ends before the place of a change")
+    """The offsets of a span."""
     return lines[span.line - 1] + span.column, lines[span.end_line - 1] + span.end_column
+
+
+def find_header(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Span:
+    """From the ``def`` to the first statement of the body, its decorators included."""
+    first = node.body[0]
+    decorators: list[ast.expr] = getattr(first, "decorator_list", [])  # the column is that of the `def` below them
+    return Span(node.lineno, node.col_offset, (decorators[0] if decorators else first).lineno, first.col_offset)
 
 
 def apply_splices(data: bytes, source: Decoded, splices: Iterable[Splice]) -> bytes:
@@ -66,9 +72,6 @@ def apply_splices(data: bytes, source: Decoded, splices: Iterable[Splice]) -> by
         text = text[: splice.start] + new + text[end:]
     if text == source.utf8:
         return data
-    try:
-        if source.encode(source.utf8) != data:
-            raise EditError(1, f"the file does not survive decoding and encoding as {source.encoding}")
-        return source.encode(text)
-    except UnicodeError as error:
-        raise EditError(1, f"the file cannot be written as {source.encoding}: {error}") from error
+    if source.encode(source.utf8) != data:
+        raise EditError(1, f"the file does not survive decoding and encoding as {source.encoding}")
+    return source.encode(text)

@@ -7,7 +7,6 @@ nothing by itself, such a checkout still builds.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import signal
@@ -26,7 +25,6 @@ LOCK_SECONDS = 30.0
 
 _ORDER = ("source", "script", "config")
 _LEFTOVER = re.compile(r"\..*\.opensora-rewriter-(\d+)-[0-9a-f]{8}\.tmp", re.DOTALL)
-_WRITING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 Hook = Callable[[str], None]
 
@@ -79,11 +77,11 @@ def commit(edits: Sequence[FileEdit], *, hook: Hook = lambda _step: None) -> Non
             for file in staged:
                 _stage(file, file.edit.new)
                 hook(f"staged {file.target}")
-                _stop_if(interrupts, file)
             for file in staged:
                 _check_unchanged(file)
             hook("checked")
-            _stop_if(interrupts, staged[0])
+            if interrupts:
+                raise WriteError(staged[0].edit.path, "interrupted; nothing was written")
             _rename_all(staged, hook)
         finally:
             for file in staged:
@@ -99,17 +97,13 @@ def clean_leftovers(folders: Iterable[str]) -> list[str]:
     Staged files of a process that is running are left alone.
     """
     removed = []
-    for folder in sorted(set(folders)):
-        try:
-            with os.scandir(folder) as entries:
-                found = [(entry.path, match[1]) for entry in entries if (match := _LEFTOVER.fullmatch(entry.name))]
-        except OSError:
-            continue
-        for path, process in found:
-            if not _is_running(int(process)):
-                with suppress(OSError):
-                    os.unlink(path)
-                    removed.append(path)
+    for folder in set(folders):
+        with suppress(OSError):
+            for name in os.listdir(folder):
+                match = _LEFTOVER.fullmatch(name)
+                if match is not None and not _is_running(int(match[1])):
+                    os.unlink(os.path.join(folder, name))
+                    removed.append(os.path.join(folder, name))
     return sorted(removed)
 
 
@@ -118,10 +112,10 @@ def _is_running(process: int) -> bool:
         return process == os.getpid()
     try:
         os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
+    except PermissionError:
+        return True  # another user's
+    except (OSError, OverflowError):
         return False
-    except OSError:
-        pass  # another user's
     return True
 
 
@@ -143,37 +137,24 @@ def _find_targets(edits: Sequence[FileEdit]) -> list[_Staged]:
 
 def _stage(file: _Staged, data: bytes) -> None:
     """Write ``data`` beside the target, with its mode and owner, and onto the disk before any name points to it."""
+    if not os.access(file.target, os.W_OK) and os.path.exists(file.target):
+        raise WriteError(file.edit.path, "cannot be written: no write permission; nothing was written")
     try:
         status = os.stat(file.target)
-        if not os.access(file.target, os.W_OK):
-            raise PermissionError(errno.EACCES, "no write permission")
         # Short enough for any file system, hidden, and no suffix that anything imports or checks.
         name = f".{os.path.basename(file.target)[:40]}.opensora-rewriter-{os.getpid()}-{os.urandom(4).hex()}.tmp"
         temporary = os.path.join(file.folder, name)
-        descriptor = os.open(temporary, _WRITING, 0o600)
-        file.temporary = temporary
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            _keep_owner(descriptor, status)
+        with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as stream:
+            file.temporary = temporary
+            stream.write(data)
+            stream.flush()
+            if hasattr(os, "chown"):  # pragma: no branch - Windows has none
+                with suppress(OSError):  # only root gives files away
+                    os.chown(temporary, status.st_uid, status.st_gid)
             os.chmod(temporary, status.st_mode & 0o7777)  # last: a change of owner clears set-id bits
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            os.fsync(stream.fileno())
     except OSError as error:
         raise WriteError(file.edit.path, f"cannot be written: {error.strerror}; nothing was written") from None
-
-
-def _keep_owner(descriptor: int, status: os.stat_result) -> None:
-    if hasattr(os, "fchown"):  # pragma: no branch - Windows has none
-        mine = os.fstat(descriptor)
-        if (mine.st_uid, mine.st_gid) != (status.st_uid, status.st_gid):
-            try:
-                os.fchown(descriptor, status.st_uid, status.st_gid)
-            except OSError:  # only root gives files away; the group may still be ours
-                with suppress(OSError):
-                    os.fchown(descriptor, -1, status.st_gid)
 
 
 def _check_unchanged(file: _Staged) -> None:
@@ -183,11 +164,6 @@ def _check_unchanged(file: _Staged) -> None:
         raise WriteError(file.edit.path, f"{problem.message}; nothing was written") from None
     if not same or os.path.realpath(file.edit.path) != file.target:  # or a link leads elsewhere now
         raise WriteError(file.edit.path, "changed by another program meanwhile; nothing was written, run again")
-
-
-def _stop_if(interrupts: list[int], file: _Staged) -> None:
-    if interrupts:
-        raise WriteError(file.edit.path, "interrupted; nothing was written")
 
 
 # --- the renames ---------------------------------------------------------------------------------
@@ -242,11 +218,9 @@ def _put_back(done: Sequence[_Staged]) -> list[str]:
 
 
 def _sync_folders(folders: Iterable[str]) -> None:
-    if os.name == "nt":  # pragma: no cover - Windows opens no folder
-        return
     for folder in folders:
-        with suppress(OSError):  # a folder that cannot be opened or synced (some network file systems) is no failure
-            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        with suppress(OSError):  # Windows opens no folder, and some network file systems sync none
+            descriptor = os.open(folder, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
@@ -269,26 +243,21 @@ def _lock_folders(folders: Iterable[str]) -> Iterator[None]:
             with suppress(OSError, ImportError):  # a file system without locks, a folder that may not be read, Windows
                 import fcntl
 
-                descriptors.append(os.open(folder, os.O_RDONLY | os.O_CLOEXEC))
+                descriptors.append(os.open(folder, os.O_RDONLY))
                 deadline = time.monotonic() + LOCK_SECONDS
-                while not _try_lock(fcntl.flock, descriptors[-1], fcntl.LOCK_EX | fcntl.LOCK_NB):
-                    if time.monotonic() >= deadline:
-                        raise WriteError(
-                            folder, "another run of opensora-rewriter is writing here; nothing was written"
-                        )
-                    time.sleep(0.02)
+                while True:
+                    try:
+                        fcntl.flock(descriptors[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        break
+                    except BlockingIOError:
+                        if time.monotonic() >= deadline:
+                            message = "another run of opensora-rewriter is writing here; nothing was written"
+                            raise WriteError(folder, message) from None
+                        time.sleep(0.02)
         yield
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
-
-
-def _try_lock(lock: Callable[[int, int], None], descriptor: int, operation: int) -> bool:
-    try:
-        lock(descriptor, operation)
-    except BlockingIOError:
-        return False
-    return True
 
 
 @contextmanager
@@ -299,20 +268,17 @@ def held_signals() -> Iterator[list[int]]:
     Python lets only the main thread set handlers; elsewhere signals arrive in the main thread and disturb nothing here.
     """
     caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
+    previous: dict[int, Any] = {}
 
     def note(number: int, _frame: FrameType | None) -> None:
         caught.append(number)
 
-    previous: dict[int, Any] = {}
     try:
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            # None: a handler that Python did not set; an ignored signal (nohup) stays ignored
-            if number is not None and signal.getsignal(number) not in (None, signal.SIG_IGN):
-                previous[number] = signal.signal(number, note)
+        if threading.current_thread() is threading.main_thread():
+            for number in {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGINT)}:
+                # None: a handler that Python did not set; an ignored signal (nohup) stays ignored
+                if signal.getsignal(number) not in (None, signal.SIG_IGN):
+                    previous[number] = signal.signal(number, note)
         yield caught
     finally:
         for number, handler in previous.items():

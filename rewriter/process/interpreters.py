@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,11 +40,7 @@ def find_interpreter(named: str | None, modules: Sequence[str]) -> Interpreter |
     """
     if named is None:
         return next((each for each in list_candidates() if _run_find(each.executable, modules) == 0), None)
-    executable = shutil.which(os.path.expanduser(named))
-    if executable is None:
-        raise InterpreterError(f"--python {named}: no such program")
-    executable = os.path.abspath(executable)
-    code = _run_find(executable, modules)
+    code = _run_find(choose_interpreter(named, modules).executable, modules)
     if code == _ABSENT:
         wanted = " ".join(modules)
         raise InterpreterError(
@@ -52,7 +48,7 @@ def find_interpreter(named: str | None, modules: Sequence[str]) -> Interpreter |
         )
     if code != 0:
         raise InterpreterError(f"--python {named}: this does not run as a Python interpreter")
-    return Interpreter(executable, "--python")
+    return choose_interpreter(named, modules)
 
 
 def choose_interpreter(named: str | None, modules: Sequence[str]) -> Interpreter:
@@ -66,12 +62,13 @@ def choose_interpreter(named: str | None, modules: Sequence[str]) -> Interpreter
 def list_candidates() -> Iterator[Interpreter]:
     """The active virtual environment's interpreter, the conda environment's, and the one that runs this tool."""
     for variable, origin in (("VIRTUAL_ENV", "active virtual environment"), ("CONDA_PREFIX", "conda environment")):
-        prefix = os.environ.get(variable)
-        executable = _find_python(prefix) if prefix else None
-        if executable is not None:
+        name = (
+            ("Scripts/python.exe" if variable == "VIRTUAL_ENV" else "python.exe") if os.name == "nt" else "bin/python"
+        )
+        executable = os.path.join(os.environ.get(variable, ""), name)
+        if os.environ.get(variable) and os.path.isfile(executable):
             yield Interpreter(executable, origin)
-    if sys.executable:
-        yield Interpreter(sys.executable, "this one")
+    yield Interpreter(sys.executable, "this one")
 
 
 def site_packages(named: str | None) -> str | None:
@@ -79,66 +76,27 @@ def site_packages(named: str | None) -> str | None:
 
     No interpreter is started. The environment of this tool is not looked at unless it is named. None: not found.
     """
+    prefixes = [os.environ.get(variable, "") for variable in ("VIRTUAL_ENV", "CONDA_PREFIX")]
+    prefixes = [each for each in prefixes if each and os.path.realpath(each) != os.path.realpath(sys.prefix)]
     if named is not None:
-        executable = shutil.which(os.path.expanduser(named))
-        if executable is None:
-            return None
-        executable = os.path.abspath(executable)
-        return _find_site_packages(os.path.dirname(os.path.dirname(executable)), executable)
-    for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
-        prefix = os.environ.get(variable)
-        if prefix and not _same_folder(prefix, sys.prefix):
-            found = _find_site_packages(prefix, _find_python(prefix) or "")
-            if found is not None:
-                return found
+        prefixes = [os.path.dirname(os.path.dirname(choose_interpreter(named, ()).executable))]
+    for prefix in prefixes:
+        found = glob.glob(os.path.join(glob.escape(prefix), "lib", "python3.*", "site-packages"))
+        found += glob.glob(os.path.join(glob.escape(prefix), "Lib", "site-packages"))
+        if found:
+            return max(found)
     return None
-
-
-def _find_site_packages(prefix: str, executable: str) -> str | None:
-    windows = os.path.join(prefix, "Lib", "site-packages")
-    if os.path.isdir(windows):
-        return windows
-    version = re.search(r"python(3\.\d+)", os.path.realpath(executable))
-    names = [f"python{version[1]}"] if version else []
-    names += sorted((os.path.basename(path) for path in glob.glob(os.path.join(prefix, "lib", "python3.*"))), key=_age)
-    for name in names:
-        folder = os.path.join(prefix, "lib", name, "site-packages")
-        if os.path.isdir(folder):
-            return folder
-    return None
-
-
-def _age(name: str) -> int:
-    """Newest first: python3.12 before python3.9."""
-    return -int(name.rpartition(".")[2]) if name.rpartition(".")[2].isdigit() else 0
-
-
-def _same_folder(one: str, other: str) -> bool:
-    return os.path.normcase(os.path.realpath(one)) == os.path.normcase(os.path.realpath(other))
-
-
-def _find_python(prefix: str) -> str | None:
-    if _same_folder(prefix, sys.prefix) and sys.executable:
-        return sys.executable
-    names = ("Scripts\\python.exe", "python.exe") if os.name == "nt" else ("bin/python", "bin/python3")
-    return next((path for name in names if os.path.isfile(path := os.path.join(prefix, name))), None)
 
 
 def _run_find(executable: str, modules: Sequence[str]) -> int:
     """0: ``executable`` has all modules, 3: it does not, anything else: it does not run."""
-    if os.path.abspath(executable) == os.path.abspath(sys.executable or os.devnull):
+    if executable == sys.executable:
         found = [find_spec(name) for name in modules]
         return 0 if all(spec is not None and spec.origin for spec in found) else _ABSENT
-    import subprocess
-
+    command = [executable, "-c", _FIND_MODULES, *modules]
     try:
         return subprocess.run(
-            [executable, "-c", _FIND_MODULES, *modules],
-            env=child_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=60,
+            command, env=child_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
         ).returncode
     except (OSError, subprocess.SubprocessError):
         return -1

@@ -151,7 +151,7 @@ def _call_own(walk: Walk, callee: Definition, node: ast.Call, positional: list[V
         bound = _find_bound(walk, callee, node.func.value, frame)
         positional = [bound, *positional] if bound is not None else positional
     handed_on = not given.complete or any(map(_matters, [*positional, given]))
-    if not handed_on and not can_load(walk, callee):
+    if not handed_on and not can_load(walk.sources, callee):
         return Unknown()
     result = walk.enter(callee, positional, given.items, given.complete, _extend(frame, node, given))
     arguments = (*node.args, *(word.value for word in node.keywords if word.arg is not None))

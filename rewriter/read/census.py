@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 from rewriter.read import library
+from rewriter.read.modules import Sources
 from rewriter.read.names import find_lineage, find_name
-from rewriter.read.values import Definition, Unknown
+from rewriter.read.values import Definition, External, Unknown
 
 if TYPE_CHECKING:
     from rewriter.read.walk import Walk
+
+
+_LOADING = re.compile(
+    rb"""[.'"]\s*(?:from_pretrained|from_config|load_config)\b|\b(?:hf_hub_download|snapshot_download|build_module)\b"""
+    rb"""|\btype\s*=\s*['"]|['"]type['"]"""
+)
+"""What the text of a definition that loads, or builds a component, holds."""
 
 
 def find_unwalked(walk: Walk) -> list[str]:
@@ -96,46 +105,45 @@ def _contains_hub_name(node: ast.AST) -> bool:
     return False
 
 
-def can_load(walk: Walk, definition: Definition) -> bool:
-    """Whether a hub call, or a component that is built, can be reached from a definition by name.
+def can_load(sources: Sources, definition: Definition) -> bool:
+    """Whether a hub call, or a component that is built, can be reached from a definition by the words of its text.
 
     A definition from which none can be reached, and that is handed neither a followed key nor a string of the config,
     need not be walked.
     """
-    known = walk.sources.can_load
-    if definition.node not in known:
-        seen = {definition.node: definition.owner or definition}
-        for each in (todo := list(seen.values())):
-            for other in _find_mentioned(walk, each):
-                if other.node not in seen:
-                    seen[other.node] = other
-                    todo.append(other)
-        known[definition.node] = any(_contains_hub_name(each.node) or _builds(each.node) for each in todo)
-    return known[definition.node]
-
-
-def _find_mentioned(walk: Walk, definition: Definition) -> list[Definition]:
-    known = walk.sources.mentioned
-    if definition.node not in known:
-        found = [
-            find_name(walk.sources, each, {}, definition) for each in ast.walk(definition.node) if _is_reference(each)
-        ]
-        known[definition.node] = [each.owner or each for each in found if isinstance(each, Definition)]
-    return known[definition.node]
-
-
-def _is_reference(node: ast.AST) -> TypeGuard[ast.expr]:
-    return isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load)
+    known = sources.can_load
+    if definition.node in known:
+        return known[definition.node]
+    seen = {definition.node: definition.owner or definition}
+    for each in (todo := list(seen.values())):
+        text = _read_text(each)
+        names = each.module.names
+        found = [each.module.find(word) for word in _read_words(text) if word in names or "*" in names]
+        # a module of the checkout that is named as a whole may do whatever is in it
+        modules = [other for other in found if isinstance(other, External) and sources.find_module(other.name)]
+        others = [other for other in found if isinstance(other, Definition)]
+        if modules or _holds_loading(text) or any(known.get(other.node, False) for other in others):
+            known[definition.node] = True
+            return True
+        for other in others:
+            if other.node not in seen and other.node not in known:
+                seen[other.node] = other
+                todo.append(other)
+    known.update(dict.fromkeys(seen, False))
+    return False
 
 
 @functools.cache
-def _builds(node: ast.AST) -> bool:
-    """Whether some code makes a dict with a ``type``, or builds a component."""
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Name) and inner.id == "build_module":
-            return True
-        if isinstance(inner, ast.keyword) and inner.arg == "type":
-            return True
-        if isinstance(inner, ast.Dict) and any(getattr(key, "value", None) == "type" for key in inner.keys):
-            return True
-    return False
+def _holds_loading(text: bytes) -> bool:
+    return _LOADING.search(text) is not None
+
+
+def _read_text(definition: Definition) -> bytes:
+    node = definition.node
+    return b"\n".join(definition.module.lines[node.lineno - 1 : node.end_lineno])
+
+
+@functools.cache
+def _read_words(text: bytes) -> frozenset[str]:
+    """The words of a source, comments and strings included."""
+    return frozenset(re.findall(r"[^\W\d]\w*", text.decode("utf-8", "replace")))

@@ -48,12 +48,14 @@ def find_mentions(tree: ast.Module) -> Mentions:
     methods = {node.func for node in nodes if isinstance(node, ast.Call)}
     for node in nodes:
         explained |= _add_reading(found, node, methods)
-    module_scope = set(_walk_scope(tree))
+    module_scope: set[ast.AST] = set()
     for node in nodes:
         if isinstance(node, ast.Name) and node not in explained:
             found.others.setdefault(node.id, node.lineno)
-            if not isinstance(node.ctx, ast.Load) and node in module_scope:
-                found.bind(node.id, node)
+            if not isinstance(node.ctx, ast.Load):
+                module_scope = module_scope or set(_walk_scope(tree))
+                if node in module_scope:
+                    found.bind(node.id, node)
         elif isinstance(node, (ast.Global, ast.Nonlocal)):
             for name in node.names:
                 found.bind(name, node)

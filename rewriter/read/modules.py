@@ -29,6 +29,16 @@ class Module:
         return self.sources.parse_file(self.path)
 
     @cached_property
+    def registrations(self) -> list[tuple[str, str, Definition]]:
+        """``(registry, registered name, definition)``: decorators and plain calls of ``register_module``."""
+        return list(_find_registrations(self))
+
+    @cached_property
+    def lines(self) -> list[bytes]:
+        """The lines of the file as they are numbered in its tree."""
+        return self.sources.read_file(self.path).splitlines()
+
+    @cached_property
     def names(self) -> dict[str, list[Val | ast.AST]]:
         """What each top-level name may stand for; constants as their expression, ``*`` the modules imported whole."""
         found: dict[str, list[Val | ast.AST]] = {}
@@ -108,8 +118,8 @@ class Sources:
         self._trees: dict[str, ast.Module] = {}
         self._modules: dict[str, Module | None] = {}
         self._traces: dict[tuple[str, str], Trace] = {}
+        self._loaders: dict[str, list[Definition]] = {}
         self.can_load: dict[ast.AST, bool] = {}
-        self.mentioned: dict[ast.AST, list[Definition]] = {}
 
     def with_overlay(self, overlay: Mapping[str, bytes]) -> Sources:
         """The same packages with other bytes for some files."""
@@ -196,33 +206,40 @@ class Sources:
     # --- registrations
 
     @cached_property
-    def registered(self) -> dict[str, list[tuple[str, Definition]]]:
-        """Registered name -> the registry's name and the definition, once for each registration."""
-        found: dict[str, list[tuple[str, Definition]]] = {}
+    def _registering_files(self) -> list[str]:
+        """The files that name ``register_module``."""
+        found = []
         for path in self.list_files():
             try:
-                if b"register_module" not in self.read_file(path):
+                if b"register_module" in self.read_file(path):
+                    found.append(path)
+                else:
                     self._read.pop(path, None)
-                    continue
             except files.Unreadable:
+                continue
+        return found
+
+    def find_loaders(self, type_name: str) -> list[Definition]:
+        """The definitions registered under a name: one, or several where which one is meant cannot be known."""
+        if type_name not in self._loaders:
+            self._loaders[type_name] = self._find_loaders(type_name)
+        return self._loaders[type_name]
+
+    def _find_loaders(self, type_name: str) -> list[Definition]:
+        entries: list[tuple[str, Definition]] = []
+        for path in self._registering_files:
+            if type_name.encode(errors="replace") not in self.read_file(path):
                 continue
             name = self._name_of(path)
             module = self.find_module(name)
             if module is None or module.path != path:
                 module = self._modules.setdefault(path, Module(self, name, path))
             assert module is not None
-            for registry, type_name, definition in _registrations(module):
-                found.setdefault(type_name, []).append((registry, definition))
-        return found
-
-    def find_loaders(self, type_name: str) -> list[Definition]:
-        """The definitions registered under a name: one, or several where which one is meant cannot be known."""
-        entries = self.registered.get(type_name, [])
+            entries += [(registry, found) for registry, name, found in module.registrations if name == type_name]
         models = [each for registry, each in entries if registry == "MODELS"]
         found = list(dict.fromkeys(models or [each for _, each in entries]))
         if len(found) > 1:
-            imported = [each for each in found if each.module.name in self._imported_modules]
-            return imported or found
+            return [each for each in found if each.module.name in self._imported_modules] or found
         return found
 
     @cached_property
@@ -244,7 +261,7 @@ class Sources:
         """What building ``type_name`` with these keywords would do."""
         from rewriter.read.loaders import trace_loader
 
-        given = {key: _drop_number(value) for key, value in values.items()}
+        given = {key: value if key == "from_pretrained" else _drop_number(value) for key, value in values.items()}
         request = type_name, repr(sorted(given.items(), key=lambda item: item[0]))
         if request not in self._traces:
             self._traces[request] = trace_loader(self, type_name, given)
@@ -256,15 +273,14 @@ def _drop_number(value: Value) -> Value:
     return value if not value.known or isinstance(value.value, (str, bool, dict, type(None))) else Value("")
 
 
-def _registrations(module: Module) -> Iterator[tuple[str, str, Definition]]:
-    """``(registry, registered name, definition)`` of one file: decorators and plain calls of ``register_module``."""
-    for node in ast.walk(module.tree):
+def _find_registrations(module: Module) -> Iterator[tuple[str, str, Definition]]:
+    for node in statements_run_once(module.tree.body):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             for decorator in node.decorator_list:
                 if (call := _registering(decorator)) is not None:
                     yield from _names_given(call[0], call[1], node.name, Definition(module, node))
-        elif isinstance(node, ast.Call) and (call := _registering(node)) is not None:
-            given = [each.value for each in node.keywords if each.arg == "module"]
+        elif isinstance(node, ast.Expr) and (call := _registering(node.value)) is not None:
+            given = [each.value for each in call[1].keywords if each.arg == "module"]
             found = module.find(given[0].id) if given and isinstance(given[0], ast.Name) else None
             if isinstance(found, Definition):
                 yield from _names_given(call[0], call[1], found.node.name, found)

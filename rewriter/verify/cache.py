@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
-from rewriter.checkout import open_regular
 from rewriter.model import Finding
-from rewriter.verify.directories import (
-    Place,
-    Trouble,
-    check_directory,
-    describe_source,
-    describe_unreadable,
-    report_trouble,
+from rewriter.verify.directories import Trouble, check_directory, describe_source, describe_unreadable, report_trouble
+from rewriter.verify.files import (
+    CheckedFile,
+    HashKind,
+    Progress,
+    State,
+    check_file,
+    find_blob_name,
+    format_hash,
+    hash_file,
+    hash_files,
 )
-from rewriter.verify.files import CheckedFile, State, check_file, find_blob_name, format_hash, get_hash_kind
-from rewriter.verify.hashing import HashKind, Progress, hash_files
 from rewriter.verify.needs import Need
 from rewriter.verify.requested_files import list_subfolders, select_files
 from rewriter.verify.snapshots import CachedRepo, format_ref
@@ -28,6 +30,7 @@ from rewriter.verify.weights_files import WeightsError, read_shard_index
 Known = Mapping[tuple[str, str], str]
 """(repo_id, file name) -> "sha256:HEX" or "git-sha1:HEX"."""
 Hashing = Literal[False, True, "unnamed"]
+_LOCKABLE = ("sha256:", "git-sha1:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,119 +68,121 @@ class CacheReport:
 
     findings: tuple[Finding, ...] = ()
     inspected: tuple[Inspected, ...] = ()
-    hashed_bytes: int = 0
 
 
 def inspect_cache(
-    needs: Sequence[Need],
-    *,
-    hash: Hashing = False,
-    jobs: int | None = None,
-    progress: Progress | None = None,
-    known: Known | None = None,
+    needs: Sequence[Need], *, hash: Hashing = False, progress: Progress | None = None, known: Known | None = None
 ) -> CacheReport:
     """Look for every need's files in its cache, offline and without writing anything.
-
-    File by file it asks ``huggingface_hub.try_to_load_from_cache`` (where huggingface_hub is installed), on which the
-    loaders' own look-up rests. Not used: ``scan_cache_dir``, which walks every repo of a shared cache and stops at a
-    repo's first fault; ``get_cached_repo_tree``, which leaves out the sha256 of LFS files.
 
     Args:
         needs: what the loaders request; ``cache_dir`` absolute.
         hash: True hashes every file that the loaders read and compares it with the blob's own name; "unnamed" hashes
             only files whose hash the layout does not say (for a lock).
-        jobs: threads that hash; None: one for each core.
         progress: called with (bytes hashed, bytes in all).
-        known: hashes from a lock, which serve as names in a layout without symlinks.
+        known: hashes from a lock, which stand for names in a layout without symlinks.
 
     Returns:
         Findings (codes OSR002, OSR101 to OSR118) in the order of the needs, and what was found for each need.
     """
-    caches: dict[str, list[Finding]] = {}
-    states: dict[tuple[str, str, str], _RepoState] = {}
+    caches = _check_caches(needs)
+    groups: dict[tuple[str, str, str], list[Need]] = {}
     for need in needs:
-        if need.cache_dir not in caches:
-            caches[need.cache_dir] = _check_cache(need, needs)
-        key = _get_key(need)
-        if not caches[need.cache_dir] and key not in states:
-            states[key] = _open_repo([other for other in needs if _get_key(other) == key])
-    read = {id(need): _read_need(states[_get_key(need)], need) for need in needs if _get_key(need) in states}
-    hashed = _hash_states(list(states.values()), hash, jobs, progress, known or {})
+        if not caches[need.cache_dir]:
+            groups.setdefault(_get_key(need), []).append(need)
+    states = {key: _open_repo(group) for key, group in groups.items()}
+    read = {id(need): _read_need(states[key], need) for key, group in groups.items() for need in group}
+    _hash_states(states.values(), hash, progress, known or {})
     findings = [finding for cache in caches.values() for finding in cache]
-    for state in states.values():
-        findings += _report_state(state, hash is True)
+    findings += [finding for state in states.values() for finding in _report_state(state)]
     inspected = tuple(_collect(need, states.get(_get_key(need)), read.get(id(need), ())) for need in needs)
-    return CacheReport(tuple(dict.fromkeys(findings)), inspected, hashed)
+    return CacheReport(tuple(dict.fromkeys(findings)), inspected)
+
+
+def check_directories(needs: Sequence[Need]) -> list[Finding]:
+    """What is wrong with the cache directories themselves: not absolute, missing, not readable, not a cache."""
+    return [finding for findings in _check_caches(needs).values() for finding in findings]
+
+
+def report_needs(trouble: Trouble, needs: Iterable[Need]) -> list[Finding]:
+    """A trouble's findings, one for each place that requests one of the needs."""
+    needs = list(needs)
+    places = [place for need in needs for place in need.requested_by or ((need.cache_dir, 0, ""),)]
+    return report_trouble(trouble, places, describe_source(needs[0].source))
 
 
 @dataclass
 class _RepoState:
-    """One repo while it is inspected. ``requested``: for each file, or what lacks in words, the needs that read it."""
+    """One repo while it is inspected.
+
+    ``listed``: file -> (size, hash) of trees/COMMIT.json. ``missing``: what is missing, in words -> the file to fetch,
+    or "". ``requested``: for each file, or what lacks in words, the needs that read it. ``unverified``: file -> why its
+    hash proves nothing.
+    """
 
     repo: CachedRepo
     needs: list[Need]
     commit: str = ""
     trouble: Trouble | None = None
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    hashes: Mapping[str, str] = field(default_factory=dict)
+    listed: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     checked: dict[str, CheckedFile] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)  # what is missing, in words -> the file to fetch, or ""
+    missing: dict[str, str] = field(default_factory=dict)
     requested: dict[str, list[Need]] = field(default_factory=dict)
     files: dict[str, CachedFile] = field(default_factory=dict)
-    unverified: dict[str, str] = field(default_factory=dict)  # file -> why its hash proves nothing
+    unverified: dict[str, str] = field(default_factory=dict)
 
 
 def _get_key(need: Need) -> tuple[str, str, str]:
     return need.cache_dir, need.repo_id, need.revision or "main"
 
 
-def _list_places(needs: Iterable[Need]) -> list[Place]:
-    return [place for need in needs for place in need.requested_by or ((need.cache_dir, 0, ""),)]
-
-
-def _check_cache(need: Need, needs: Sequence[Need]) -> list[Finding]:
-    same = [other for other in needs if other.cache_dir == need.cache_dir]
-    repo_ids = [other.repo_id for other in same]
-    return check_directory(need.cache_dir, where=_list_places(same), source=need.source, repo_ids=repo_ids)
+def _check_caches(needs: Sequence[Need]) -> dict[str, list[Finding]]:
+    caches: dict[str, list[Need]] = {}
+    for need in needs:
+        caches.setdefault(need.cache_dir, []).append(need)
+    return {
+        path: check_directory(
+            path,
+            where=[place for need in group for place in need.requested_by or ((path, 0, ""),)],
+            source=group[0].source,
+            repo_ids=[need.repo_id for need in group],
+        )
+        for path, group in caches.items()
+    }
 
 
 def _open_repo(needs: list[Need]) -> _RepoState:
     first = needs[0]
     hard_coded = all(need.hard_coded for need in needs)
-    subfolders = list_subfolders(needs)
-    repo = CachedRepo(first.cache_dir, first.repo_id, first.revision, hard_coded, subfolders, first.key)
+    repo = CachedRepo(first.cache_dir, first.repo_id, first.revision, hard_coded, list_subfolders(needs), first.key)
     commit = repo.find_commit()
     if isinstance(commit, Trouble):
         return _RepoState(repo, needs, trouble=_prefer_snapshot(repo, commit, needs))
-    sizes, hashes = _read_listing(repo, commit)
-    return _RepoState(repo, needs, commit, sizes=sizes, hashes=hashes)
+    return _RepoState(repo, needs, commit, listed=_read_listing(repo, commit))
 
 
 def _prefer_snapshot(repo: CachedRepo, trouble: Trouble, needs: list[Need]) -> Trouble:
     """Where the ref's snapshot is missing and another one holds all that is requested, take that: no network."""
-    if trouble.code != "OSR110" or repo.ref != "main":
-        return trouble
-    for commit in repo.list_snapshots():
-        report = inspect_cache([replace(need, revision=commit) for need in needs])
-        if all(finding.severity != "error" for finding in report.findings):
-            return replace(trouble, remedy=format_ref(commit, repo.ref_path))
+    if trouble.code == "OSR110" and repo.ref == "main":
+        for commit in repo.list_snapshots():
+            if all(
+                found.sound for found in inspect_cache([replace(need, revision=commit) for need in needs]).inspected
+            ):
+                return replace(trouble, remedy=format_ref(commit, repo.ref_path))
     return trouble
 
 
-def _read_listing(repo: CachedRepo, commit: str) -> tuple[dict[str, int], dict[str, str]]:
+def _read_listing(repo: CachedRepo, commit: str) -> dict[str, tuple[int, str]]:
     """Sizes and hashes from trees/COMMIT.json (hub 1.29 on), which ``snapshot_download`` leaves in the cache."""
-    import json
-
     try:
-        with open_regular(os.path.join(repo.folder, "trees", f"{commit}.json")) as stream:
-            data = json.load(stream)
-        if data["format_version"] != 1:
-            return {}, {}
-        entries = data["files"].items()
-        sizes = {name: int(entry.get("lfs_size") or entry["size"]) for name, entry in entries}
-        return sizes, {name: format_hash(str(entry.get("lfs_sha256") or entry["blob_id"])) for name, entry in entries}
+        with open(os.path.join(repo.folder, "trees", f"{commit}.json"), "rb") as stream:
+            entries = json.load(stream)["files"].items()
+        return {
+            name: (int(each.get("lfs_size") or each["size"]), format_hash(each.get("lfs_sha256") or each["blob_id"]))
+            for name, each in entries
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}, {}
+        return {}
 
 
 # --- which files --------------------------------------------------------------------------------
@@ -202,91 +207,57 @@ def _read_need(state: _RepoState, need: Need) -> tuple[str, ...]:
 
 def _list_snapshot(state: _RepoState) -> list[str]:
     snapshot = state.repo.get_snapshot(state.commit)
-    return [
-        os.path.relpath(os.path.join(folder, name), snapshot).replace(os.sep, "/")
-        for folder, _, names in os.walk(snapshot)
-        for name in names
-    ]
+    found = (os.path.join(folder, name) for folder, _, names in os.walk(snapshot) for name in names)
+    return [os.path.relpath(path, snapshot).replace(os.sep, "/") for path in found]
 
 
-def _read_index(state: _RepoState, index: str) -> tuple[str, ...]:
+def _read_index(state: _RepoState, index: str) -> Iterable[str]:
     checked = _check(state, index)
-    if checked.state != "ok":
-        return ()
-    try:
-        shards = tuple(dict.fromkeys(read_shard_index(checked.path).values()))
-    except (OSError, WeightsError) as error:
-        state.checked[index] = replace(checked, state="altered", detail=str(error))
-        return ()
-    outside = next((shard for shard in shards if _leads_out(shard)), None)
-    if outside is None:
-        return shards
-    detail = f"names a shard outside of its repo ({outside!r})"
-    state.checked[index] = replace(checked, state="altered", detail=detail)
+    if checked.state == "ok":
+        try:
+            return dict.fromkeys(read_shard_index(checked.path).values())
+        except (OSError, WeightsError) as error:
+            state.checked[index] = replace(checked, state="altered", detail=str(error))
     return ()
-
-
-def _leads_out(name: str) -> bool:
-    return os.pardir in name.split("/") or name.startswith("/") or "\0" in name
 
 
 def _check(state: _RepoState, name: str) -> CheckedFile:
     if name not in state.checked:
-        if _leads_out(name):
-            return state.checked.setdefault(name, CheckedFile("missing", name))  # the Hub library refuses such names
-        checked = check_file(os.path.join(state.repo.get_snapshot(state.commit), *name.split("/")))
-        size = state.sizes.get(name, checked.size)
-        if checked.state == "ok" and not _library_finds(state, name):
-            detail = "is marked as absent in .no_exist/, so the Hub library skips it"
-            checked = replace(checked, state="altered", detail=detail)
-        elif checked.state == "ok" and size != checked.size:
+        path = os.path.join(state.repo.get_snapshot(state.commit), *name.split("/"))
+        leads_out = os.pardir in name.split("/") or name.startswith("/") or "\0" in name  # the Hub library refuses it
+        checked = CheckedFile("missing", path) if leads_out else check_file(path)
+        size = state.listed.get(name, (checked.size,))[0]
+        if checked.state == "ok" and size != checked.size:
             detail = f"has {checked.size:,} bytes, the cached listing says {size:,}"
             checked = replace(checked, state="altered", detail=detail)
         state.checked[name] = checked
     return state.checked[name]
 
 
-def _library_finds(state: _RepoState, name: str) -> bool:
-    try:
-        from huggingface_hub import try_to_load_from_cache
-    except ImportError:
-        return True  # without it, that the file is there has to do
-    look_up = cast("Callable[..., object]", try_to_load_from_cache)
-    found = look_up(state.repo.repo_id, name, cache_dir=state.repo.cache_dir, revision=state.commit)
-    return isinstance(found, str)
-
-
 # --- hashes -------------------------------------------------------------------------------------
 
 
-def _hash_states(
-    states: list[_RepoState], hash: Hashing, jobs: int | None, progress: Progress | None, known: Known
-) -> int:
-    """Fill in each state's files, hashed as requested; the bytes that were hashed."""
-    plan: list[tuple[_RepoState, str, str, HashKind]] = []  # state, file, the name that its hash should be, the kind
+def _hash_states(states: Iterable[_RepoState], hash: Hashing, progress: Progress | None, known: Known) -> None:
+    """Fill in each state's files, hashed as requested."""
+    tasks: list[tuple[_RepoState, str, str, tuple[str, HashKind]]] = []
     for state in states:
-        for name in [each for each in state.requested if each not in state.missing]:
-            checked = state.checked[name]
-            if checked.state != "ok":
+        for name in state.requested:
+            checked = state.checked.get(name)
+            if name in state.missing or checked is None or checked.state != "ok":
                 continue
             blob = find_blob_name(checked.path)
-            named = format_hash(blob) or state.hashes.get(name, "")
-            state.files[name] = CachedFile(name, checked.path, checked.size, named)
-            should = named or known.get((state.repo.repo_id, name), "")
-            kind: HashKind = "git-sha1" if should.startswith("git-sha1:") else "sha256"
-            if hash is True:
-                named_kind = get_hash_kind(blob)
-                plan.append((state, name, blob if named_kind else named.rpartition(":")[2], named_kind or kind))
-                if not should and named_kind is None:
-                    state.unverified[name] = _explain_unnamed(blob)
-            elif hash == "unnamed" and not named:
-                plan.append((state, name, "", kind))
-    real = {(id(state), name): os.path.realpath(state.checked[name].path) for state, name, _, _ in plan}
-    got = hash_files([(real[id(state), name], kind) for state, name, _, kind in plan], jobs=jobs, progress=progress)
-    for state, name, named, kind in plan:
-        _settle_hash(state, name, named, kind, got[real[id(state), name], kind])
-    sizes = {real[id(state), name]: state.checked[name].size for state, name, _, _ in plan}
-    return sum(sizes.values())
+            named = format_hash(blob) or state.listed.get(name, (0, ""))[1]
+            lockable = named if named.startswith(_LOCKABLE) else ""
+            state.files[name] = CachedFile(name, checked.path, checked.size, lockable)
+            if hash is True and not named and (state.repo.repo_id, name) not in known:
+                state.unverified[name] = _explain_unnamed(blob)
+            if hash is True or (hash and not lockable):
+                expected = named if hash is True else ""
+                kind = (expected or known.get((state.repo.repo_id, name)) or "sha256").partition(":")[0]
+                tasks.append((state, name, expected, (os.path.realpath(checked.path), cast("HashKind", kind))))
+    results = hash_files([task[3] for task in tasks], progress)
+    for state, name, expected, item in tasks:
+        _settle_hash(state, name, expected, item, results[item])
 
 
 def _explain_unnamed(blob: str) -> str:
@@ -295,38 +266,34 @@ def _explain_unnamed(blob: str) -> str:
     return f"its blob is named by a mirror's ETag ({blob[:70]!r}), which is no hash"
 
 
-def _settle_hash(state: _RepoState, name: str, named: str, kind: HashKind, got: str | OSError) -> None:
+def _settle_hash(state: _RepoState, name: str, expected: str, item: tuple[str, HashKind], got: str | OSError) -> None:
     """Compare one computed hash with the name that it should be.
 
     Mirrors name blobs by ETags of their own: plain sha1 or md5 of the content. Such a name proves the content where
     it fits; an md5 that does not fit proves nothing, since object stores make 32 digits of other things too.
     """
+    path, kind = item
     checked = state.checked[name]
-    if isinstance(got, str) and named and got != named and kind == "git-sha1":
-        path = os.path.realpath(checked.path)
-        plain = hash_files([(path, "sha1")])[path, "sha1"]
-        if plain == named:
-            got, kind = named, "sha1"
+    hash = f"{kind}:{got}"
     if isinstance(got, OSError):
         state.checked[name] = replace(checked, state="unreadable", error=got)
-        del state.files[name]
-    elif named and got != named and kind == "md5":
-        state.unverified[name] = _explain_unnamed(named)
-    elif named and got != named:
-        detail = f"hashes to {kind}:{got}, should be {kind}:{named}"
-        state.checked[name] = replace(checked, state="altered", detail=detail)
-        del state.files[name]
+    elif expected in ("", hash):
+        lockable = hash if hash.startswith(_LOCKABLE) else ""
+        state.files[name] = replace(state.files[name], hash=lockable, verified=bool(expected))
+    elif kind == "md5":
+        state.unverified[name] = _explain_unnamed(expected.partition(":")[2])
+    elif kind == "git-sha1" and hash_file(path, "sha1") == expected.partition(":")[2]:
+        state.files[name] = replace(state.files[name], hash="", verified=True)
     else:
-        hash = f"{kind}:{got}" if kind in ("sha256", "git-sha1") else ""
-        state.files[name] = replace(state.files[name], hash=hash, verified=bool(named))
+        state.checked[name] = replace(checked, state="altered", detail=f"hashes to {hash}, should be {expected}")
 
 
 # --- findings -----------------------------------------------------------------------------------
 
 
-def _report_state(state: _RepoState, hashed: bool) -> list[Finding]:
+def _report_state(state: _RepoState) -> list[Finding]:
     if state.trouble is not None:
-        return _report(state.needs, state.trouble)
+        return report_needs(state.trouble, state.needs)
     errors = _report_files(state)
     if errors:
         return errors
@@ -335,63 +302,51 @@ def _report_state(state: _RepoState, hashed: bool) -> list[Finding]:
     if state.repo.hard_coded:
         message = f"{repo_id} is read though no config names it: the loader's own source does; it is in the cache"
         remedy = "keep it when this cache is copied or trimmed"
-        warnings += _report(state.needs, Trouble("OSR117", message, remedy, "warning"))
-    for why in dict.fromkeys(state.unverified.values()) if hashed else ():
+        warnings += report_needs(Trouble("OSR117", message, remedy, "warning"), state.needs)
+    for why in dict.fromkeys(state.unverified.values()):
         names = [name for name, reason in state.unverified.items() if reason == why]
         message = f"{repo_id}: {_shorten(names)} could not be verified: {why}"
         remedy = "opensora-rewriter lock on a cache that is known to be good, then verify --hash --lock FILE"
-        warnings += _report(state.requested[names[0]], Trouble("OSR118", message, remedy, "warning"))
+        warnings += report_needs(Trouble("OSR118", message, remedy, "warning"), state.requested[names[0]])
     return warnings
-
-
-def _report(needs: Iterable[Need], trouble: Trouble) -> list[Finding]:
-    needs = list(needs)
-    return report_trouble(trouble, _list_places(needs), describe_source(needs[0].source))
 
 
 def _report_files(state: _RepoState) -> list[Finding]:
     """The files' troubles, gathered: one for each kind of trouble that the repo has."""
     by_state: dict[State, list[str]] = {}
     for name in state.requested:
-        checked = state.checked.get(name)
-        if checked is not None and checked.state not in ("ok", "missing"):
-            by_state.setdefault(checked.state, []).append(name)
+        if name in state.checked and name not in state.missing:
+            by_state.setdefault(state.checked[name].state, []).append(name)
+    by_state.pop("ok", None)
     broken = by_state.pop("broken", [])
-    relinked = {} if state.repo.unfinished else {name: _find_blob(state, name) for name in broken}
-    found: list[tuple[list[str], Trouble]] = []
-    movable = [name for name in broken if relinked.get(name)]
-    if movable:
-        found.append((movable, _describe_relink(state, {name: relinked[name] for name in movable})))
+    blobs = {} if state.repo.unfinished else {name: _find_blob(state, name) for name in broken}
+    movable = [name for name in broken if blobs.get(name)]
     absent = [*(name for name in broken if name not in movable), *state.missing]
-    if absent:
-        found.append((absent, _describe_absent_files(state, absent)))
-    for kind, names in by_state.items():
-        found.append((names, _describe_flawed(state, kind, names)))
-    return [
-        finding
-        for names, trouble in found
-        for finding in _report([need for name in names for need in state.requested[name]], trouble)
-    ]
+    found = [(movable, _describe_relink(state, {name: blobs[name] for name in movable}))] if movable else []
+    found += [(absent, _describe_absent_files(state, absent))] if absent else []
+    found += [(names, _describe_flawed(state, kind, names)) for kind, names in by_state.items()]
+    findings: list[Finding] = []
+    for names, trouble in found:
+        findings += report_needs(trouble, [need for name in names for need in state.requested[name]])
+    return findings
 
 
 def _find_blob(state: _RepoState, name: str) -> str:
-    """Where the blob of a broken link lies: in the repo's blobs/, or in the store that repos share."""
-    digest = os.path.basename(state.checked[name].target)
-    shared = os.path.join(state.repo.cache_dir, "blobs", digest[:2], digest)
-    for path in (os.path.join(state.repo.folder, "blobs", digest), shared):
-        if os.path.isfile(path):
-            return path
-    return ""
+    """Where the blob of a broken link is after all: the cache was moved, or its links were copied as they were."""
+    blob = os.path.join(state.repo.folder, "blobs", find_blob_name(state.checked[name].path))
+    return blob if os.path.isfile(blob) else ""
 
 
 def _describe_relink(state: _RepoState, blobs: Mapping[str, str]) -> Trouble:
+    first = next(iter(blobs))
+    message = (
+        f"{state.repo.repo_id}: {_shorten(list(blobs))}: a link to {state.checked[first].detail}, which is not there; "
+        "its blob is, so it can be linked again"
+    )
     commands = []
     for name, blob in blobs.items():
-        path = state.checked[name].path
-        commands.append(shlex.join(["ln", "-sfn", os.path.relpath(blob, os.path.dirname(path)), path]))
-    first = state.checked[next(iter(blobs))]
-    message = f"{state.repo.repo_id}: {_shorten(list(blobs))}: a link to {first.target}, which is not there; "
-    message += f"its blob is in {os.path.dirname(next(iter(blobs.values())))}"
+        link = state.checked[name].path
+        commands.append(shlex.join(["ln", "-sfn", os.path.relpath(blob, os.path.dirname(link)), link]))
     return Trouble("OSR112", message, " && ".join(commands))
 
 
@@ -402,15 +357,13 @@ def _describe_absent_files(state: _RepoState, absent: list[str]) -> Trouble:
         return repo.describe_unfinished(absent)
     broken = [name for name in absent if name not in missing]
     if broken:
-        first = state.checked[broken[0]]
-        message = f"{repo.repo_id}: {_shorten(broken)}: a link to {first.target}, which is not there"
+        message = f"{repo.repo_id}: {_shorten(broken)}: a link to {state.checked[broken[0]].detail}, which is not there"
         if missing:
             message += f"; missing as well: {_shorten(list(missing))}"
         return Trouble("OSR112", message, repo.format_download(revision=_get_revision(state)))
-    files = [name for name in missing.values() if name]
     message = f"{repo.repo_id}: {_shorten(list(missing))} not in {repo.get_snapshot(state.commit)}"
-    some = files if len(files) == len(missing) else ()
-    return Trouble("OSR113", message, repo.format_download(some, revision=_get_revision(state)))
+    files = missing.values() if all(missing.values()) else ()
+    return Trouble("OSR113", message, repo.format_download(files, revision=_get_revision(state)))
 
 
 def _get_revision(state: _RepoState) -> str:
@@ -422,16 +375,15 @@ def _describe_flawed(state: _RepoState, kind: State, names: list[str]) -> Troubl
     """Files that are there and are not what they should be, all in the same way."""
     repo, first = state.repo, state.checked[names[0]]
     listed = f"{repo.repo_id}: {_shorten(names)}: "
+    remedy = repo.format_download(names, force=True, revision=_get_revision(state))
     if kind == "lost":
         message = f"{listed}a copy turned links into text files that hold the link's path"
         return Trouble("OSR111", message, repo.format_recopy(force=True))
     if kind == "unreadable":
         trouble = describe_unreadable(repo.folder, first.error or OSError(0, "unknown error"))
         return replace(trouble, message=listed + trouble.message)
-    remedy = repo.format_download(names, force=True, revision=_get_revision(state))
     if kind == "pointer":
-        pointer = f"a Git-LFS pointer {first.detail}".rstrip()
-        return Trouble("OSR115", f"{listed}{pointer}, not the weights", remedy)
+        return Trouble("OSR115", f"{listed}a Git-LFS pointer of {first.size} bytes, not the weights", remedy)
     details = "; ".join(f"{name} {state.checked[name].detail}" for name in names[:5])
     more = f" (and {len(names) - 5} more)" if len(names) > 5 else ""
     return Trouble("OSR114", f"{repo.repo_id}: {details}{more}", remedy)
@@ -439,14 +391,14 @@ def _describe_flawed(state: _RepoState, kind: State, names: list[str]) -> Troubl
 
 def _report_leftovers(state: _RepoState) -> list[Finding]:
     """Unfinished files beside complete ones that the loader reads: harmless, but a sign."""
-    blobs = {find_blob_name(file.path): name for name, file in state.files.items()}
-    left = [name for name in state.repo.incomplete if name.split(".")[0] in blobs]
+    readers = {find_blob_name(file.path): state.requested[name] for name, file in state.files.items()}
+    left = [name for name in state.repo.incomplete if name.split(".")[0] in readers]
     if not left:
         return []
     paths = [os.path.join(state.repo.folder, "blobs", name) for name in left]
     message = f"{state.repo.repo_id}: {_shorten(left)} lies beside the complete blob: another download runs, or left it"
     remedy = "when no download runs: " + shlex.join(["rm", *paths])
-    return _report(state.requested[blobs[left[0].split(".")[0]]], Trouble("OSR116", message, remedy, "warning"))
+    return report_needs(Trouble("OSR116", message, remedy, "warning"), readers[left[0].split(".")[0]])
 
 
 def _shorten(names: Sequence[str]) -> str:
@@ -457,6 +409,8 @@ def _shorten(names: Sequence[str]) -> str:
 def _collect(need: Need, state: _RepoState | None, names: tuple[str, ...]) -> Inspected:
     if state is None or not state.commit:
         return Inspected(need)
-    files = tuple(state.files[name] for name in sorted(names) if name in state.files)
     sound = not state.missing and all(state.checked[name].state == "ok" for name in state.requested)
+    files = tuple(
+        state.files[name] for name in sorted(names) if name in state.files and state.checked[name].state == "ok"
+    )
     return Inspected(need, state.commit, state.repo.get_snapshot(state.commit), files, sound)

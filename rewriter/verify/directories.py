@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import shlex
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from rewriter.model import Finding, Severity
-from rewriter.verify.flat_models import has_flat_files, holds_pipeline_part, is_folder, is_named_after, list_names
 
 Place = tuple[str, int, str]
 """Where something is requested: (path of a config, its line, the dotted component)."""
-Library = Literal["huggingface_hub", "transformers", "diffusers"]
 
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
 _TRANSFORMERS_VARIABLES = ("TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE", "PYTORCH_PRETRAINED_BERT_CACHE")
-_MODEL_PARTS = ("blobs", "refs", "snapshots")
+_CACHE_PARTS = ("blobs", "refs", "snapshots")
+_MODEL_SUFFIXES = (".safetensors", ".bin", ".index.json", ".ckpt", ".pth", "config.json", ".model", "tokenizer.json")
+_MODEL_NAMES = ("model_index.json", "vocab.json")
+_PIPELINE_PARTS = frozenset(
+    {"vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "transformer", "unet", "scheduler", "model"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,13 @@ class Trouble:
 def report_trouble(trouble: Trouble, places: Iterable[Place], origin: str = "") -> list[Finding]:
     """The findings of one trouble: one for each place, all with one cause, so that a report can count them."""
     message = trouble.message + origin
-    return [
-        Finding(
-            trouble.code,
-            path,
-            line,
-            0,
-            component,
-            message,
-            trouble.remedy.replace("{component}", component.rpartition(".")[2]),
-            trouble.severity,
-            cause=message,
+    findings = []
+    for path, line, component in dict.fromkeys(places):
+        remedy = trouble.remedy.replace("{component}", component.rpartition(".")[2])
+        findings.append(
+            Finding(trouble.code, path, line, 0, component, message, remedy, trouble.severity, cause=message)
         )
-        for path, line, component in dict.fromkeys(places)
-    ]
+    return findings
 
 
 # --- which directory is read ----------------------------------------------------------------------
@@ -57,26 +50,22 @@ def report_trouble(trouble: Trouble, places: Iterable[Place], origin: str = "") 
 def find_default_cache(
     environ: Mapping[str, str], library: str = "huggingface_hub", transformers_major: int = 4
 ) -> tuple[str, str]:
-    """The directory that a library reads where it is given no ``cache_dir``, and what names it.
+    """The directory that a library reads where it is given no ``cache_dir``, and the variable that names it.
 
-    Computed as ``huggingface_hub.constants`` (0.34 to 2.x) does at import, but for any environment. transformers 4 has
-    three variables of its own, which come first (``transformers.utils.hub``); transformers 5 reads none of them.
-
-    Returns:
-        (directory, name of the environment variable, or "default").
+    As ``huggingface_hub.constants`` (0.34 to 2.x) computes it at import. transformers 4 has three variables of its own,
+    which come first (``transformers.utils.hub``) and are not expanded; transformers 5 reads none of them.
+    Where no variable is set, "default" is named.
     """
     if library not in ("huggingface_hub", "diffusers") and transformers_major < 5:
         for name in _TRANSFORMERS_VARIABLES:
             if name in environ:
-                return environ[name], name  # as it is: transformers expands nothing
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if name in environ:
-            return _expand_path(environ[name], environ), name
-    if "HF_HOME" in environ:
-        return os.path.join(_expand_path(environ["HF_HOME"], environ), "hub"), "HF_HOME"
-    if "XDG_CACHE_HOME" in environ:
-        return os.path.join(_expand_path(environ["XDG_CACHE_HOME"], environ), "huggingface", "hub"), "XDG_CACHE_HOME"
-    return os.path.join(_expand_path("~", environ), ".cache", "huggingface", "hub"), "default"
+                return environ[name], name
+    below = {"HF_HUB_CACHE": "", "HUGGINGFACE_HUB_CACHE": "", "HF_HOME": "hub", "XDG_CACHE_HOME": "huggingface/hub"}
+    name = next((name for name in below if name in environ), "default")
+    path = string.Template(environ.get(name, "~/.cache")).safe_substitute(environ)
+    if path == "~" or path.startswith("~/"):
+        path = environ.get("HOME", os.path.expanduser("~")) + path[1:]
+    return os.path.join(path, below.get(name, "huggingface/hub")).rstrip("/"), name
 
 
 def find_unread_variables(environ: Mapping[str, str], transformers_major: int = 4) -> tuple[str, ...]:
@@ -85,19 +74,10 @@ def find_unread_variables(environ: Mapping[str, str], transformers_major: int = 
     return tuple(name for name in names if name in environ)
 
 
-def _expand_path(text: str, environ: Mapping[str, str]) -> str:
-    if text == "~" or text.startswith("~/"):
-        text = environ.get("HOME", os.path.expanduser("~")) + text[1:]
-    return _VARIABLE.sub(lambda match: environ.get(match[1] or match[2], match[0]), text)
-
-
 def describe_source(source: str) -> str:
     """How a message says where a cache directory comes from; empty for the config's own."""
-    if source == "config":
-        return ""
-    if source == "option":
-        return " (from --cache-dir)"
-    return " (the library's default)" if source == "default" else f" (from the environment's {source})"
+    fixed = {"config": "", "option": " (from --cache-dir)", "default": " (the library's default)"}
+    return fixed.get(source, f" (from the environment's {source})")
 
 
 def suggest_directory(path: str, source: str) -> str:
@@ -106,113 +86,125 @@ def suggest_directory(path: str, source: str) -> str:
         return f"cache_dir={path!r}"
     if source == "option":
         return f"--cache-dir {shlex.quote(path)}"
-    variable = source if source in _TRANSFORMERS_VARIABLES else "HF_HUB_CACHE"
-    return f"export {variable}={shlex.quote(path)}"
+    return f"export {source if source in _TRANSFORMERS_VARIABLES else 'HF_HUB_CACHE'}={shlex.quote(path)}"
 
 
 # --- what a directory is --------------------------------------------------------------------------
 
 
 def check_directory(
-    path: str,
-    *,
-    where: Sequence[Place] = (("", 0, ""),),
-    source: str = "config",
-    severity: Severity = "error",
-    repo_ids: Sequence[str] = (),
+    path: str, *, where: Iterable[Place] = (("", 0, ""),), source: str = "config", repo_ids: Sequence[str] = ()
 ) -> list[Finding]:
-    """Report a directory that cannot be a cache: the root cause alone, once for each place that requests it.
+    """Report a directory that cannot be a cache (OSR002, OSR101 to OSR106): the root cause alone, once for each place.
 
     Args:
         path: what ``cache_dir`` (or the environment) says.
         where: the places that a finding points at.
         source: as in :class:`rewriter.verify.needs.Need`.
-        severity: of the finding; ``rewrite`` warns, ``verify`` errs.
         repo_ids: the repos requested of it, for the adopt command of a flat download.
     """
-    trouble = find_directory_trouble(path, source, repo_ids)
-    if trouble is None:
-        return []
-    return report_trouble(Trouble(trouble.code, trouble.message, trouble.remedy, severity), where)
+    trouble = _find_trouble(path, source, repo_ids)
+    return report_trouble(trouble, where) if trouble is not None else []
 
 
-def find_directory_trouble(path: str, source: str = "config", repo_ids: Sequence[str] = ()) -> Trouble | None:
-    """Why ``path`` cannot be a cache (codes OSR002, OSR101 to OSR106), or None."""
-    origin = describe_source(source)
+def _find_trouble(path: str, source: str, repo_ids: Sequence[str]) -> Trouble | None:
+    shown = path + describe_source(source)
     if not os.path.isabs(path) or "\0" in path:
-        message = f"cache_dir {path!r}{origin} is not absolute: it means another directory for every working directory"
-        meant = "" if "\0" in path else f"write {os.path.abspath(os.path.expanduser(path))!r} if that is meant"
-        return Trouble("OSR002", message, meant)
-    if not os.path.lexists(path):
-        remedy = f"mkdir -p {shlex.quote(path)}, then download or adopt the repos into it; or correct the path"
-        absent = Trouble("OSR101", f"cache directory {path}{origin} does not exist", remedy)
-        return _find_models_above(path, source, "does not exist") or absent
+        message = f"cache_dir {path!r}{describe_source(source)} is not absolute: it depends on the working directory"
+        meant = os.path.abspath(os.path.expanduser(path.replace("\0", "")))
+        return Trouble("OSR002", message, f"write {meant!r} if that is meant")
     try:
-        with os.scandir(path) as entries:
-            names = {entry.name: is_folder(entry) for entry in entries}
+        names = os.listdir(path)
     except FileNotFoundError:
-        message = f"cache directory {path}{origin} is a link that leads nowhere"
-        return Trouble("OSR101", message, f"ls -l {shlex.quote(path)}")
+        state = "is a link that leads nowhere" if os.path.islink(path) else "does not exist"
+        remedy = f"mkdir -p {shlex.quote(path)}, then download or adopt the repos into it; or correct the path"
+        missing = Trouble("OSR101", f"cache directory {shown} {state}", remedy)
+        return _find_models_above(path, source, state) or missing
     except NotADirectoryError:
-        message = f"{path}{origin} is a file, not a cache directory"
-        return Trouble("OSR102", message, "name the directory that holds the models--*")
+        return Trouble("OSR102", f"{shown} is a file, not a cache directory", "name the directory of the models--*")
     except OSError as error:
-        return describe_unreadable(path, error, origin)
-    if not os.access(path, os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        return describe_unreadable(path, PermissionError(13, "no search (x) permission"), origin)
-    return _find_layout_trouble(path, names, source, repo_ids)
-
-
-def describe_unreadable(path: str, error: OSError, origin: str = "") -> Trouble:
-    """The trouble of something that this user cannot read."""
-    if error.errno in (errno.EACCES, errno.EPERM):
-        remedy = f"ask its owner for: chmod -R a+rX {shlex.quote(path)}"
-    else:
-        remedy = f"look at it with `ls -lR {shlex.quote(path)}`, and check the disk"
-    return Trouble("OSR103", f"{path}{origin} cannot be read: {error.strerror or error}", remedy)
-
-
-def _find_layout_trouble(path: str, names: Mapping[str, bool], source: str, repo_ids: Sequence[str]) -> Trouble | None:
-    origin = describe_source(source)
+        return describe_unreadable(path, error)
     above = _find_cache_above(path, names)
     if above is not None:
-        message = f"{path}{origin} is a model's own folder, not the cache that holds it"
-        return Trouble("OSR105", message, suggest_directory(above, source))
+        remedy = suggest_directory(above, source)
+        return Trouble("OSR105", f"{shown} is a model's own folder, not the cache that holds it", remedy)
     if any(name.startswith("models--") for name in names):
         return None
-    if names.get("hub"):
+    if os.path.isdir(os.path.join(path, "hub")):
         remedy = suggest_directory(os.path.join(path, "hub"), source)
-        return Trouble("OSR104", f"{path}{origin} is a HF_HOME; its models lie in hub/", remedy)
-    if has_flat_files(names) or holds_pipeline_part(path, names):
+        return Trouble("OSR104", f"{shown} is a HF_HOME; its models lie in hub/", remedy)
+    if is_flat_model(path):
         target = os.path.dirname(os.path.normpath(path))
         named = [repo_id for repo_id in repo_ids if is_named_after(path, repo_id)]
         repo_id = repo_ids[0] if len(set(repo_ids)) == 1 else next(iter(named), "ORG/NAME")
         remedy = f"{format_adopt(path, repo_id, target)}, then {suggest_directory(target, source)}"
-        return Trouble("OSR106", f"{path}{origin} is a flat download or clone of one model, not a cache", remedy)
+        return Trouble("OSR106", f"{shown} is a flat download or clone of one model, not a cache", remedy)
     return _find_models_above(path, source, "holds no models--*")
+
+
+def describe_unreadable(path: str, error: OSError) -> Trouble:
+    """The trouble of something that this user cannot read."""
+    remedy = f"look at it with `ls -lR {shlex.quote(path)}`, and check the disk"
+    if isinstance(error, PermissionError):
+        remedy = f"ask its owner for: chmod -R a+rX {shlex.quote(path)}"
+    return Trouble("OSR103", f"{path} cannot be read: {error.strerror or error}", remedy)
 
 
 def _find_models_above(path: str, source: str, state: str) -> Trouble | None:
     """The models lie beside ``hub``, in HF_HOME itself (huggingface_hub issue 3394)."""
-    home = os.path.dirname(os.path.normpath(path))
-    if os.path.basename(os.path.normpath(path)) != "hub" or not any(
-        name.startswith("models--") for name in list_names(home)
-    ):
+    home, name = os.path.split(os.path.normpath(path))
+    if name != "hub" or not any(name.startswith("models--") for name in list_names(home)):
         return None
     message = f"cache directory {path}{describe_source(source)} {state}; the models--* lie in {home} itself"
     return Trouble("OSR104", message, suggest_directory(home, source))
 
 
-def _find_cache_above(path: str, names: Mapping[str, bool]) -> str | None:
+def _find_cache_above(path: str, names: Iterable[str]) -> str | None:
     """The cache that a model's folder, or a folder inside it, belongs to."""
-    parts = os.path.normpath(path).split(os.sep)
-    for index in range(len(parts) - 1, 0, -1):
-        inside = parts[index + 1 : index + 2]
-        if parts[index].startswith("models--") and (not inside or inside[0] in _MODEL_PARTS):
-            return os.sep.join(parts[:index]) or os.sep
-    if sum(names.get(part, False) for part in _MODEL_PARTS) >= 2:
-        return os.path.dirname(os.path.normpath(path))
-    return None
+    before, models, inside = os.path.normpath(path).rpartition("/models--")
+    if models and inside.split("/")[1:2] in ([], *([part] for part in _CACHE_PARTS)):
+        return before or os.sep
+    return os.path.dirname(os.path.normpath(path)) if len({*_CACHE_PARTS} & {*names}) >= 2 else None
+
+
+# --- a model's plain files, as a clone, a flat download or ModelScope leave them --------------------------------
+
+
+def is_flat_model(path: str) -> bool:
+    """Whether a folder holds a model's plain files, in itself or in nothing but the folders of a pipeline."""
+    names = list_names(path)
+    folders = {name for name in names if not name.startswith(".") and os.path.isdir(os.path.join(path, name))}
+    if _hold_model_file(names - folders) or {".git", ".gitattributes"} <= names:
+        return True
+    below = (list_names(os.path.join(path, folder)) for folder in folders)
+    return folders <= _PIPELINE_PARTS and any(map(_hold_model_file, below))
+
+
+def _hold_model_file(names: Iterable[str]) -> bool:
+    return any(name in _MODEL_NAMES or name.endswith(_MODEL_SUFFIXES) for name in names)
+
+
+def is_named_after(path: str, repo_id: str) -> bool:
+    """Whether a folder has a repo's NAME; ModelScope writes dots as ``___``."""
+    return os.path.basename(os.path.normpath(path)).replace("___", ".") == repo_id.split("/")[-1]
+
+
+def find_flat_folder(cache_dir: str, repo_id: str) -> str | None:
+    """Where a flat download of a repo lies below a directory: as people name such folders, and as ModelScope does."""
+    organisation, _, name = repo_id.rpartition("/")
+    places = [name, *(repo_id.replace("/", glue) for glue in ("/", "_", "--", "__"))]
+    for part in (name, name.replace(".", "___")):
+        places += [f"{organisation}/{part}", f"models/{organisation}/{part}"]
+        places.append(f"models/{organisation}--{part}/snapshots/master")
+    return next((path for place in places if is_flat_model(path := os.path.join(cache_dir, place))), None)
+
+
+def list_names(path: str) -> frozenset[str]:
+    """The names in a folder; none where it is not there or cannot be read."""
+    try:
+        return frozenset(name for name in os.listdir(path) if name != ".DS_Store")
+    except OSError:
+        return frozenset()
 
 
 # --- commands for remedies --------------------------------------------------------------------------
@@ -237,11 +229,6 @@ def format_download(
     One command a subfolder: hub 0.x and 1.x disagree on how several ``--include`` are given.
     """
     selections = [["--include", f"{folder}/*"] for folder in subfolders] if not files else []
-    commands = []
-    for selection in selections or [[]]:
-        words = ["hf", "download", repo_id, *files, *selection]
-        if revision is not None:
-            words += ["--revision", revision]
-        words += ["--cache-dir", cache_dir]
-        commands.append(shlex.join([*words, "--force-download"] if force else words))
-    return " && ".join(commands)
+    end = [*(["--revision", revision] if revision else []), "--cache-dir", cache_dir]
+    end += ["--force-download"] if force else []
+    return " && ".join(shlex.join(["hf", "download", repo_id, *files, *some, *end]) for some in selections or [[]])

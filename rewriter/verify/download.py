@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import importlib
 import os
@@ -13,16 +12,15 @@ from dataclasses import dataclass, replace
 
 from rewriter.model import Finding
 from rewriter.verify.adopt import write_ref
-from rewriter.verify.cache import inspect_cache
-from rewriter.verify.directories import Trouble, describe_source, format_download, report_trouble
+from rewriter.verify.cache import inspect_cache, report_needs
+from rewriter.verify.directories import Trouble, format_download
 from rewriter.verify.lock import Lock
 from rewriter.verify.needs import Need
 from rewriter.verify.requested_files import select_from_listing
-from rewriter.verify.snapshots import COMMIT, CachedRepo, format_ref, get_repo_folder
+from rewriter.verify.snapshots import COMMIT, CachedRepo, format_ref
 from rewriter.verify.weights_files import WeightsError, read_shard_index
 
 _SLACK_BYTES = 64 << 20
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class DownloadError(Exception):
@@ -66,11 +64,15 @@ class RepoDownload:
         return sum(file.size for file in self.files if not file.present)
 
     @property
+    def requested(self) -> str | None:
+        """The revision that the Hub is asked for."""
+        return self.commit if self.pinned else self.revision
+
+    @property
     def command(self) -> str:
         """The ``hf download`` command that fetches the same."""
-        revision = self.commit if self.pinned else self.revision
         names = [file.name for file in self.files]
-        return format_download(self.repo_id, self.cache_dir, revision=revision, files=names)
+        return format_download(self.repo_id, self.cache_dir, revision=self.requested, files=names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,44 +115,26 @@ def plan_download(
     hub = _Hub(endpoint, token)
     repos: list[RepoDownload] = []
     findings: list[Finding] = []
-    for group in groups.values():
-        planned = _plan_repo(hub, group, lock, revisions or {})
-        if isinstance(planned, Trouble):
-            findings += _report(planned, group)
+    for (cache_dir, repo_id, revision), group in groups.items():
+        commit = _find_pinned(group[0], lock, revisions or {})
+        plan = RepoDownload(repo_id, cache_dir, revision, commit, (), tuple(group), bool(commit))
+        trouble = None
+        if lock is not None and not commit:
+            message = f"{repo_id} ({revision or 'main'}) is not in the lock, so its commit is not known"
+            trouble = Trouble("OSR126", message, "opensora-rewriter lock")
         else:
-            repos.append(planned[0])
-            findings += planned[1]
+            try:
+                done = _find_complete(plan)
+                planned, trouble = (done, None) if done is not None else hub.list_files(plan)
+                repos += [planned] if planned is not None else []
+            except hub.errors as error:
+                trouble = hub.describe_error(error, plan)
+        findings += report_needs(trouble, group) if trouble is not None else []
     return DownloadPlan(tuple(repos), tuple(findings))
 
 
-def _report(trouble: Trouble, needs: Iterable[Need]) -> list[Finding]:
-    needs = list(needs)
-    places = [place for need in needs for place in need.requested_by or ((need.cache_dir, 0, ""),)]
-    return report_trouble(trouble, places, describe_source(needs[0].source))
-
-
-def _plan_repo(
-    hub: _Hub, needs: list[Need], lock: Lock | None, revisions: Mapping[str, str]
-) -> tuple[RepoDownload, list[Finding]] | Trouble:
-    first = needs[0]
-    pinned = _find_pinned(first, lock, revisions)
-    if pinned == "":
-        message = f"{first.repo_id} ({first.revision or 'main'}) is not in the lock, so its commit is not known"
-        return Trouble("OSR126", message, "opensora-rewriter lock")
-    plan = RepoDownload(
-        first.repo_id, first.cache_dir, first.revision, pinned or "", (), tuple(needs), pinned is not None
-    )
-    done = _find_complete(plan)
-    if done is not None:
-        return done, []
-    try:
-        return hub.list_files(plan)
-    except hub.errors as error:
-        return hub.describe_error(error, plan)
-
-
-def _find_pinned(need: Need, lock: Lock | None, revisions: Mapping[str, str]) -> str | None:
-    """The commit that the command line or the lock gives; "" where a lock lacks the repo; None where none is asked."""
+def _find_pinned(need: Need, lock: Lock | None, revisions: Mapping[str, str]) -> str:
+    """The commit that the command line or the lock gives, or ""."""
     given = revisions.get(need.repo_id)
     if given is not None and not COMMIT.fullmatch(given):
         raise DownloadError(f"--revision {need.repo_id}={given} is not a commit (40 hex digits)", "give the commit")
@@ -158,19 +142,16 @@ def _find_pinned(need: Need, lock: Lock | None, revisions: Mapping[str, str]) ->
     if given and locked and given != locked:
         message = f"--revision {need.repo_id}={given} contradicts the lock, which says {locked}"
         raise DownloadError(message, "leave --revision out, or lock again")
-    return given or locked or ("" if lock is not None else None)
+    return given or locked or ""
 
 
 def _find_complete(plan: RepoDownload) -> RepoDownload | None:
     """The plan as done where the cache has all of it: the Hub need not be asked."""
-    if plan.pinned and not os.path.isdir(os.path.join(get_repo_folder(plan.cache_dir, plan.repo_id), "snapshots")):
+    found = inspect_cache([replace(need, revision=plan.requested) for need in plan.needs]).inspected
+    if not all(each.sound for each in found):
         return None
-    wanted = [replace(need, revision=plan.commit) for need in plan.needs] if plan.pinned else plan.needs
-    report = inspect_cache(wanted)
-    if not report.inspected or not all(found.sound for found in report.inspected):
-        return None
-    files = {file.name: DownloadFile(file.name, file.size, True) for each in report.inspected for file in each.files}
-    return replace(plan, commit=str(report.inspected[0].commit), files=tuple(files.values()), complete=True)
+    files = {file.name: DownloadFile(file.name, file.size, True) for each in found for file in each.files}
+    return replace(plan, commit=str(found[0].commit), files=tuple(files.values()), complete=True)
 
 
 @dataclass(frozen=True)
@@ -191,23 +172,29 @@ class _Hub:
                 continue
         return tuple(found)
 
-    def list_files(self, plan: RepoDownload) -> tuple[RepoDownload, list[Finding]] | Trouble:
+    def list_files(self, plan: RepoDownload) -> tuple[RepoDownload | None, Trouble | None]:
+        """The plan with its files, or None; and what is wrong, or to be known."""
         from huggingface_hub import HfApi, try_to_load_from_cache
 
-        revision = plan.commit if plan.pinned else plan.revision
-        info = HfApi(endpoint=self.endpoint, token=self.token).model_info(
-            plan.repo_id, revision=revision, files_metadata=True
-        )
-        commit = info.sha or revision or "main"
+        api = HfApi(endpoint=self.endpoint, token=self.token)
+        info = api.model_info(plan.repo_id, revision=plan.requested, files_metadata=True)
+        page = f"https://huggingface.co/{plan.repo_id}"
+        commit = info.sha or plan.requested or "main"
         sizes = {each.rfilename: each.size or 0 for each in info.siblings or []}
         with tempfile.TemporaryDirectory(prefix="opensora-rewriter-") as scratch:
-            listed = select_from_listing(
-                plan.needs, sizes, lambda index: self._read_shards(plan, index, commit, scratch)
-            )
+
+            def read_shards(index: str) -> Iterable[str]:
+                options = {"revision": commit, "cache_dir": scratch, "endpoint": self.endpoint, "token": self.token}
+                try:
+                    return dict.fromkeys(read_shard_index(api.hf_hub_download(plan.repo_id, index, **options)).values())
+                except WeightsError as error:
+                    raise ValueError(f"{index} {error}") from error
+
+            listed = select_from_listing(plan.needs, sizes, read_shards)
         if listed.missing:
             words = ", ".join(name for name, _ in listed.missing)
             message = f"{plan.repo_id} at {commit} has no {words}, which a loader asks for"
-            return Trouble("OSR132", message, f"see https://huggingface.co/{plan.repo_id}/tree/{commit}")
+            return None, Trouble("OSR132", message, f"see {page}/tree/{commit}")
         files = []
         for name in listed.files:
             found = try_to_load_from_cache(plan.repo_id, name, cache_dir=plan.cache_dir, revision=commit)
@@ -215,25 +202,11 @@ class _Hub:
             files.append(DownloadFile(name, sizes[name], present))
         planned = replace(plan, commit=commit, files=tuple(files))
         if info.id in (plan.repo_id, None):
-            return planned, []
+            return planned, None
         message = (
             f"{plan.repo_id} is called {info.id} on the Hub now; it is fetched under the name that loaders ask for"
         )
-        page = f"see https://huggingface.co/{info.id}"
-        return planned, _report(Trouble("OSR132", message, page, "warning"), plan.needs)
-
-    def _read_shards(self, plan: RepoDownload, index: str, commit: str, scratch: str) -> Iterable[str]:
-        from huggingface_hub import hf_hub_download, try_to_load_from_cache
-
-        path = try_to_load_from_cache(plan.repo_id, index, cache_dir=plan.cache_dir, revision=commit)
-        if not isinstance(path, str):
-            path = hf_hub_download(
-                plan.repo_id, index, revision=commit, cache_dir=scratch, endpoint=self.endpoint, token=self.token
-            )
-        try:
-            return dict.fromkeys(read_shard_index(path).values())
-        except WeightsError as error:
-            raise ValueError(f"{index} {error}") from error
+        return planned, Trouble("OSR132", message, f"see https://huggingface.co/{info.id}", "warning")
 
     def fetch(self, plan: RepoDownload) -> None:
         """Fetch by ``snapshot_download``: resumed, hashed and linked as the loaders would do it."""
@@ -241,7 +214,7 @@ class _Hub:
 
         folder = snapshot_download(
             plan.repo_id,
-            revision=plan.commit if plan.pinned else plan.revision,
+            revision=plan.requested,
             cache_dir=plan.cache_dir,
             allow_patterns=[glob.escape(file.name) for file in plan.files],
             endpoint=self.endpoint,
@@ -265,27 +238,21 @@ class _Hub:
             message = f"the Hub does not show {plan.repo_id} without a valid token: it is private, or not there"
             return Trouble("OSR131", message, f"look at {page}, then set HF_TOKEN or run: hf auth login")
         if status == 404:
-            missing = f"revision {plan.commit or plan.revision}" if _is_revision_error(error) else "such a repo"
+            is_revision = isinstance(error, errors.RevisionNotFoundError)
+            missing = f"revision {plan.requested}" if is_revision else "such a repo"
             message = f"{plan.repo_id}: the Hub has no {missing} (it may have been renamed or removed)"
             return Trouble("OSR132", message, f"look at {page}, and correct the repo id or the revision")
         if isinstance(error, errors.HFValidationError):
             return Trouble("OSR132", f"{plan.repo_id!r} is not a repo id", "give ORG/NAME, as its page shows it")
-        endpoint = self.endpoint or constants.ENDPOINT
-        reason = str(error.__cause__ or error).strip().split("\n")[0] or type(error).__name__
+        if isinstance(error, OSError) and error.filename and not constants.HF_HUB_OFFLINE:
+            message = f"{plan.repo_id}: {error.filename}: {error.strerror or error}"
+            return Trouble("OSR134", message, "free space, or give another directory with --cache-dir")
+        remedy = "check the network and HF_ENDPOINT, then run it again: it goes on where it stopped"
         if constants.HF_HUB_OFFLINE:
             remedy = "unset HF_HUB_OFFLINE, and run it where there is a network"
-        elif isinstance(error, OSError) and (error.filename or error.errno in _DISK_ERRORS):
-            message = f"{plan.repo_id}: {error.filename or plan.cache_dir}: {error.strerror or error}"
-            return Trouble("OSR134", message, "free space, or give another directory with --cache-dir")
-        else:
-            remedy = "check the network and HF_ENDPOINT, then run it again: it goes on where it stopped"
-        return Trouble("OSR133", f"{plan.repo_id} cannot be fetched from {endpoint}: {reason}", remedy)
-
-
-def _is_revision_error(error: Exception) -> bool:
-    from huggingface_hub import errors
-
-    return isinstance(error, errors.RevisionNotFoundError)
+        reason = str(error.__cause__ or error).strip().split("\n")[0] or type(error).__name__
+        message = f"{plan.repo_id} cannot be fetched from {self.endpoint or constants.ENDPOINT}: {reason}"
+        return Trouble("OSR133", message, remedy)
 
 
 # --- fetching -----------------------------------------------------------------------------------------
@@ -300,7 +267,7 @@ def fetch(plan: DownloadPlan, *, endpoint: str | None = None, token: str | None 
     Raises:
         DownloadError: there is not enough space; nothing was begun.
     """
-    check_space(plan)
+    _check_space(plan)
     hub = _Hub(endpoint, token)
     findings: list[Finding] = []
     for repo in plan.repos:
@@ -310,21 +277,20 @@ def fetch(plan: DownloadPlan, *, endpoint: str | None = None, token: str | None 
             trouble = _place_ref(repo) if repo.pinned else None
         except hub.errors as error:
             trouble = hub.describe_error(error, repo)
-        if trouble is not None:
-            findings += _report(trouble, repo.needs)
+        findings += report_needs(trouble, repo.needs) if trouble is not None else []
     return findings
 
 
-def check_space(plan: DownloadPlan) -> None:
+def _check_space(plan: DownloadPlan) -> None:
     """Raises :class:`DownloadError` where a file system has not the space for what a plan will fetch."""
-    wanted: dict[tuple[int, str], int] = {}
+    wanted: dict[int, tuple[str, int]] = {}  # device -> a folder of it, bytes
     for repo in plan.repos:
         place = repo.cache_dir
         while not os.path.isdir(place) and os.path.dirname(place) != place:
             place = os.path.dirname(place)
-        key = os.stat(place).st_dev, next((path for device, path in wanted if device == os.stat(place).st_dev), place)
-        wanted[key] = wanted.get(key, 0) + repo.missing_bytes
-    for (_, place), size in wanted.items():
+        device = os.stat(place).st_dev
+        wanted[device] = place, wanted.get(device, ("", 0))[1] + repo.missing_bytes
+    for place, size in wanted.values():
         free = shutil.disk_usage(place).free
         if size and free < size + _SLACK_BYTES:
             message = f"not enough space in {place}: {size:,} bytes are to be fetched, {free:,} are free"
@@ -337,11 +303,8 @@ def _place_ref(plan: RepoDownload) -> Trouble | None:
     if plan.revision is not None and COMMIT.fullmatch(plan.revision):
         return None  # asked for by commit: no ref is read
     present = repo.read_ref()
-    if present and present != plan.commit.encode():
-        shown = present.decode("utf-8", "replace").strip()
-        message = f"{plan.repo_id}: {repo.ref_path} is commit {shown}, and {plan.commit} was asked for"
+    if present and present != plan.commit:
+        message = f"{plan.repo_id}: {repo.ref_path} is commit {present.strip()}, and {plan.commit} was asked for"
         return Trouble("OSR135", message, format_ref(plan.commit, repo.ref_path))
-    os.makedirs(os.path.dirname(repo.ref_path), exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=repo.folder, prefix=".adopt-") as staging:
-        write_ref(repo.ref_path, plan.commit, staging)
+    write_ref(repo, plan.commit)
     return None

@@ -132,13 +132,10 @@ def explain_error(error: Mapping[str, Any], level: Level, words: Mapping[str, st
     ``words``: "repo" (used where the probe saw none), "cache", "config", "component", "known" and "python", for the
     templates; empty where not known.
     """
-    placeholders = {"repo": "the repo", "cache": "the cache", "config": "CONFIG", "component": "COMPONENT",
-                    "known": "ORG/NAME"}  # fmt: skip
-    filled = placeholders | {key: value for key, value in words.items() if value}
+    filled = {"repo": "the repo", "cache": "the cache", "component": "COMPONENT", "known": "ORG/NAME"}
+    filled |= {key: value for key, value in words.items() if value}
     filled |= {key: quote_word(words[key]) for key in ("cache", "config", "python") if words.get(key)}
-    filled["select"] = select_option(words["component"]) if words.get("component") else ""
-    if error["repo"]:
-        filled["repo"] = error["repo"]
+    filled |= {"select": select_option(filled["component"]), "repo": error["repo"] or filled["repo"]}
     for known in KNOWN_FAILURES:
         code = known.build if level == "build" else known.load
         for link in error["chain"] if code else ():
@@ -154,17 +151,9 @@ def explain_error(error: Mapping[str, Any], level: Level, words: Mapping[str, st
 
 def explain_death(error: ChildError, level: Level, activity: str) -> Explanation:
     """Why a task got no answer: its code, the message and the remedy. ``activity``: "building vae"."""
+    codes = {"start": ("OSR201", "OSR307"), "memory": ("OSR211", "OSR311")}.get(error.reason, ("OSR211", "OSR312"))
     output = f"; its last output: {error.output}" if error.output else ""
-    remedy = error.remedy
-    if level == "load":
-        code = "OSR201" if error.reason in ("no start", "fatal") else "OSR211"
-    elif error.reason in ("no start", "fatal"):
-        code = "OSR307"
-    else:
-        code = "OSR311" if error.reason == "memory" else "OSR312"
-    if error.reason == "memory" and level == "build":
-        remedy += ", or --level load"
-    return Explanation(code, f"{activity}: {error.message}{output}", remedy)
+    return Explanation(codes[level == "build"], f"{activity}: {error.message}{output}", error.remedy)
 
 
 def first_line(error: Mapping[str, Any]) -> str:

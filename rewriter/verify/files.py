@@ -1,135 +1,143 @@
-"""Judge one file of a snapshot without hashing it: what it is, and whether its own structure is complete."""
+"""Judge and hash the files of a snapshot: what each is, whether its own structure is complete, what its name says."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-import stat
-from collections.abc import Mapping
+import threading
+import zipfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from rewriter.verify.hashing import HashKind
 from rewriter.verify.weights_files import WeightsError, read_safetensors_header
 
 State = Literal["ok", "missing", "unreadable", "broken", "lost", "pointer", "altered"]
+HashKind = Literal["sha256", "git-sha1", "sha1", "md5"]
+Progress = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all), from one thread at a time."""
 
 _POINTER = b"version https://git-lfs.github.com/spec/v1"
-_POINTER_SIZE = re.compile(rb"^size (\d+)$", re.MULTILINE)
-# A link written out as text, by git without core.symlinks, an archive or an SMB share ("XSym", length, md5, target).
-_LINK_TEXT = re.compile(
-    rb"(?:XSym\n\d{4}\n[0-9a-f]{32}\n)?(?:\.\.[/\\])+blobs[/\\](?:[0-9a-f]{2}[/\\])?[0-9a-f]{32,64}\s*"
-)
-_HEAD_BYTES = 2048
-_LINK_TEXT_BYTES = 1100  # an XSym file is 1067 bytes long
-_JSON_BYTES = 64 << 20
-_ZIP_TAIL_BYTES = 22 + 65535  # the end record and the longest comment
-_LINK_STEPS = 16
-_HASH_KINDS: Mapping[int, HashKind] = {64: "sha256", 40: "git-sha1", 32: "md5"}
+_LINK_TEXT = re.compile(rb"(\.\./)+blobs/[0-9a-f]{32,64}\s*")  # as git without core.symlinks and archives write a link
+_HASH_KINDS: dict[int, HashKind] = {64: "sha256", 40: "git-sha1", 32: "md5"}
+_BUFFER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedFile:
-    """One file's state. ``detail``: what was found, for the message. ``target``: where a broken link leads."""
+    """One file's state. ``detail``: what was found, for the message; of a broken link, where it leads."""
 
     state: State
     path: str
     size: int = 0
     detail: str = ""
-    target: str = ""
     error: OSError | None = None
 
 
 def check_file(path: str) -> CheckedFile:
-    """What is at ``path`` in a snapshot. Never raises :class:`OSError`; never writes."""
+    """What is at ``path`` in a snapshot, without hashing it. Never raises :class:`OSError`; never writes."""
     try:
-        if not stat.S_ISLNK(os.lstat(path).st_mode):
-            return _check_regular(path, linked=False)
-        try:
-            os.stat(path)
-        except FileNotFoundError:
-            target = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
-            return CheckedFile("broken", path, target=target)
-        return _check_regular(path, linked=True)
+        if os.path.islink(path) and not os.path.lexists(os.path.realpath(path)):
+            return CheckedFile("broken", path, detail=os.path.join(os.path.dirname(path), os.readlink(path)))
+        size = os.stat(path).st_size
+        if not os.path.isfile(path):
+            return CheckedFile("altered", path, detail="is not a file")
+        with open(path, "rb") as stream:
+            head = stream.read(1024)
+        if head.startswith(_POINTER):
+            return CheckedFile("pointer", path, size)
+        if not os.path.islink(path) and _LINK_TEXT.fullmatch(head):
+            return CheckedFile("lost", path, size)
+        flaw = _find_flaw(path, size, head)
+        return CheckedFile("altered" if flaw else "ok", path, size, flaw)
     except (FileNotFoundError, NotADirectoryError):
         return CheckedFile("missing", path)
     except OSError as error:  # no permission, a loop of links, an input/output error
         return CheckedFile("unreadable", path, error=error)
 
 
-def _check_regular(path: str, *, linked: bool) -> CheckedFile:
-    info = os.stat(path)
-    if not stat.S_ISREG(info.st_mode):
-        return CheckedFile("altered", path, detail="is not a file")
-    size = info.st_size
-    with open(path, "rb") as stream:
-        head = stream.read(_HEAD_BYTES)
-    if head.startswith(_POINTER):
-        noted = _POINTER_SIZE.search(head)
-        return CheckedFile("pointer", path, size, f"of {int(noted[1]):,} bytes" if noted else "")
-    if not linked and size <= _LINK_TEXT_BYTES and _LINK_TEXT.fullmatch(head):
-        return CheckedFile("lost", path, size)
-    flaw = _find_flaw(path, size, head)
-    return CheckedFile("altered", path, size, flaw) if flaw else CheckedFile("ok", path, size)
-
-
 def _find_flaw(path: str, size: int, head: bytes) -> str:
     """What is wrong with the file's own structure, or ""; only what the format itself decides."""
-    if path.endswith(".json"):
-        return _find_json_flaw(path, size)
-    if path.endswith(".safetensors"):
-        try:
-            read_safetensors_header(path)
-        except WeightsError as error:
-            return str(error)
-        return ""
-    if path.endswith((".bin", ".pt", ".pth", ".ckpt")):
-        return "is empty" if size == 0 else _find_zip_flaw(path, size) if head.startswith(b"PK\x03\x04") else ""
-    return "is empty" if size == 0 and path.endswith(".model") else ""
-
-
-def _find_json_flaw(path: str, size: int) -> str:
-    if size > _JSON_BYTES:
-        return ""
+    if size == 0:
+        return "is empty" if path.endswith((".json", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".model")) else ""
     try:
-        with open(path, "rb") as stream:
-            json.loads(stream.read())
+        if path.endswith(".json"):
+            with open(path, "rb") as stream:
+                json.load(stream)
+        elif path.endswith(".safetensors"):
+            read_safetensors_header(path)
+        elif head.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path):  # torch.save writes a zip file
+            return f"is cut short: no end of its zip directory ({size:,} bytes)"
+    except WeightsError as error:
+        return str(error)
     except (ValueError, RecursionError) as error:
-        return f"is not JSON ({error})" if size else "is empty"
+        return f"is not JSON ({error})"
     return ""
-
-
-def _find_zip_flaw(path: str, size: int) -> str:
-    """torch.save writes a zip file: its end record is at the end, and is lost by cutting."""
-    with open(path, "rb") as stream:
-        stream.seek(max(0, size - _ZIP_TAIL_BYTES))
-        return "" if b"PK\x05\x06" in stream.read() else f"is cut short: no end of its zip directory ({size:,} bytes)"
 
 
 # --- blobs and their names --------------------------------------------------------------------------
 
 
 def find_blob_name(path: str) -> str:
-    """The name of the first blob that a snapshot's file leads to, or "" in a layout without links."""
-    for _ in range(_LINK_STEPS):
-        try:
-            target = os.readlink(path)
-        except OSError:
-            return ""
-        path = os.path.join(os.path.dirname(path), target)
-        folder, name = os.path.split(path)
-        if os.path.basename(folder) == "blobs" or re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name):
-            return name
-    return ""
-
-
-def get_hash_kind(name: str) -> HashKind | None:
-    """How a blob of that name is hashed: 64 digits sha256, 40 as git does, 32 md5; None for another ETag."""
-    return _HASH_KINDS.get(len(name)) if re.fullmatch(r"[0-9a-f]+", name) else None
+    """The name of the blob that a snapshot's file links to, or "" in a layout without links."""
+    return os.path.basename(os.readlink(path)) if os.path.islink(path) else ""
 
 
 def format_hash(name: str) -> str:
-    """``sha256:HEX`` for 64 digits (Git-LFS, Xet), ``git-sha1:HEX`` for 40 (plain git), else ""."""
-    kind = get_hash_kind(name)
-    return f"{kind}:{name}" if kind in ("sha256", "git-sha1") else ""
+    """What a blob's name says of its content: ``sha256:HEX`` (Git-LFS, Xet), ``git-sha1:HEX``, ``md5:HEX``, else ""."""
+    kind = _HASH_KINDS.get(len(name)) if re.fullmatch(r"[0-9a-f]+", name) else None
+    return f"{kind}:{name}" if kind else ""
+
+
+def hash_file(path: str, kind: HashKind, on_bytes: Callable[[int], None] = lambda count: None) -> str:
+    r"""The hash of a file's content in hex; "git-sha1" is sha1 over ``blob SIZE\0`` and the content.
+
+    ``on_bytes`` is called after every buffer with the number of bytes read; what it raises ends the run.
+
+    Raises:
+        OSError: it cannot be opened or read.
+    """
+    digest = hashlib.new(kind.removeprefix("git-"), usedforsecurity=False)
+    with open(path, "rb", buffering=0) as stream:
+        if kind == "git-sha1":
+            digest.update(b"blob %d\0" % os.fstat(stream.fileno()).st_size)
+        while piece := stream.read(_BUFFER_BYTES):
+            digest.update(piece)
+            on_bytes(len(piece))
+    return digest.hexdigest()
+
+
+def hash_files(
+    wanted: Iterable[tuple[str, HashKind]], progress: Progress | None = None
+) -> dict[tuple[str, HashKind], str | OSError]:
+    """Hash (path, kind) pairs on several threads: the hex hash of each, or the error that reading met.
+
+    Ctrl-C stops every thread and is raised again.
+    """
+    items = list(dict.fromkeys(wanted))
+    total, done = sum(os.path.getsize(path) for path, _ in items if os.path.exists(path)), 0
+    lock, stop = threading.Lock(), threading.Event()
+
+    def advance(count: int) -> None:
+        nonlocal done
+        if stop.is_set():
+            raise InterruptedError
+        with lock:
+            done += count
+            if progress is not None:
+                progress(done, total)
+
+    def hash_one(item: tuple[str, HashKind]) -> str | OSError:
+        try:
+            return hash_file(*item, advance)
+        except OSError as error:
+            return error
+
+    with ThreadPoolExecutor() as pool:
+        try:
+            return dict(zip(items, pool.map(hash_one, items), strict=True))
+        finally:
+            stop.set()

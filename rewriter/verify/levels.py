@@ -9,9 +9,11 @@ from rewriter.model import Finding
 from rewriter.process.configs import ConfigTask, ResolveError, load_configs
 from rewriter.process.interpreters import InterpreterError, find_interpreter
 from rewriter.verify.build import BuildTask
-from rewriter.verify.directories import check_directory
-from rewriter.verify.load import LoadTask, load_task
-from rewriter.verify.needs import CallRow, ComponentTrace, Need
+from rewriter.verify.cache import check_directories
+from rewriter.verify.load import LoadTask
+from rewriter.verify.needs import CallRow, ComponentTrace
+
+__all__ = ["LEVELS", "check_directories", "make_build_tasks", "make_load_tasks", "resolve_configs"]
 
 LEVELS = ("resolve", "cache", "load", "build")
 """Each includes those before it."""
@@ -47,37 +49,16 @@ def resolve_configs(targets: Sequence[Target], python: str | None, *, required: 
     return findings, ""
 
 
-def check_directories(needs: Sequence[Need]) -> list[Finding]:
-    """What is wrong with the cache directories themselves: not absolute, missing, not readable, not a cache."""
-    first: dict[tuple[str, str], Need] = {}
-    for need in needs:
-        first.setdefault((need.cache_dir, need.source), need)
-    findings = []
-    for need in first.values():
-        repo_ids = [other.repo_id for other in needs if other.cache_dir == need.cache_dir]
-        findings += check_directory(need.cache_dir, where=need.requested_by[:1], source=need.source, repo_ids=repo_ids)
-    return findings
-
-
 def make_load_tasks(
     rows: Sequence[CallRow], traced: Sequence[ComponentTrace], is_broken: Callable[[CallRow], bool]
 ) -> list[LoadTask]:
     """The calls that level load checks; not those whose repo is known to be incomplete."""
     roots = {component.path: component.root or "" for component in traced}
-    tasks = (
-        load_task(
-            row.call,
-            row.cache_dir,
-            root=roots[row.path],
-            type_name=row.type,
-            component=row.component,
-            path=row.path,
-            line=row.line,
-        )
+    return [
+        LoadTask(row.call, row.cache_dir, roots[row.path], row.type, row.component, row.path, row.line)
         for row in rows
-        if not is_broken(row)
-    )
-    return [task for task in tasks if task is not None]
+        if row.call.repo_id is not None and not is_broken(row)
+    ]
 
 
 def make_build_tasks(traced: Sequence[ComponentTrace]) -> tuple[list[BuildTask], list[ComponentTrace]]:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from rewriter.model import Finding, Severity
 from rewriter.verify.cache import CachedFile, CacheReport, Inspected
 from rewriter.verify.directories import format_download
-from rewriter.verify.needs import Need
-from rewriter.verify.snapshots import COMMIT, SYNTHETIC, format_ref, get_repo_folder
+from rewriter.verify.snapshots import COMMIT, SYNTHETIC, CachedRepo, format_ref
 
 LOCK_NAME = "opensora-models.lock"
 _VERSION = 1
-_HASH = re.compile(r"sha256:[0-9a-f]{64}|git-sha1:[0-9a-f]{40}")
-_ESCAPED = re.compile(r'["\\\x00-\x1f\x7f-\x9f\u2028\u2029]')
+_HASH = re.compile(r"sha256:[0-9a-f]{64}|git-sha1:[0-9a-f]{40}|")
 _RELOCK = "if that is wanted: opensora-rewriter lock"
 
 
@@ -86,30 +85,27 @@ def write_lock(report: CacheReport, root: str | None = None) -> str:
     Raises:
         LockError: a need's weights are not complete, or two caches hold different commits of one repo.
     """
-    groups: dict[tuple[str, str], list[Inspected]] = {}
-    for found in report.inspected:
-        if found.commit is None or not found.sound:
-            raise LockError(f"{found.need.repo_id} in {found.need.cache_dir} is not complete: run `verify` first")
-        groups.setdefault(_get_key(found.need), []).append(found)
     blocks = [f"# Written by opensora-rewriter lock; `verify --lock` compares.\nversion = {_VERSION}\n"]
-    blocks += [_format_repo(_lock_repo(key, group, root)) for key, group in sorted(groups.items())]
+    for key, group in sorted(_group_by_repo(report.inspected).items()):
+        for found in group:
+            if found.commit is None or not found.sound:
+                raise LockError(f"{found.need.repo_id} in {found.need.cache_dir} is not complete: run `verify` first")
+        commits = sorted({f"{found.commit} in {found.need.cache_dir}" for found in group})
+        if len({found.commit for found in group}) > 1:
+            raise LockError(f"{key[0]} has two commits, of which a lock can hold one: {', '.join(commits)}")
+        files = {file.name: LockedFile(file.name, file.size, file.hash) for found in group for file in found.files}
+        subfolders = sorted({found.need.subfolder for found in group if found.need.subfolder})
+        configs = sorted({_relative_path(place[0], root) for found in group for place in found.need.requested_by})
+        locked = tuple(files[name] for name in sorted(files))
+        blocks.append(_format_repo(LockedRepo(*key, str(group[0].commit), tuple(subfolders), tuple(configs), locked)))
     return "\n".join(blocks)
 
 
-def _get_key(need: Need) -> tuple[str, str]:
-    return need.repo_id, need.revision or "main"
-
-
-def _lock_repo(key: tuple[str, str], group: list[Inspected], root: str | None) -> LockedRepo:
-    commits = {found.commit: found.need.cache_dir for found in group}
-    if len(commits) > 1:
-        listed = ", ".join(f"{commit} in {folder}" for commit, folder in sorted(commits.items(), key=str))
-        raise LockError(f"{key[0]} has two commits in two caches, of which a lock can hold one: {listed}")
-    files = {file.name: LockedFile(file.name, file.size, file.hash) for found in group for file in found.files}
-    subfolders = sorted({found.need.subfolder for found in group if found.need.subfolder})
-    configs = sorted({_relative_path(place[0], root) for found in group for place in found.need.requested_by})
-    locked = tuple(files[name] for name in sorted(files))
-    return LockedRepo(*key, str(group[0].commit), tuple(subfolders), tuple(configs), locked)
+def _group_by_repo(inspected: Iterable[Inspected]) -> dict[tuple[str, str], list[Inspected]]:
+    groups: dict[tuple[str, str], list[Inspected]] = {}
+    for found in inspected:
+        groups.setdefault((found.need.repo_id, found.need.revision or "main"), []).append(found)
+    return groups
 
 
 def _relative_path(path: str, root: str | None) -> str:
@@ -131,7 +127,7 @@ def _format_repo(repo: LockedRepo) -> str:
 
 
 def quote_toml(text: str) -> str:
-    r"""A TOML basic string (toml.io, v1.0).
+    r"""A TOML basic string (toml.io, v1.0), which JSON's strings are, but for the delete character.
 
     >>> print(quote_toml('a"b\\c'))
     "a\"b\\c"
@@ -143,11 +139,7 @@ def quote_toml(text: str) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise LockError(f"{text!r} is not valid UTF-8, so TOML cannot hold it") from None
-    return '"' + _ESCAPED.sub(lambda match: _escape(match[0]), text) + '"'
-
-
-def _escape(character: str) -> str:
-    return f"\\{character}" if character in '"\\' else f"\\u{ord(character):04X}"
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -168,76 +160,43 @@ def read_lock(text: str) -> Lock:
     if data.get("version") != _VERSION:
         found = f"this lock says {data.get('version', 'no version')!r}"
         raise LockError(f"{found}; this program reads version = {_VERSION}: upgrade it, or lock again", 1)
-    reader = _Reader(text)
-    reader.check_keys(data, {"version", "repo"}, 1)
-    repos = [reader.read_repo(table) for table in reader.get_tables(data, "repo", "[[repo]]", 1)]
-    _refuse_repeated([(repo.repo_id, repo.revision) for repo in repos], [repo.line for repo in repos])
+    lines = [(line.strip(), number) for number, line in enumerate(text.split("\n"), 1)]
+    repo_lines = iter([number for line, number in lines if line == "[[repo]]"])
+    file_lines = iter([number for line, number in lines if line == "[[repo.file]]"])
+    repos = []
+    for table in _get_list(data, "repo", dict, 1):
+        line = next(repo_lines, 0)
+        names = [_get(table, key, str, line) for key in ("id", "revision", "commit")]
+        if not COMMIT.fullmatch(names[2]):
+            raise LockError(f"commit = {names[2]!r} is not 40 hex digits", line)
+        lists = (tuple(_get_list(table, key, str, line)) for key in ("subfolders", "configs"))
+        files = tuple(_read_file(each, next(file_lines, 0)) for each in _get_list(table, "file", dict, line))
+        repos.append(LockedRepo(*names, *lists, files, line))
     return Lock(tuple(sorted(repos, key=lambda repo: (repo.repo_id, repo.revision))))
 
 
-def _refuse_repeated(keys: Sequence[object], lines: Sequence[int]) -> None:
-    for index, key in enumerate(keys):
-        if key in keys[:index]:
-            raise LockError(f"{key!r} is there twice", lines[index])
+def _read_file(table: dict[str, Any], line: int) -> LockedFile:
+    hash = _get(table, "hash", str, line) if "hash" in table else ""
+    if not _HASH.fullmatch(hash):
+        raise LockError(f"hash = {hash!r} is neither sha256:(64 hex digits) nor git-sha1:(40 hex digits)", line)
+    return LockedFile(_get(table, "path", str, line), _get(table, "size", int, line), hash, line)
 
 
-class _Reader:
-    """Checks a lock's tables one after the other, each with the line of its header."""
+def _get(table: dict[str, Any], key: str, kind: type, line: int) -> Any:
+    value = table.get(key)
+    if type(value) is not kind:
+        raise LockError(
+            f"{key} is missing" if value is None else f"{key} = {value!r} is not of type {kind.__name__}", line
+        )
+    return value
 
-    def __init__(self, text: str) -> None:
-        lines = [line.strip() for line in text.split("\n")]
-        self._repos = iter([number for number, line in enumerate(lines, 1) if line == "[[repo]]"])
-        self._files = iter([number for number, line in enumerate(lines, 1) if line == "[[repo.file]]"])
 
-    def read_repo(self, table: dict[str, Any]) -> LockedRepo:
-        line = next(self._repos, 0)
-        self.check_keys(table, {"id", "revision", "commit", "subfolders", "configs", "file"}, line)
-        commit = self.get_text(table, "commit", line)
-        if not COMMIT.fullmatch(commit):
-            raise LockError(f"commit = {commit!r} is not 40 hex digits", line)
-        files = tuple(self.read_file(file) for file in self.get_tables(table, "file", "[[repo.file]]", line))
-        _refuse_repeated([file.path for file in files], [file.line for file in files])
-        subfolders, configs = self.get_texts(table, "subfolders", line), self.get_texts(table, "configs", line)
-        names = self.get_text(table, "id", line), self.get_text(table, "revision", line)
-        return LockedRepo(*names, commit, subfolders, configs, files, line)
-
-    def read_file(self, table: dict[str, Any]) -> LockedFile:
-        line = next(self._files, 0)
-        self.check_keys(table, {"path", "size", "hash"}, line)
-        path, size = self.get_text(table, "path", line), table.get("size")
-        if type(size) is not int or size < 0:
-            raise LockError(f"size = {size!r} is not a number of bytes", line)
-        hash = self.get_text(table, "hash", line) if "hash" in table else ""
-        if hash and not _HASH.fullmatch(hash):
-            raise LockError(f"hash = {hash!r} is neither sha256:(64 hex digits) nor git-sha1:(40 hex digits)", line)
-        return LockedFile(path, size, hash, line)
-
-    @staticmethod
-    def get_tables(table: Mapping[str, Any], key: str, spelled: str, line: int) -> list[dict[str, Any]]:
-        found = table.get(key, [])
-        if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-            raise LockError(f"`{key}` must be an array of tables: {spelled}", line)
-        return found
-
-    @staticmethod
-    def check_keys(table: Mapping[str, Any], keys: set[str], line: int) -> None:
-        for key in table:
-            if key not in keys:
-                raise LockError(f"unknown key {key!r}; known: {', '.join(sorted(keys))}", line)
-
-    @staticmethod
-    def get_text(table: Mapping[str, Any], key: str, line: int) -> str:
-        value = table.get(key)
-        if not isinstance(value, str) or not value:
-            raise LockError(f"{key} is missing" if value is None else f"{key} = {value!r} is not a string", line)
-        return value
-
-    @staticmethod
-    def get_texts(table: Mapping[str, Any], key: str, line: int) -> tuple[str, ...]:
-        value = table.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise LockError(f"{key} = {value!r} is not a list of strings", line)
-        return tuple(value)
+def _get_list(table: dict[str, Any], key: str, kind: type, line: int) -> list[Any]:
+    values = table.get(key, [])
+    if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+        shown = "an array of tables" if kind is dict else "a list of strings"
+        raise LockError(f"{key} = {values!r} is not {shown}", line)
+    return values
 
 
 # --- comparing ----------------------------------------------------------------------------------
@@ -258,9 +217,7 @@ def compare_lock(
 
     Weights that the report has findings of are not judged again.
     """
-    now: dict[tuple[str, str], list[Inspected]] = {}
-    for found in report.inspected:
-        now.setdefault(_get_key(found.need), []).append(found)
+    now = _group_by_repo(report.inspected)
     compare = _Comparison(lock_path, root, partial)
     locked = {(repo.repo_id, repo.revision): repo for repo in lock.repos}
     findings = [finding for key, repo in locked.items() for finding in compare.compare_repo(repo, now.get(key, []))]
@@ -282,21 +239,20 @@ class _Comparison:
         for found in present:
             if found.commit != repo.commit:
                 return [self._report(repo.line, "OSR121", *_describe_other_commit(repo, found))]
-        return self._compare_files(repo, present) if present else []
+        return self._compare_files(repo, present)
 
     def _compare_files(self, repo: LockedRepo, group: list[Inspected]) -> list[Finding]:
         files = {file.name: file for found in group for file in found.files}
-        locked = {file.path: file for file in repo.files}
         findings = []
-        for path, file in locked.items():
-            remedy = _format_fetch(repo, group[0].need.cache_dir, path, force=path in files)
-            change = _describe_change(file, files[path]) if path in files else ""
+        for file in repo.files if group else ():
+            remedy = _format_fetch(repo, group[0].need.cache_dir, file.path, force=file.path in files)
+            change = _describe_change(file, files[file.path]) if file.path in files else ""
             if change:
-                findings.append(self._report(file.line, "OSR124", f"{repo.repo_id}: {path} {change}", remedy))
-            elif path not in files and not self.partial and all(found.sound for found in group):
-                message = f"{repo.repo_id}: {path} is no longer read"
+                findings.append(self._report(file.line, "OSR124", f"{repo.repo_id}: {file.path} {change}", remedy))
+            elif file.path not in files and not self.partial and all(found.sound for found in group):
+                message = f"{repo.repo_id}: {file.path} is no longer read"
                 findings.append(self._report(file.line, "OSR123", message, remedy))
-        for path in sorted(files.keys() - locked.keys()):
+        for path in sorted(files.keys() - {file.path for file in repo.files}):
             message = f"{repo.repo_id}: {path} is read now, but the lock does not have it"
             findings.append(self._report(repo.line, "OSR122", message, _RELOCK))
         return findings
@@ -321,23 +277,22 @@ class _Comparison:
 
 
 def _describe_other_commit(repo: LockedRepo, found: Inspected) -> tuple[str, str]:
-    cache_dir = found.need.cache_dir
-    folder = get_repo_folder(cache_dir, repo.repo_id)
-    message = f"{repo.repo_id} ({repo.revision}) is commit {found.commit} in {cache_dir}, the lock says {repo.commit}"
-    restore = format_ref(repo.commit, os.path.join(folder, "refs", repo.revision))
-    if os.path.isdir(os.path.join(folder, "snapshots", repo.commit)):
+    cached = CachedRepo(found.need.cache_dir, repo.repo_id, repo.revision)
+    where = f"is commit {found.commit} in {cached.cache_dir}, the lock says {repo.commit}"
+    message = f"{repo.repo_id} ({repo.revision}) {where}"
+    restore = format_ref(repo.commit, cached.ref_path)
+    if repo.commit in cached.snapshots:
         return message, restore  # no network
-    if repo.commit.startswith(SYNTHETIC):
-        return message, _format_fetch(repo, cache_dir, "")
-    return message, f"{format_download(repo.repo_id, cache_dir, revision=repo.commit)} && {restore}"
+    fetch = _format_fetch(repo, cached.cache_dir)
+    return message, fetch if repo.commit.startswith(SYNTHETIC) else f"{fetch} && {restore}"
 
 
-def _format_fetch(repo: LockedRepo, cache_dir: str, path: str, *, force: bool = False) -> str:
-    """How to get a file of the locked commit again; no Hub has a commit that ``adopt`` made up."""
+def _format_fetch(repo: LockedRepo, cache_dir: str, *files: str, force: bool = False) -> str:
+    """How to get files of the locked commit again; no Hub has a commit that ``adopt`` made up."""
     if repo.commit.startswith(SYNTHETIC):
         again = f"--repo {repo.repo_id} --cache-dir {shlex.quote(cache_dir)} --replace-ref"
         return f"adopt the files again that were locked: opensora-rewriter adopt FOLDER {again}"
-    return format_download(repo.repo_id, cache_dir, revision=repo.commit, files=[path], force=force)
+    return format_download(repo.repo_id, cache_dir, revision=repo.commit, files=files, force=force)
 
 
 def _describe_change(locked: LockedFile, file: CachedFile) -> str:

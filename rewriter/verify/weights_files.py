@@ -10,9 +10,6 @@ import os
 from dataclasses import dataclass
 from typing import Dict, Tuple  # noqa: UP035
 
-HEADER_LIMIT = 100_000_000
-"""Bytes: the safetensors format's own limit for a header."""
-
 
 class WeightsError(Exception):
     """A file is not what it should be. The message continues the file's name: "is cut short: ..."."""
@@ -20,13 +17,9 @@ class WeightsError(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says of itself.
-
-    ``tensors``: name -> (dtype as the format spells it, "F32"; shape). ``size_expected``: bytes of the whole file.
-    """
+    """What a safetensors file says of itself: ``tensors``: name -> (dtype as the format spells it, "F32"; shape)."""
 
     tensors: Dict[str, Tuple[str, Tuple[int, ...]]]  # noqa: UP006 - Python 3.8
-    size_expected: int
 
 
 def read_safetensors_header(path: str) -> Header:
@@ -38,9 +31,8 @@ def read_safetensors_header(path: str) -> Header:
     """
     size = os.path.getsize(path)
     with open(path, "rb") as stream:
-        first = stream.read(8)
-        length = int.from_bytes(first, "little") if len(first) == 8 else -1
-        if not 2 <= length <= min(size - 8, HEADER_LIMIT):
+        length = int.from_bytes(stream.read(8), "little")
+        if not 2 <= length <= size - 8:
             raise WeightsError(f"has no safetensors header, or is cut short ({size:,} bytes)" if size else "is empty")
         text = stream.read(length)
     try:
@@ -54,7 +46,7 @@ def read_safetensors_header(path: str) -> Header:
     if size != expected:
         state = "is cut short" if size < expected else "is too long"
         raise WeightsError(f"{state}: {size:,} bytes, its safetensors header says {expected:,}")
-    return Header(tensors, expected)
+    return Header(tensors)
 
 
 def read_shard_index(path: str) -> Dict[str, str]:  # noqa: UP006 - Python 3.8

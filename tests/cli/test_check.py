@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 
-import pytest
 from cli_support import SAMPLE, Checkout, Run, contents, everything
 
 
@@ -96,23 +94,3 @@ def test_odd_files_are_one_finding_each_and_the_rest_goes_on(checkout: Checkout,
     assert done.exit_code == 1
     assert done.output.count(": OSR900") == 7, done.output
     assert f"{SAMPLE}:" in done.output
-
-
-def test_a_folder_that_may_not_be_listed_is_the_reason_that_no_config_is_found(
-    checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = checkout("v1.2")
-    scandir = os.scandir
-
-    def locked(path: str) -> object:
-        if path == str(root / "configs"):
-            raise PermissionError(errno.EACCES, "Permission denied")
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", locked)
-    done = run("check", cwd=root)
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == (
-        f"error: {root}/configs: the folder cannot be listed: Permission denied\n"
-        "  give yourself permission to read it, or leave it out with --exclude\n"
-    )

@@ -81,31 +81,7 @@ def test_an_interrupt_ends_with_2_as_1_would_say_that_something_was_found(
     assert (done.exit_code, done.output) == (2, "error: interrupted\n")
 
 
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (OSError(errno.ENOSPC, "No space left on device"), "the output cannot be written: No space left on device"),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), "the output cannot be written: Disk quota exceeded"),
-        (OSError(errno.EBADF, "Bad file descriptor"), "the output cannot be written: Bad file descriptor"),
-        (OSError(errno.ENOSPC, "No space left on device", "/tmp/file"), None),
-        (OSError(errno.EIO, "Input/output error"), None),
-    ],
-)
-def test_an_output_that_is_full_is_told_and_no_other_error_passed_off_as_that(
-    checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch, error: OSError, told: str | None
-) -> None:
-    def fail(*_args: object, **_options: object) -> None:
-        raise error
-
-    monkeypatch.setattr("rewriter.cli.check.print_lines", fail)
-    done = run("check", cwd=checkout("v1.1"))
-    if told is None:
-        assert done.exception is error
-    else:
-        assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"error: {told}\n")
-
-
-def test_a_command_in_a_folder_that_is_gone_is_told_so(
+def test_a_command_in_a_folder_that_is_gone_is_reported(
     checkout: Checkout, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, gone = checkout("v1.1"), tmp_path / "gone"
@@ -138,7 +114,7 @@ def test_a_standard_error_that_is_closed_takes_nothing_away(checkout: Checkout) 
 @posix
 @pytest.mark.parametrize("closed", [">&-", pytest.param("> /dev/full", marks=full)])
 @pytest.mark.parametrize("code", [0, 1])
-def test_files_that_were_written_are_told_where_the_report_cannot_be(
+def test_files_that_were_written_are_reported_where_the_report_cannot_be(
     checkout: Checkout, closed: str, code: int
 ) -> None:
     root = checkout("v1.1")

@@ -117,7 +117,7 @@ def test_an_unknown_format_is_refused() -> None:
         render("xml", report())
 
 
-def test_a_finding_without_a_remedy_is_told_without_an_arrow() -> None:
+def test_a_finding_without_a_remedy_is_reported_without_an_arrow() -> None:
     head = "configs/a.py:2:7: OSR001 vae\n    no cache_dir\n"
     assert render("full", report(finding(remedy=""))) == head
     command = "    -> opensora-rewriter rewrite configs/a.py --cache-dir DIR\n"

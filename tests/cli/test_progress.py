@@ -44,21 +44,6 @@ def test_files_are_counted_and_the_bar_is_gone_in_the_end(terminal: Terminal) ->
     assert terminal.getvalue().endswith("\x1b[2K")  # the line is cleared
 
 
-def test_bytes_are_shown_as_sizes_with_a_rate(terminal: Terminal) -> None:
-    with redirect_stderr(terminal), progress.bar("hashing") as tick:
-        assert tick is not None
-        tick(0, 3_000_000)
-        tick(1_500_000, 3_000_000)
-    assert re.search(r"hashing .* 1\.5/3\.0 MB ", terminal.words)
-
-
-def test_what_is_quick_draws_nothing(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "PATIENCE", 60.0)
-    with redirect_stderr(terminal), progress.counter("reading", 3) as tick:
-        tick()
-    assert terminal.getvalue() == ""
-
-
 def test_quiet_draws_nothing(terminal: Terminal) -> None:
     with (
         redirect_stderr(terminal),

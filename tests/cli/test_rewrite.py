@@ -131,23 +131,6 @@ def test_wrong_usage_exits_2_with_a_message_and_writes_nothing(
     assert contents(root) == before
 
 
-@pytest.mark.parametrize(
-    ("args", "told"),
-    [
-        (("--cache-dir", "vae= "), "--cache-dir: 'vae= ' names no directory"),
-        (("--cache-dir", "/a\0b"), "--cache-dir: '/a\\x00b' names no directory"),
-        (("--cache-dir", "/a", "--source-default", ""), "--source-default: '' names no directory"),
-        (("--set", "vae.cache_dir="), "--set vae.cache_dir: '' names no directory"),
-        (("--set", "vae.x=\0"), "--set vae.x holds a NUL character"),
-        (("--cache-dir", "/a", "--component", "a-b"), "--component 'a-b' is not an identifier"),
-    ],
-)
-def test_a_value_that_cannot_be_meant_is_told_by_its_option(
-    args: tuple[str, ...], told: str, checkout: Checkout, run: Run
-) -> None:
-    assert run("rewrite", *args, cwd=checkout("v1.2")).stderr.splitlines()[-1] == f"Error: {told}"
-
-
 def test_a_relative_directory_and_a_tilde_are_made_absolute(
     checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,22 +152,6 @@ def test_a_directory_that_cannot_be_a_cache_is_warned_of_at_once(checkout: Check
         assert "warning: " in done.stderr
         assert words in done.stderr
     assert "warning: " not in run("rewrite", "--cache-dir", home / "hub", "--no-resolve", "--check", cwd=root).stderr
-
-
-@pytest.mark.parametrize(
-    "option", ["--cache-dir={}", "--cache-dir=vae={}", "--set=vae.cache_dir={}", "--cache-dir=/m --source-default={}"]
-)
-def test_a_cache_dir_that_is_a_file_ends_the_run_with_nothing_written(
-    option: str, checkout: Checkout, run: Run, tmp_path: Path
-) -> None:
-    file = tmp_path / "file"
-    file.write_text("")
-    root = checkout("v1.2")
-    before = contents(root)
-    done = run("rewrite", *option.format(file).split(), "--no-resolve", cwd=root)
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == (f"error: {file} is a file, not a cache directory\n  nothing was written; name a directory\n")
-    assert contents(root) == before
 
 
 def test_quiet_tells_findings_only(checkout: Checkout, run: Run) -> None:

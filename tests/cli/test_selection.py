@@ -338,7 +338,7 @@ def test_odd_entries_stay_in_the_selection_and_fail_when_read(checkout: Path) ->
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read_is_told(checkout: Path) -> None:
+def test_what_may_not_be_read_is_reported(checkout: Path) -> None:
     (checkout / "configs/vae/inference/image.py").chmod(0)
     with pytest.raises(Unreadable, match="no permission"):
         read_bytes(str(checkout / "configs/vae/inference/image.py"))

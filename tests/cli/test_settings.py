@@ -81,23 +81,6 @@ def test_every_key_is_read_and_knows_its_line(tmp_path: Path, monkeypatch: pytes
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        'tool.opensora-rewriter.cache-dir = "/x"\n',
-        '[tool]\nopensora-rewriter.cache-dir = "/x"\n',
-        'tool = { opensora-rewriter = { cache-dir = "/x" } }\n',
-        '[tool."opensora-rewriter"]\r\n"cache-dir" = "/x"\r\n',
-    ],
-)
-def test_every_way_toml_has_to_write_the_table(tmp_path: Path, text: str) -> None:
-    (tmp_path / "pyproject.toml").write_bytes(text.encode())
-    found = load(str(tmp_path), {})
-    assert found.cache_dir == "/x"
-    line = next(number for number, part in enumerate(text.splitlines(), 1) if '"/x"' in part)
-    assert found.origins["cache_dir"] in (f"{found.path}:{line}", f"{found.path}:1")
-
-
 def test_the_own_file_wins_over_pyproject_in_the_same_folder(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.opensora-rewriter]\ncache-dir = "/a"\n')
     (tmp_path / "opensora-rewriter.toml").write_text('cache-dir = "/b"\n')
@@ -164,7 +147,7 @@ def test_a_wrong_value_names_file_line_and_what_is_right(tmp_path: Path, text: s
     assert wrong(tmp_path, text) == "opensora-rewriter.toml" + told
 
 
-def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+def test_every_mistake_is_reported_at_once(tmp_path: Path) -> None:
     assert len(wrong(tmp_path, "cache-dir = 1\nfoo = 2\nlocal-files-only = 3\n").splitlines()) == 3
 
 
@@ -193,19 +176,6 @@ def test_the_environment_takes_several_directories_separated_like_path(
     assert (found.cache_dir, found.cache_dirs) == ("/home/someone/hub", (("vae", str(tmp_path / "rel")),))
     assert load(str(tmp_path), {"OPENSORA_CACHE_DIR": "/a=b"}).cache_dir == "/a=b"
     assert load(str(tmp_path), {"OPENSORA_CACHE_DIR": ""}) == Settings()
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (os.pathsep.join(["/a", "/b"]), "two directories for every component: /a and /b"),
-        (os.pathsep.join(["/a", "", "vae= "]), "'vae= ' names no directory"),
-    ],
-)
-def test_a_wrong_environment_is_told_by_its_name(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(SettingsError) as caught:
-        load(str(tmp_path), {"OPENSORA_CACHE_DIR": text})
-    assert str(caught.value) == f"environment OPENSORA_CACHE_DIR: {told}"
 
 
 def test_explain_says_what_holds_and_from_where(tmp_path: Path) -> None:

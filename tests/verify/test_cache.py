@@ -18,10 +18,10 @@ import pytest
 from caches import COMMIT, OTHER, SHARDS, T5, VAE, blob_name, make_repo, safetensors, t5_files, vae_files
 
 from rewriter.model import Finding
-from rewriter.verify import hashing
+from rewriter.verify import files as hashing
 from rewriter.verify.cache import CacheReport, inspect_cache
 from rewriter.verify.directories import check_directory, find_default_cache
-from rewriter.verify.hashing import BUFFER_BYTES, HashKind, StoppedError, hash_file, hash_files
+from rewriter.verify.files import HashKind, hash_file, hash_files
 from rewriter.verify.needs import Need
 from rewriter.verify.snapshots import SYNTHETIC
 

@@ -27,7 +27,7 @@ def main() -> None:
         began = time.monotonic()
         found = build(job["root"], job["package"], task["config"], task["component"], built)
         gc.collect()  # a model of many gigabytes must be gone before the next is built
-        return dict(found, seconds=time.monotonic() - began, peak_rss=channel.peak_rss())
+        return dict(found, seconds=time.monotonic() - began)
 
     channel.enter_checkout(job["root"], job["folder"])
     link.serve(answer)
@@ -35,25 +35,20 @@ def main() -> None:
 
 def build(root: str, package: str, config: str, component: str, built: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Build one component of one config; ``built`` remembers what equal dicts gave."""
-    found: dict[str, Any] = {"stage": "config", "loader": None, "package_file": "", "plain_error": ""}
+    found: dict[str, Any] = {"stage": "config", "loader": None}
     try:
-        value, first = channel.load_config(config, lambda loaded: find(loaded, component))
-        if first is not None:
-            found["plain_error"] = channel.first_line(channel.describe_error(first))
+        value, _first = channel.load_config(config, lambda loaded: find(loaded, component))
         if not hasattr(value, "items"):
-            why = f"no {component} here" if value is None else f"the config's {component} is {shorten(value)}"
-            return dict(found, status="skipped", why=why)
+            return dict(found, status="skipped")
         device = {"device": "cpu"} if component.split(".")[-1] == "text_encoder" else {}
-        found["loader"] = value.get("type")
-        found["stage"] = "build"
+        found.update(stage="build", loader=value.get("type"))
         registry = importlib.import_module(package + ".registry")
-        found["package_file"] = registry.__file__
-        key = repr((to_plain(value), device))
-        if key in built:
-            return dict(built[key], plain_error=found["plain_error"])
-        parameters = count_parameters(registry.build_module(value, registry.MODELS, **device))
-        built[key] = dict(found, status="ok", parameters=parameters, same_as=config)
-        return dict(built[key], same_as="")
+        key = repr((value.to_dict() if hasattr(value, "to_dict") else value, device))
+        if key not in built:
+            parameters = count_parameters(registry.build_module(value, registry.MODELS, **device))
+            built[key] = dict(found, status="ok", parameters=parameters, same_as=config)
+            return dict(built[key], same_as="")
+        return built[key]
     except BaseException as error:  # noqa: BLE001 - others' code: sys.exit and worse
         return dict(found, **channel.describe_error(error, root), status="failed")
 
@@ -63,15 +58,6 @@ def find(config: Any, component: str) -> Any:
     for key in component.split("."):
         value = value.get(key) if hasattr(value, "get") else None
     return value
-
-
-def to_plain(value: Any) -> Any:
-    return value.to_dict() if hasattr(value, "to_dict") else value
-
-
-def shorten(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) < 60 else "a " + type(value).__name__
 
 
 def count_parameters(built: Any) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import linecache
 import os
@@ -12,8 +11,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-ANSWER_LIMIT = 64 * 1024 * 1024
 
 # Names under which frames of the libraries hold the repo (transformers, diffusers, huggingface_hub).
 _REPO_NAMES = ("repo_id", "path_or_repo_id", "pretrained_model_name_or_path")
@@ -34,27 +31,19 @@ class Channel:
         self._descriptor = os.dup(1)
         os.set_inheritable(self._descriptor, False)
         os.dup2(2, 1)
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.close(null)
-        if self.job.get("block_sockets"):
-            block_sockets()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        block_sockets()
 
     def send(self, **message: Any) -> None:
         """Send one message; a copy of the process (``os.fork`` in a config) sends none."""
-        if self._getpid() != self._owner:
-            return
-        text = self._encode(message).encode("ascii")
-        if len(text) > ANSWER_LIMIT:
-            limit = {"too_large": len(text), "result": message.get("result")}
-            text = self._encode(limit).encode("ascii")
-        line = self._word + text + b"\n"
-        while line:
-            line = line[self._write(self._descriptor, line) :]
+        if self._getpid() == self._owner:
+            line = self._word + self._encode(message).encode("ascii") + b"\n"
+            while line:
+                line = line[self._write(self._descriptor, line) :]
 
     def serve(self, answer: Callable[[Any], dict[str, Any]]) -> None:
         """Answer every task of the job with ``answer``, one after the other."""
-        self.send(ready=versions())
+        self.send(ready=True)
         for number, task in self.job["tasks"]:
             self.send(start=number)
             self.send(result=number, **answer(task))
@@ -78,39 +67,6 @@ def block_sockets() -> None:
     socket.socket.sendto = refuse  # type: ignore[method-assign]
     socket.create_connection = refuse
     socket.getaddrinfo = refuse
-
-
-def versions() -> dict[str, str]:
-    """The versions of what decides how weights load, without importing any of it."""
-    from importlib import metadata
-
-    found = {"python": ".".join(str(part) for part in sys.version_info[:3])}
-    for name in ("torch", "transformers", "diffusers", "huggingface_hub", "safetensors", "mmengine"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def peak_rss() -> int:
-    """The most memory that this process has held so far, in bytes (0 where it cannot be read)."""
-    try:
-        import resource
-    except ImportError:  # pragma: no cover - Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def import_file(name: str, path: str) -> Any:
-    """Import one file as the module ``name``, wherever it lies."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def enter_checkout(root: str, folder: str) -> None:
@@ -146,50 +102,28 @@ def describe_error(error: BaseException, root: str = "") -> dict[str, Any]:
     """An exception as data: the chain of types and messages, where it arose, and which repo was wanted.
 
     ``where`` is the innermost frame below ``root`` (the checkout), else the innermost frame; the repo and its
-    ``cache_dir`` are read from the frames of the libraries, whose messages do not always name them.
+    ``cache_dir`` are read from the frames of the libraries, whose messages do not always name them. What an outer
+    exception of the chain shows counts first.
     """
     found: dict[str, Any] = {"chain": [], "where": "", "text": "", "repo": "", "cache_dir": None}
-    seen: set[int] = set()
     current: BaseException | None = error
-    while current is not None and id(current) not in seen and len(found["chain"]) < 8:
-        seen.add(id(current))
+    while current is not None and len(found["chain"]) < 8:
         names = [cls.__name__ for cls in type(current).__mro__[:-2]]
-        found["chain"].append({"type": names[0], "bases": names, "message": _message(current)})
-        _add_frames(current, root, found)
-        current = current.__cause__ or current.__context__
-    return found
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)[:4000]
-    except Exception as failure:  # noqa: BLE001 - others' __str__
-        return f"(its message cannot be shown: {type(failure).__name__})"
-
-
-def _add_frames(error: BaseException, root: str, found: dict[str, Any]) -> None:
-    """Add what the frames show; what an outer exception of the chain showed already stays."""
-    frames = []
-    trace = error.__traceback__
-    while trace is not None:
-        frames.append((trace.tb_frame, trace.tb_lineno))
-        trace = trace.tb_next
-    prefix = os.path.join(root, "") if root else ""
-    inside = [frame for frame in frames if prefix and os.path.abspath(frame[0].f_code.co_filename).startswith(prefix)]
-    for frame, line in (inside or frames)[-1:]:
-        if not found["where"]:
+        found["chain"].append({"type": names[0], "bases": names, "message": str(current)[:4000]})
+        frames = []
+        trace = current.__traceback__
+        while trace is not None:
+            frames.append((trace.tb_frame, trace.tb_lineno))
+            trace = trace.tb_next
+        inside = [frame for frame in frames if root and frame[0].f_code.co_filename.startswith(root + os.sep)]
+        if frames and not found["where"]:
+            frame, line = (inside or frames)[-1]
             file = frame.f_code.co_filename
-            found["where"] = f"{file}:{line}, in {frame.f_code.co_name}"
-            found["text"] = linecache.getline(file, line).strip()
-    for frame, _line in reversed(frames):
-        name = next((name for name in _REPO_NAMES if isinstance(frame.f_locals.get(name), str)), None)
-        if name and not found["repo"]:
-            found["repo"] = frame.f_locals[name]
-        if name and found["cache_dir"] is None and frame.f_locals.get("cache_dir"):
-            found["cache_dir"] = str(frame.f_locals["cache_dir"])
-
-
-def first_line(error: dict[str, Any]) -> str:
-    """What :func:`describe_error` found, in one line of at most 300 characters."""
-    link = error["chain"][0]
-    return str(link["type"] + ": " + " ".join(link["message"].split()))[:300]
+            found.update(where=f"{file}:{line}, in {frame.f_code.co_name}", text=linecache.getline(file, line).strip())
+        for frame, _line in reversed(frames):
+            names = [name for name in _REPO_NAMES if isinstance(frame.f_locals.get(name), str)]
+            if names:
+                found["repo"] = found["repo"] or frame.f_locals[names[0]]
+                found["cache_dir"] = found["cache_dir"] or frame.f_locals.get("cache_dir")
+        current = current.__cause__ or current.__context__
+    return dict(found, cache_dir=str(found["cache_dir"]) if found["cache_dir"] else None)
