@@ -18,11 +18,8 @@ for number, task in job["tasks"]:
 send(end=True)
 """
 # What both levels' probes answer where all is well.
-WELL = {
-    "status": "ok", "problems": [], "checked": ["all"], "notes": [], "deferred": "", "elements": 0, "files": 2,
-    "bytes": 9, "parameters": 12345, "seconds": 0.26, "peak_rss": 0, "same_as": "", "package_file": "",
-    "plain_error": "",
-}  # fmt: skip
+WELL = {"status": "ok", "problems": [], "checked": ["all"], "notes": [], "deferred": "", "parameters": 12345,
+        "seconds": 0.26, "same_as": ""}  # fmt: skip
 
 
 def interpreter(folder: Path, answer: str) -> str:

@@ -15,7 +15,7 @@ from rewriter.cli.output import FOUND, fail, print_lines
 from rewriter.cli.progress import bar, counter
 from rewriter.decide.installed import report_installed
 from rewriter.model import Finding, Note
-from rewriter.process.configs import ResolveError
+from rewriter.process.interpreters import InterpreterError
 from rewriter.report import FORMATS, text
 from rewriter.verify import levels, lock
 from rewriter.verify.build import build_level
@@ -119,7 +119,7 @@ def _resolve(state: _State) -> None:
     targets = [target for target in state.selection.targets if target.path not in broken]
     try:
         found, note = levels.resolve_configs(targets, state.python, required=alone)
-    except ResolveError as error:
+    except InterpreterError as error:
         fail(str(error), "pip install 'opensora-rewriter[resolve]', or name one that has it with --python")
     state.findings += found
     failed = len({finding.path for finding in found if finding.severity == "error"})

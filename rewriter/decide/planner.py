@@ -13,23 +13,27 @@ from rewriter.decide.decide import decide
 from rewriter.decide.loaders import Loaders, keywords
 from rewriter.decide.remedies import cache_option
 from rewriter.decide.request import Request
-from rewriter.decide.thread import Threading, thread_key
-from rewriter.locality import is_path_like, is_repo_id
+from rewriter.decide.thread import SPECIAL_CASES, Threading, thread_key
+from rewriter.locality import is_path_like, is_repo_id, locality
 from rewriter.model import (
     CACHE_DIR,
+    REMOVE,
     Component,
     Config,
     Decision,
     FileEdit,
     FileResult,
     Finding,
+    Keyword,
     Note,
     Problem,
     SourceChange,
+    Span,
     Trace,
     Value,
 )
 from rewriter.read.configs import inherit, read_config
+from rewriter.words import quote_word
 
 _SET_OPTION = " --set "
 
@@ -112,9 +116,13 @@ class Planner:
         """What one file says when the run is over."""
         if path not in self.targets or path in self._active:
             return self.read(path)[1]
-        result = self.decide_file(path)
-        changed = result.new is not None and result.new != result.old
-        return read_config(result.new or b"", path) if changed else self.read(path)[1]
+        changes: dict[Span, dict[str, object]] = {}
+        for change in self.decide_file(path).changes:
+            changes.setdefault(change.component.span, {})[change.key] = change.value
+        config = self.read(path)[1]
+        return replace(
+            config, components=tuple(_change(each, changes.get(each.span, {})) for each in config.components)
+        )
 
     def bases_of(self, path: str) -> tuple[str, ...]:
         """The files that one inherits from, directly or through others."""
@@ -249,6 +257,8 @@ class Planner:
             tuple(sorted(skipped)),
             self.bases_of(path),
         )
+        if files.outside(path, root):
+            result = _name_real_file(result)
         return result if self.request.checking or not result.changes else self._edit(result, data)
 
     def _decide_component(self, context: Context, component: Component, owner: str) -> Decision:
@@ -257,6 +267,7 @@ class Planner:
             return Decision(component, "inherited", None)  # its base file's own decision counts
         made = decide(context, component, owner)
         self._note_guess(made)
+        made = replace(made, findings=(*made.findings, *warn_of_other_repo(context, made)))
         why = self._refused_components.get((context.path, component.keys))
         if why is None or not (made.changes or made.outcome == "cannot"):
             return made
@@ -327,7 +338,8 @@ class Planner:
                 continue
             trace = self._trace(component, target.root)
             calls = split_calls(trace, target.root)[0] if trace is not None else []
-            repos = sorted({call.repo_id for call in calls if CACHE_DIR not in call.reached and call.repo_id})
+            lacking = [call.repo_id for call in calls if CACHE_DIR not in call.reached]
+            repos = sorted({repo_id for repo_id in lacking if repo_id is not None and is_repo_id(repo_id)})
             if repos:
                 name, span = component.name, component.span
                 message = f"`{name}` still loads {', '.join(repos)} from the Hub without cache_dir"
@@ -375,10 +387,36 @@ class Planner:
         return tuple(found)
 
 
+def warn_of_other_repo(context: Context, made: Decision) -> Iterator[Finding]:
+    """That a loader (v1.0's ``t5``) reads one repo of its own, whatever other one the config names."""
+    given = made.component.values.get("from_pretrained", Value.of(None)).value
+    calls = made.trace.calls if made.trace is not None else ()
+    functions = {step.function for call in calls if CACHE_DIR in call.reached for step in call.chain}
+    repo_id = next((case.repo_id for case in SPECIAL_CASES if case.function in functions), None)
+    if repo_id is not None and isinstance(given, str) and is_repo_id(given) and given != repo_id:
+        if locality(given, context.root) == "repo":
+            span, dotted = made.component.span, made.component.dotted
+            message = f"`{made.type}` does not load {given}: its source names {repo_id}, which will be loaded"
+            place = context.path, span.line, span.column, dotted
+            yield Finding("OSR006", *place, message, f"write from_pretrained={repo_id!r} to say so", "warning")
+
+
 def note_empty(results: Sequence[FileResult]) -> Iterator[Note]:
     """That no file of a run has a component, lest that is taken for a good result."""
     if results and not any(result.decisions or result.findings for result in results):
         yield Note(f"no component in {'this file' if len(results) == 1 else f'these {len(results)} files'}")
+
+
+def _change(component: Component, changes: Mapping[str, object]) -> Component:
+    """A component as an edit leaves it."""
+    if not changes:
+        return component
+    removed = {key for key, value in changes.items() if value is REMOVE}
+    written = {key: Value.of(value) for key, value in changes.items() if value is not REMOVE}
+    kept = {key: value for key, value in component.values.items() if key not in removed}
+    keywords = tuple(each for each in component.keywords if each.key not in changes)
+    keywords += tuple(Keyword(key, value, component.span) for key, value in written.items())
+    return replace(component, values={**kept, **written}, keywords=keywords)
 
 
 def join_commands(decisions: Sequence[Decision]) -> list[Decision]:
@@ -398,6 +436,19 @@ def join_commands(decisions: Sequence[Decision]) -> list[Decision]:
 
 def _sets_path(finding: Finding) -> bool:
     return finding.code == "OSR006" and _SET_OPTION in finding.remedy and finding.remedy.startswith("opensora-rewriter")
+
+
+def _name_real_file(result: FileResult) -> FileResult:
+    """Commands name the file that a link out of the checkout leads to, and the checkout's loaders."""
+    old = "opensora-rewriter rewrite {path} "
+    new = f"opensora-rewriter rewrite {quote_word(os.path.realpath(result.path))} "
+    new += f"--opensora-source {quote_word(str(result.root))} "
+
+    def change(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+        return tuple(replace(each, remedy=each.remedy.replace(old, new)) for each in findings)
+
+    decisions = tuple(replace(each, findings=change(each.findings)) for each in result.decisions)
+    return replace(result, decisions=decisions, findings=change(result.findings))
 
 
 def _refuse(result: FileResult, code: str, line: int, message: str, remedy: str) -> FileResult:

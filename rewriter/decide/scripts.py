@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from rewriter import checkout
 from rewriter.decide.planner import ProofError
@@ -17,7 +18,9 @@ def find_calls(folders: Iterable[str]) -> list[ScriptCall]:
     for folder in folders:
         root = checkout.find_root(folder)
         packages = checkout.find_packages(root) if root is not None else ()
-        found |= dict.fromkeys(find_script_calls(list_scripts(folder), packages))
+        for call in find_script_calls(list_scripts(folder), packages):
+            inside = not outside(call.path, root or folder)
+            found[replace(call, editable=call.editable and inside)] = None
     return list(found)
 
 

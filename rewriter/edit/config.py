@@ -6,18 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 
 import libcst as cst
-import libcst.matchers as m
 
-from rewriter.edit.elements import (
-    Node,
-    add_keyword,
-    edit_expression,
-    find_places,
-    find_quote,
-    read_row,
-    remove_keyword,
-    replace_keyword,
-)
+from rewriter.edit.elements import Node, edit_expression, find_quote, find_values, remove_keyword, set_keyword
 from rewriter.edit.literals import EditError, is_literal, same, write_literal
 from rewriter.edit.splices import Splice, apply_splices, find_lines, find_region, read_source
 from rewriter.model import REMOVE, ConfigChange, Span
@@ -39,13 +29,15 @@ def edit_config(data: bytes, changes: Sequence[ConfigChange]) -> bytes:
     Raises:
         EditError: with the line, where a change cannot be made; then nothing is changed.
     """
-    source = read_source(data)
+    source, _tree = read_source(data)
     lines = find_lines(source.utf8)
     groups: dict[Span, dict[str, object]] = {}  # two names may be bound to one dict
     for change in changes:
         span = change.component.span
-        if not same(groups.setdefault(span, {}).setdefault(change.key, change.value), change.value):
+        requested = groups.setdefault(span, {})
+        if change.key in requested and not same(requested[change.key], change.value):
             raise EditError(span.line, f"one dict cannot get two values of {change.key!r}")
+        requested[change.key] = change.value
     splices = [
         Splice(*find_region(lines, span), span.line, partial(_edit_dict, requested, source.encoding))
         for span, requested in groups.items()
@@ -63,15 +55,17 @@ def _edit_dict(requested: dict[str, object], encoding: str, text: str) -> str:
 
 
 def _change_keyword(node: Node, key: str, value: object, encoding: str) -> Node:
-    elements = read_row(node).elements
-    values: list[cst.BaseExpression] = [elements[place].value for place in find_places(node, key)]
+    values = find_values(node, key)
     if values and is_literal(cst.Module([]).code_for_node(values[-1]).strip(), value):
         return node
-    if any(m.findall(each, m.NamedExpr()) for each in values):  # a name would go that may be needed elsewhere
+    if any(map(_binds_name, values)):  # a name would go that may be needed elsewhere
         raise EditError(0, f"the value of {key!r} binds a name besides (`:=`)")
     if value is REMOVE:
         return remove_keyword(node, key)
     old = values[-1] if values else None
     quote = old.quote[0] if isinstance(old, cst.SimpleString) else find_quote(node)
-    new = cst.parse_expression(write_literal(value, quote, encoding))
-    return add_keyword(node, key, new) if old is None else replace_keyword(node, key, new)
+    return set_keyword(node, key, write_literal(value, quote, encoding))
+
+
+def _binds_name(node: cst.CSTNode) -> bool:
+    return isinstance(node, cst.NamedExpr) or any(map(_binds_name, node.children))

@@ -56,46 +56,43 @@ def edit_expression(text: str, edit: Callable[[Node], Node]) -> str:
 # --- keywords ----------------------------------------------------------------------------------
 
 
-def add_keyword(node: Node, key: str, value: cst.BaseExpression, after: Sequence[str] = AFTER) -> Node:
-    """Give ``node`` a keyword that it lacks: after the first of ``after`` that it has, else last, before ``**``.
+def set_keyword(node: Node, key: str, text: str, after: Sequence[str] = AFTER) -> Node:
+    """Give ``node`` the keyword ``key`` with the value ``text``: in its place where it is there (the last one counts).
+
+    A new one goes after the first of ``after`` that is there, else last, before ``**``.
 
     Raises:
         EditError: the key cannot be written here, or the call holds a bare generator.
     """
-    row = read_row(node)
-    keys = [_read_key(element) for element in row.elements]
-    place = next((keys.index(each) for each in after if each in keys), None)
+    values, value, row = find_values(node, key), cst.parse_expression(text), read_row(node)
+    if values:
+        changed = node.deep_replace(values[-1], value)
+        assert isinstance(changed, cst.Call | cst.Dict)
+        return changed
     if isinstance(node, cst.Call):
         if not key.isidentifier() or keyword.iskeyword(key):
             raise EditError(0, f"{key!r} cannot be a keyword argument of a call")
         if any(isinstance(arg.value, cst.GeneratorExp) and not arg.value.lpar for arg in node.args):
             raise EditError(0, "a call with a bare generator takes no further argument")
-    if place is None:
-        stars = [getattr(element, "star", "") for element in row.elements]
-        place = [*stars, "**"].index("**") - 1
+    keys = [_read_key(element) for element in row.elements]
+    stars = [*(getattr(element, "star", "") for element in row.elements), "**"]
+    place = next((keys.index(each) for each in after if each in keys), stars.index("**") - 1)
     make = _make_argument if isinstance(node, cst.Call) else _make_item
     return _write_row(node, insert(row, place, make(row, place, key, value)))
-
-
-def replace_keyword(node: Node, key: str, value: cst.BaseExpression) -> Node:
-    """Give the last ``key``, which is there, another value in its place."""
-    old = read_row(node).elements[find_places(node, key)[-1]].value
-    changed = node.deep_replace(old, value)
-    assert isinstance(changed, cst.Call | cst.Dict)
-    return changed
 
 
 def remove_keyword(node: Node, key: str) -> Node:
     """Take every ``key`` away, each with the comment on its line."""
     row = read_row(node)
-    for place in reversed(find_places(node, key)):
-        row = remove(row, place)
+    for place in reversed(range(len(row.elements))):
+        if _read_key(row.elements[place]) == key:
+            row = remove(row, place)
     return _write_row(node, row)
 
 
-def find_places(node: Node, key: str) -> list[int]:
-    """Which of the elements have that key; the last one wins."""
-    return [place for place, element in enumerate(read_row(node).elements) if _read_key(element) == key]
+def find_values(node: Node, key: str) -> list[cst.BaseExpression]:
+    """The values of that key; the last one wins."""
+    return [element.value for element in read_row(node).elements if _read_key(element) == key]
 
 
 def find_quote(node: Node) -> str:

@@ -12,22 +12,11 @@ from typing import Any
 
 import libcst as cst
 
-from rewriter.decoding import Decoded, parse
-from rewriter.edit.elements import (
-    NOTHING,
-    Node,
-    add_keyword,
-    edit_expression,
-    find_places,
-    find_quote,
-    insert,
-    make_row,
-    replace_keyword,
-    set_commas,
-)
+from rewriter.decoding import Decoded
+from rewriter.edit.elements import NOTHING, Node, edit_expression, find_quote, insert, make_row, set_commas, set_keyword
 from rewriter.edit.literals import EditError, write_literal
 from rewriter.edit.splices import NEWLINE, Splice, apply_splices, find_header, find_lines, find_region, read_source
-from rewriter.model import CACHE_DIR, Problem, SourceChange, Span
+from rewriter.model import CACHE_DIR, SourceChange, Span
 
 __all__ = ["EditError", "edit_loader"]
 
@@ -45,10 +34,7 @@ def edit_loader(data: bytes, changes: Sequence[SourceChange]) -> bytes:
     Raises:
         EditError: with the line, where a change cannot be made; then nothing is changed.
     """
-    source = read_source(data)
-    tree = parse(source)
-    if isinstance(tree, Problem):
-        raise EditError(tree.line, tree.message)
+    source, tree = read_source(data)
     groups: dict[tuple[str, Span], _Group] = {}
     for change in dict.fromkeys(changes):
         kind = "keyword" if change.target == "literal" else change.target
@@ -96,11 +82,7 @@ def _write_value(change: SourceChange, quote: str, encoding: str) -> str:
 def _set_keywords(changes: _Group, encoding: str, text: str) -> str:
     def edit(node: Node) -> Node:
         for change in changes:
-            value = cst.parse_expression(_write_value(change, find_quote(node), encoding))
-            if find_places(node, change.key):
-                node = replace_keyword(node, change.key, value)
-            else:
-                node = add_keyword(node, change.key, value, after=())
+            node = set_keyword(node, change.key, _write_value(change, find_quote(node), encoding), after=())
         return node
 
     return edit_expression(text, edit)

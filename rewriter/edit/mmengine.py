@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from rewriter.model import REMOVE, Component, FileEdit, FileResult, Finding, Note, Plan
-from rewriter.process.configs import MISSING, ConfigTask, Resolved, ResolveError, find_differences, load_configs
-from rewriter.process.interpreters import Interpreter, InterpreterError, find_interpreter
+from rewriter.process.configs import MISSING, ConfigTask, Resolved, find_differences, load_configs
+from rewriter.process.interpreters import InterpreterError, find_interpreter
 from rewriter.process.probes.resolve import encode
 
 Mode = Literal["auto", "always", "never"]
@@ -52,7 +52,7 @@ def prove(plan: Plan, *, mode: Mode, python: str | None, drop: Drop) -> Plan:
     if mode == "never" or not plan.config_edits:
         return plan
     try:
-        interpreter = find_interpreter(python, ["mmengine"])
+        interpreter = find_interpreter(python, "mmengine")
         if interpreter is None and mode == "always":
             raise MmengineError("no interpreter with mmengine is found", _INSTALL)
         if interpreter is None:
@@ -60,15 +60,13 @@ def prove(plan: Plan, *, mode: Mode, python: str | None, drop: Drop) -> Plan:
             return replace(plan, notes=(*plan.notes, note))
         return _prove(plan, interpreter, drop)
     except InterpreterError as error:
-        raise MmengineError(str(error), _INSTALL) from None
-    except ResolveError as error:
         remedy = "name an interpreter that has mmengine with --python, or --no-resolve"
         raise MmengineError(str(error), remedy) from None
     except OSError as error:
         raise MmengineError(f"no temporary copy of the checkout can be made: {error}", "or use --no-resolve") from None
 
 
-def _prove(plan: Plan, interpreter: Interpreter, drop: Drop) -> Plan:
+def _prove(plan: Plan, interpreter: str, drop: Drop) -> Plan:
     refused: dict[str, Finding] = {}
     for _round in range(_ROUNDS):
         found = _judge_all(plan, interpreter, refused)
@@ -86,7 +84,7 @@ def _prove(plan: Plan, interpreter: Interpreter, drop: Drop) -> Plan:
 # --- loading -----------------------------------------------------------------------------------
 
 
-def _load_all(plan: Plan, interpreter: Interpreter, folder: str) -> Iterator[tuple[FileResult, Resolved, Resolved]]:
+def _load_all(plan: Plan, interpreter: str, folder: str) -> Iterator[tuple[FileResult, Resolved, Resolved]]:
     """Each config that an edit reaches, as it is and as it will be. Errors name the files of the checkout."""
     edits = {edit.path: edit for edit in plan.config_edits}
     results = {
@@ -120,7 +118,7 @@ def _map_path(path: str, top: str, place: str) -> str:
 
 
 def _fill_mirror(top: str, place: str, files: set[str]) -> None:
-    """Make ``place`` look like ``top``: real folders on the way to ``files``, which are left out; links for all else."""
+    """Make ``place`` look like ``top``: real folders on the way to ``files``, which are left out; links for else."""
     folders = {top}
     for path in files:
         while (path := os.path.dirname(path)) not in folders:
@@ -145,7 +143,7 @@ def _make_task(result: FileResult, edits: Mapping[str, FileEdit], top: str, plac
 # --- judging -----------------------------------------------------------------------------------
 
 
-def _judge_all(plan: Plan, interpreter: Interpreter, refused: Mapping[str, Finding]) -> dict[str, Finding]:
+def _judge_all(plan: Plan, interpreter: str, refused: Mapping[str, Finding]) -> dict[str, Finding]:
     """Which files are to be refused, and why. ``refused``: those that are, of which nothing has to arrive."""
     found: dict[str, Finding] = {}
     with tempfile.TemporaryDirectory(prefix="opensora-rewriter-") as folder:
@@ -172,11 +170,13 @@ def _judge(plan: Plan, result: FileResult, old: Resolved, new: Resolved) -> Find
     problem = _find_contradiction(plan, result, old, new)
     if problem is not None:
         return Finding("OSR902", result.path, 1, 0, "", problem, _BY_HAND)
-    for component, key, value in _list_requested(plan, result):
-        present = _get_value(new.value, (*component.keys, key))
-        if find_differences(present, value) and _is_present(old, component, key):
-            message = f"`{component.dotted}.{key}` did not arrive: it resolves to {_show(present)}"
-            return Finding("OSR902", result.path, component.span.line, 0, component.dotted, message, _BY_HAND)
+    for decision in result.decisions if result.new != result.old else ():
+        component = decision.component
+        for change in decision.changes:
+            present = _get_value(new.value, (*component.keys, change.key))
+            if find_differences(present, _encode_value(change.value)) and _is_present(old, component, change.key):
+                message = f"`{component.dotted}.{change.key}` did not arrive: it resolves to {_show(present)}"
+                return Finding("OSR902", result.path, component.span.line, 0, component.dotted, message, _BY_HAND)
     return None
 
 
@@ -193,20 +193,6 @@ def _find_contradiction(plan: Plan, result: FileResult, old: Resolved, new: Reso
         if keys is None or find_differences(_get_value(new.value, keys), requested[keys]):
             return f"`{'.'.join(map(str, path))}` resolves to {_show(after)}, it was {_show(before)}"
     return None
-
-
-def _list_requested(plan: Plan, result: FileResult) -> Iterator[tuple[Component, str, object]]:
-    """The keys that are set, now or before, with their values as mmengine has them (:data:`MISSING`: gone)."""
-    for decision in result.decisions:
-        made = [decision]
-        if decision.outcome == "inherited":
-            written = [base for base in plan.results if base.path == decision.component.origin]
-            made = [one for base in written for one in base.decisions if one.component.keys == decision.component.keys]
-        if len(made) == 1 and made[0].outcome in ("set", "already", "untouched"):
-            for change in made[0].changes:
-                yield decision.component, change.key, _encode_value(change.value)
-            for key, value in made[0].kept:
-                yield decision.component, key, _encode_value(value)
 
 
 def _is_present(old: Resolved, component: Component, key: str) -> bool:

@@ -10,10 +10,9 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
-from rewriter.decoding import decode, parse
-from rewriter.edit.literals import is_literal, write_literal
-from rewriter.edit.splices import find_header, find_lines, find_region
-from rewriter.model import REMOVE, ConfigChange, Problem, SourceChange, Span
+from rewriter.edit.literals import EditError, is_literal, write_literal
+from rewriter.edit.splices import find_header, find_lines, find_region, read_source
+from rewriter.model import REMOVE, ConfigChange, SourceChange, Span
 
 _Change = ConfigChange | SourceChange
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -47,23 +46,20 @@ def prove_loader(old: bytes, new: bytes, changes: Sequence[SourceChange]) -> str
 
 
 def _compare(old: bytes, new: bytes, changes: Sequence[tuple[Span, _Change]]) -> str | None:
-    sources = decode(old), decode(new)
-    texts, trees = [], []
-    for name, source in zip(("old", "edited"), sources, strict=True):
-        tree = source if isinstance(source, Problem) else parse(source)
-        if isinstance(tree, Problem) or isinstance(source, Problem):
-            problem = tree if isinstance(tree, Problem) else source
-            return f"line {getattr(problem, 'line', 1)} of the {name} file cannot be read"
-        texts.append(source.utf8)
-        trees.append(tree)
-    if len({(getattr(source, "encoding", ""), getattr(source, "bom", False)) for source in sources}) > 1:
+    try:
+        (source, tree), (new_source, new_tree) = read_source(old), read_source(new)
+    except EditError as error:
+        return f"line {error.line} cannot be read: {error.message}"
+    if (source.encoding, source.bom) != (new_source.encoding, new_source.bom):
         return "the encoding of the file changed"
     making = _Making(changes)
-    expected = making.visit(trees[0])
+    expected = making.visit(tree)
     if making.left:
         return f"line {making.left[0][0].line}: {making.left[0][1].key!r} cannot be set there"
     regions: list[tuple[Span, Span]] = []
-    return _compare_trees(expected, trees[1], making.changed, regions) or _compare_bytes(texts[0], texts[1], regions)
+    return _compare_trees(expected, new_tree, making.changed, regions) or _compare_bytes(
+        source.utf8, new_source.utf8, regions
+    )
 
 
 # --- what is expected --------------------------------------------------------------------------
@@ -73,7 +69,7 @@ class _Making(ast.NodeTransformer):
     """Makes the changes in the old tree. ``left``: those not made yet. ``changed``: node -> its old place, and keys."""
 
     def __init__(self, changes: Sequence[tuple[Span, _Change]]) -> None:
-        self.left = list(dict.fromkeys(changes)) if all(isinstance(c, SourceChange) for _, c in changes) else [*changes]
+        self.left = [each for number, each in enumerate(changes) if each not in changes[:number]]
         self.changed: dict[ast.AST, tuple[Span, frozenset[str]]] = {}
 
     def visit(self, node: ast.AST) -> Any:
@@ -120,17 +116,15 @@ def _make_change(node: ast.AST, change: _Change) -> ast.AST | None:
 
 def _set_keyword(node: ast.Call | ast.Dict, change: _Change) -> None:
     """Replace the last keyword of that key, or add one; or remove them all."""
-    calls = isinstance(node, ast.Call)
-    pairs: list[tuple[Any, Any]] = (
-        [(each.arg, each.value) for each in node.keywords]
-        if isinstance(node, ast.Call)
-        else [*zip(node.keys, node.values, strict=True)]
-    )
-    places = [i for i, (key, _) in enumerate(pairs) if (key if calls else getattr(key, "value", None)) == change.key]
+    if isinstance(node, ast.Call):
+        pairs: list[tuple[Any, Any]] = [(each.arg, each.value) for each in node.keywords]
+    else:
+        pairs = [*zip(node.keys, node.values, strict=True)]
+    places = [place for place, (key, _) in enumerate(pairs) if change.key in (key, getattr(key, "value", None))]
     if isinstance(change, ConfigChange) and change.value is REMOVE:
-        pairs = [pair for i, pair in enumerate(pairs) if i not in places]
+        pairs = [pair for place, pair in enumerate(pairs) if place not in places]
     elif not places:
-        pairs.append((change.key if calls else ast.Constant(change.key), _make_value(change)))
+        pairs.append((change.key if isinstance(node, ast.Call) else ast.Constant(change.key), _make_value(change)))
     elif not (isinstance(change, ConfigChange) and is_literal(pairs[places[-1]][1], change.value)):
         pairs[places[-1]] = pairs[places[-1]][0], _make_value(change)
     if isinstance(node, ast.Call):

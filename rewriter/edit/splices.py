@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from rewriter.decoding import Decoded, decode
+from rewriter.decoding import Decoded, decode, parse
 from rewriter.edit.literals import EditError
 from rewriter.model import Problem, Span
 
@@ -26,12 +26,15 @@ class Splice:
     edit: Callable[[str], str]
 
 
-def read_source(data: bytes) -> Decoded:
-    """The text of a file. Raises EditError where it cannot be read."""
+def read_source(data: bytes) -> tuple[Decoded, ast.Module]:
+    """The text of a file and its syntax tree. Raises EditError where it cannot be read."""
     source = decode(data)
-    if isinstance(source, Problem):
-        raise EditError(source.line, source.message)
-    return source
+    tree = source if isinstance(source, Problem) else parse(source)
+    if isinstance(source, Problem) or isinstance(tree, Problem):
+        problem = source if isinstance(source, Problem) else tree
+        assert isinstance(problem, Problem)
+        raise EditError(problem.line, problem.message)
+    return source, tree
 
 
 def find_lines(utf8: bytes) -> list[int]:

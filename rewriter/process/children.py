@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any, Literal
 
 from rewriter.process.environment import child_environment, lend_caches
-from rewriter.process.interpreters import Interpreter
 
 _PROBES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "probes")
 SCRATCH = "opensora-rewriter-probe-"
@@ -48,7 +47,7 @@ class ChildError(Exception):
 
 
 def run_probe(
-    interpreter: Interpreter,
+    executable: str,
     probe: str,
     job: Mapping[str, object],
     tasks: Sequence[object],
@@ -58,7 +57,7 @@ def run_probe(
     caches: Mapping[str, str] | None = None,
     on_answer: Callable[[int, Answer | ChildError], None] = lambda _number, _answer: None,
 ) -> list[Answer | ChildError]:
-    """Have ``probes/PROBE.py`` answer ``tasks`` in ``interpreter``. Nothing is started where there are none.
+    """Have ``probes/PROBE.py`` answer ``tasks`` in a Python. Nothing is started where there are none.
 
     A task that ends its process, or takes too long, costs itself alone: another process takes the rest. One that does
     not even get ready fails them all.
@@ -75,7 +74,7 @@ def run_probe(
         answers[number] = answer
         on_answer(number, answer)
 
-    command = [interpreter.executable, os.path.join(_PROBES, f"{probe}.py")]
+    command = [executable, os.path.join(_PROBES, f"{probe}.py")]
     while left := [number for number in range(len(tasks)) if number not in answers]:
         current: int | None = None
         part = {**job, "tasks": [(number, tasks[number]) for number in left]}
@@ -116,16 +115,16 @@ def _talk(
                 start_new_session=True,
             )  # fmt: skip
         except OSError as error:
-            message = f"{command[0]} cannot be started: {error.strerror or error}"
-            raise ChildError("start", message, "name a Python interpreter with --python") from None
+            text = f"{command[0]} cannot be started: {error.strerror or error}"
+            raise ChildError("start", text, "name a Python interpreter with --python") from None
         # A thread: Windows cannot wait for a pipe with a time limit.
         lines: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
         threading.Thread(target=_read_lines, args=(process.stdout, word.encode(), lines.put), daemon=True).start()
         ready = False
         try:
-            while "end" not in (message_or_end := _receive(process, lines, timeout, command[0])):
+            while "end" not in (message := _receive(process, lines, timeout, command[0])):
                 ready = True
-                yield message_or_end
+                yield message
         except ChildError as error:
             error.reason = error.reason if ready else "start"
             error.output = _read_last_line(output)

@@ -7,14 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rewriter.process.children import Answer, ChildError, run_probe
-from rewriter.process.interpreters import Interpreter
+from rewriter.process.interpreters import InterpreterError
 
 CONFIG_SECONDS = 20.0
 """What one config may take; a config reads in milliseconds."""
-
-
-class ResolveError(Exception):
-    """No config could be loaded: the interpreter, not a config, is at fault. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +41,13 @@ class Resolved:
     plain_error: str = ""
 
 
-def load_configs(interpreter: Interpreter, tasks: Sequence[ConfigTask]) -> list[Resolved]:
+def load_configs(executable: str, tasks: Sequence[ConfigTask]) -> list[Resolved]:
     """Load every config with ``Config.fromfile`` (custom imports are not followed), in order.
 
     A config that ends its process, or takes more than :data:`CONFIG_SECONDS`, costs itself only.
 
     Raises:
-        ResolveError: the interpreter does not start, or mmengine does not import.
+        InterpreterError: the interpreter does not start, or mmengine does not import.
     """
     results: dict[int, Resolved] = {}
     # Two checkouts have packages of the same names: a process each.
@@ -61,7 +57,7 @@ def load_configs(interpreter: Interpreter, tasks: Sequence[ConfigTask]) -> list[
             {"path": task.path, "files": {name: data.decode("latin-1") for name, data in task.files.items()}}
             for task in part.values()
         ]
-        answers = run_probe(interpreter, "resolve", {"root": root}, requests, timeout=CONFIG_SECONDS)
+        answers = run_probe(executable, "resolve", {"root": root}, requests, timeout=CONFIG_SECONDS)
         results |= dict(zip(part, map(_read_answer, answers), strict=True))
     return [results[number] for number in range(len(tasks))]
 
@@ -69,7 +65,7 @@ def load_configs(interpreter: Interpreter, tasks: Sequence[ConfigTask]) -> list[
 def _read_answer(answer: Answer | ChildError) -> Resolved:
     if isinstance(answer, ChildError):
         if answer.reason == "start":
-            raise ResolveError(_one_line(answer.message))
+            raise InterpreterError(_one_line(f"{answer.message}; {answer.remedy}"))
         return Resolved(False, error=f"while it was loaded: {answer.message}")
     if "value" in answer:
         return Resolved(True, answer["value"], plain_error=_one_line(answer["plain_error"]))

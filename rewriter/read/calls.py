@@ -241,7 +241,7 @@ def _call_external(
             walk.note_unknown(frame.definition, node, f"`{name}`: {library.OTHER_KEYWORDS[package]}")
         elif own:
             walk.note_unknown(frame.definition, node, f"`{callee.name}` is not found in the checkout")
-        elif package in library.CACHE_DIR_LIBRARIES and any(map(_names_repo, [*positional, *given.items.values()])):
+        elif library.may_load(package) and any(map(_names_repo, [*positional, *given.items.values()])):
             walk.note_unknown(frame.definition, node, f"what `{name}` loads")
     return call_library(callee.name, positional, walk.sources.root)
 

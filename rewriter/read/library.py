@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 HUB_FUNCTIONS = frozenset({"hf_hub_download", "snapshot_download"})
 """Functions of huggingface_hub that download."""
 HUB_METHODS = frozenset({"from_pretrained", "from_config", "load_config"})
@@ -18,6 +20,10 @@ OTHER_KEYWORDS = {
     "peft": "peft hands its keywords on to other libraries",
 }
 """Libraries that read from the Hub in another way, and what to say of it."""
+_LOCAL_LIBRARIES = frozenset(
+    {"torch", "torchvision", "numpy", "safetensors", "mmengine", "mmcv", "einops", "colossalai", "omegaconf"}
+)
+"""Libraries that read nothing from the Hub whatever they are given."""
 REPO_PARAMETERS = (
     "pretrained_model_name_or_path",
     "pretrained_model_or_path",
@@ -33,3 +39,8 @@ HARMLESS_DECORATORS = frozenset(
         *("no_grad", "inference_mode", "register_to_config", "add_start_docstrings"),
     }
 )
+
+
+def may_load(package: str) -> bool:
+    """Whether a function of a package might read a repo that it is given the name of."""
+    return package not in _LOCAL_LIBRARIES and package not in sys.stdlib_module_names

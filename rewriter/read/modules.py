@@ -117,7 +117,7 @@ class Sources:
         self._read: dict[str, bytes] = {}
         self._trees: dict[str, ast.Module] = {}
         self._modules: dict[str, Module | None] = {}
-        self._traces: dict[tuple[str, str], Trace] = {}
+        self._traces: dict[tuple[str, tuple[tuple[str, str, str], ...]], Trace] = {}
         self._loaders: dict[str, list[Definition]] = {}
         self.can_load: dict[ast.AST, bool] = {}
 
@@ -262,7 +262,7 @@ class Sources:
         from rewriter.read.loaders import trace_loader
 
         given = {key: value if key == "from_pretrained" else _drop_number(value) for key, value in values.items()}
-        request = type_name, repr(sorted(given.items(), key=lambda item: item[0]))
+        request = type_name, tuple((key, value.text, repr(value.value)) for key, value in sorted(given.items()))
         if request not in self._traces:
             self._traces[request] = trace_loader(self, type_name, given)
         return self._traces[request]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from rewriter import checkout, files
 from rewriter.decoding import decode, parse
+from rewriter.locality import is_path_like
 from rewriter.model import CACHE_DIR, Problem, Span
 from rewriter.read import library
 from rewriter.read.names import dotted_name, package_of
@@ -59,8 +60,7 @@ def find_script_calls(paths: Sequence[str], packages: Sequence[str] = ()) -> lis
 
 def _find_calls(tree: ast.Module, path: str, inside_package: bool) -> Iterator[ScriptCall]:
     origins = _find_imports(tree)
-    bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
-    bound |= {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    bound = {name for node in ast.walk(tree) for name in _names_bound_by(node)}
     for node in ast.walk(tree):
         dotted = dotted_name(node.func) if isinstance(node, ast.Call) else None
         if not isinstance(node, ast.Call) or dotted is None:
@@ -73,6 +73,9 @@ def _find_calls(tree: ast.Module, path: str, inside_package: bool) -> Iterator[S
             continue
         if last in ("from_config", "load_config") and not (node.args and isinstance(node.args[0], ast.Constant)):
             continue
+        reads = _find_repo(node)
+        if isinstance(reads, ast.Constant) and isinstance(reads.value, str) and is_path_like(reads.value):
+            continue  # a folder on this machine
         keywords = {word.arg for word in node.keywords}
         state = "set" if CACHE_DIR in keywords else "unsure" if None in keywords else "open"
         direct = dotted == f"{first}.from_pretrained" and package_of(origin) in ("transformers", "diffusers")
@@ -80,7 +83,17 @@ def _find_calls(tree: ast.Module, path: str, inside_package: bool) -> Iterator[S
         editable = (direct or function) and state == "open" and first not in bound and not inside_package
         end = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
         span = Span(node.lineno, node.col_offset, *end)
-        yield ScriptCall(path, span, dotted, _describe_argument(node), state, editable)
+        yield ScriptCall(path, span, dotted, _describe(reads), state, editable)
+
+
+def _names_bound_by(node: ast.AST) -> Iterator[str]:
+    """The names that a node binds otherwise than by an import."""
+    if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+        yield node.id
+    for attribute in ("arg", "name", "rest") if not isinstance(node, (ast.alias, ast.keyword)) else ():
+        name = getattr(node, attribute, None)  # of a parameter, a definition, `except ... as` or a pattern
+        if isinstance(name, str):
+            yield name
 
 
 def _find_imports(tree: ast.Module) -> dict[str, str]:
@@ -97,10 +110,13 @@ def _find_imports(tree: ast.Module) -> dict[str, str]:
     return {name: next(iter(origins)) for name, origins in found.items() if len(origins) == 1}
 
 
-def _describe_argument(node: ast.Call) -> str:
-    """The repo as written: the first argument, or the keyword that names it."""
+def _find_repo(node: ast.Call) -> ast.expr | None:
+    """What names the repo: the first argument, or the keyword for it."""
     named = [word.value for word in node.keywords if word.arg in library.REPO_PARAMETERS]
-    value = next(iter([*node.args[:1], *named]), None)
+    return next(iter([*node.args[:1], *named]), None)
+
+
+def _describe(value: ast.expr | None) -> str:
     if isinstance(value, ast.Constant):
         return str(value.value)
     return ast.unparse(value) if value is not None else "?"

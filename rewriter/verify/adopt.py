@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
+import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from rewriter.verify.adopt_source import (
-    AdoptError,
-    AdoptFile,
-    Origin,
-    find_commit,
-    find_files,
-    hash_sources,
-    read_metadata,
-    refuse_other_folders,
-)
-from rewriter.verify.directories import list_names
-from rewriter.verify.files import Progress
-from rewriter.verify.snapshots import COMMIT, CachedRepo, is_hub_repo_id
-
-__all__ = ["AdoptError", "AdoptPlan", "Adopted", "plan_adopt", "run_adopt", "write_ref"]
+from rewriter.verify.directories import is_flat_model, is_named_after, list_names
+from rewriter.verify.files import HashKind, Progress, check_file, format_hash, hash_files
+from rewriter.verify.snapshots import COMMIT, SYNTHETIC, CachedRepo, is_hub_repo_id
 
 Mode = Literal["auto", "copy", "link"]
+Origin = Literal["given", "download metadata", "git HEAD", "synthetic"]
+
+_METADATA = ".cache/huggingface/download"
+# What git, huggingface_hub and ModelScope leave beside the files.
+_SKIPPED = (".git", ".cache/huggingface", "._____temp", ".msc", ".mv", ".mdl")
+# Where no download metadata says it: the suffixes that the Hub keeps in LFS, and its size limit.
+_LFS_SUFFIXES = (
+    *(".bin", ".safetensors", ".model", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".npz", ".zip"),
+)
+_LFS_BYTES = 10 * 1000 * 1000
 
 _STAGING = ".adopt"
 _NO_LINKS = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.EACCES)
+
+
+class AdoptError(Exception):
+    """Why it cannot be done, with a remedy. Nothing was changed, or only complete blobs were added."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptFile:
+    """One file: posix name in the repo, where it is, size in bytes, its blob's name, its mtime when it was hashed."""
+
+    name: str
+    source: str
+    size: int
+    blob: str
+    modified_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +128,11 @@ def plan_adopt(
     if (os.path.realpath(cache_dir) + os.sep).startswith(os.path.realpath(src) + os.sep):
         raise AdoptError(f"the cache {cache_dir} is inside {src}; name a cache outside of it")
     try:
-        refuse_other_folders(src, repo_id)
-        names, notes = find_files(src)
-        etags = {name: read_metadata(src, name) for name in names}
-        files = hash_sources(names, etags, progress)
-        commit, origin, more = find_commit(src, revision, etags, files)
+        _refuse_other_folders(src, repo_id)
+        names, notes = _find_files(src)
+        etags = {name: _read_metadata(src, name) for name in names}
+        files = _hash_sources(names, etags, progress)
+        commit, origin, more = _find_commit(src, revision, etags, files)
         plan = AdoptPlan(src, CachedRepo(cache_dir, repo_id), commit, origin, files, mode, (*notes, *more))
         _check_cache(plan, replace_ref)
     except OSError as error:
@@ -137,6 +153,128 @@ def _check_cache(plan: AdoptPlan, replace_ref: bool) -> None:
             f"{plan.repo.ref_path} is commit {present} and not {plan.commit}: {plan.repo.repo_id} is in this cache "
             f"already; give another --cache-dir, or --replace-ref to make {plan.commit} its main (the other stays)"
         )
+
+
+# --- the source: which files, their hashes, which commit they are ----------------------------------
+
+
+def _refuse_other_folders(src: str, repo_id: str) -> None:
+    """Refuse what is no folder, a cache or a part of one, and a folder one level too high that holds models."""
+    if not os.path.isdir(src):
+        raise AdoptError(f"{src} is not a folder; name the one that holds config.json and the weights")
+    names = sorted(list_names(src))
+    if {"blobs", "snapshots"} <= {*names}:
+        raise AdoptError(
+            f"{src} is in the cache's layout already; to have it elsewhere, copy it with its links (cp -a)"
+        )
+    models = [name for name in names if name.startswith("models--")]
+    if models:
+        raise AdoptError(f"{src} is a cache itself (it holds {models[0]}); name the folder of one model's files")
+    if is_flat_model(src) or {".git", ".cache"} & {*names}:
+        return
+    below = [os.path.join(src, name) for name in names if not name.startswith(".")]
+    deeper = [os.path.join(path, name) for path in below for name in sorted(list_names(path))]
+    models = [path for path in (*below, *deeper) if is_flat_model(path)]
+    named = [path for path in models if is_named_after(path, repo_id)]
+    if not models or (is_named_after(src, repo_id) and not named):
+        return
+    if named or len(models) == 1:
+        raise AdoptError(f"{src} holds no model's files itself; name the folder that does: {(named or models)[0]}")
+    listed = ", ".join(models[:5])
+    raise AdoptError(f"{src} holds several models and none called {repo_id.split('/')[1]}; name one of them: {listed}")
+
+
+def _find_files(src: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Every file to adopt (posix name -> real path), and notes. Links may point inside ``src``, not out of it."""
+    root = os.path.realpath(src) + os.sep
+    found: dict[str, str] = {}
+    unfinished: list[str] = []
+    for folder, folders, names in os.walk(src):
+        for name in (*names, *(each for each in folders if os.path.islink(os.path.join(folder, each)))):
+            path = os.path.join(folder, name)
+            inside = os.path.relpath(path, src).replace(os.sep, "/")
+            if name.endswith(".incomplete"):
+                unfinished.append(name)
+            elif not any(inside == skipped or inside.startswith(skipped + "/") for skipped in _SKIPPED):
+                real = found[inside] = os.path.realpath(path)
+                if not real.startswith(root):
+                    raise AdoptError(f"{path} is a link that leads out of the folder, to {real}; put the file there")
+                if not os.path.isfile(real):
+                    raise AdoptError(f"{path} is not a file, or a link that leads to none; replace or remove it")
+    pointers = [name for name in sorted(found) if check_file(found[name]).state == "pointer"]
+    if pointers:
+        listed = ", ".join(pointers[:5])
+        raise AdoptError(f"Git-LFS pointers in place of weights: {listed}; run `git lfs pull` in {src} first")
+    if not found:
+        raise AdoptError(f"{src} holds no files")
+    words = f"an unfinished download is in {src}, and files may be missing: {', '.join(unfinished[:5])}"
+    return dict(sorted(found.items())), (words,) if unfinished else ()
+
+
+def _read_metadata(src: str, name: str) -> tuple[str, str]:
+    """(commit, hash) that ``hf download --local-dir`` noted for a file, or ("", "")."""
+    try:
+        with open(os.path.join(src, _METADATA, name + ".metadata"), encoding="utf-8") as stream:
+            commit, etag = stream.readline().strip(), stream.readline().strip().strip('"')
+    except (OSError, UnicodeDecodeError):
+        return "", ""
+    return (commit, etag) if COMMIT.fullmatch(commit) and format_hash(etag) else ("", "")
+
+
+def _hash_sources(
+    names: Mapping[str, str], etags: Mapping[str, tuple[str, str]], progress: Progress | None
+) -> tuple[AdoptFile, ...]:
+    """Every file with the name that its blob gets: sha256 where the Hub keeps it in LFS, else as git does."""
+    infos = {name: os.stat(path) for name, path in names.items()}
+    kinds: dict[str, HashKind] = {}
+    for name, (_, etag) in etags.items():
+        in_lfs = len(etag) == 64 if etag else name.endswith(_LFS_SUFFIXES) or infos[name].st_size > _LFS_BYTES
+        kinds[name] = "sha256" if in_lfs else "git-sha1"
+    hashes = hash_files([(path, kinds[name]) for name, path in names.items()], progress)
+    files = []
+    for name, path in names.items():
+        got = hashes[path, kinds[name]]
+        if isinstance(got, OSError):
+            raise AdoptError(f"{path} cannot be read: {got.strerror or got}") from got
+        files.append(AdoptFile(name, path, infos[name].st_size, got, infos[name].st_mtime_ns))
+    return tuple(files)
+
+
+def _find_commit(
+    src: str, revision: str | None, etags: Mapping[str, tuple[str, str]], files: tuple[AdoptFile, ...]
+) -> tuple[str, Origin, tuple[str, ...]]:
+    """Which commit these files are, where that is known from, and what to say about it."""
+    notes: tuple[str, ...] = ()
+    origin: Origin = "git HEAD"
+    noted = _read_git_head(src)
+    commits = {commit for commit, _ in etags.values() if commit}
+    altered = [file.name for file in files if etags[file.name][1] not in ("", file.blob)]
+    if noted:
+        notes = (f"the files are taken to be those of HEAD; `git -C {src} status` says whether they are",)
+    elif altered:
+        notes = (f"changed since they were downloaded: {', '.join(altered[:5])}",)
+    elif len(commits) > 1:
+        notes = (f"the files were downloaded from {len(commits)} different commits",)
+    else:
+        noted, origin = "".join(commits), "download metadata"
+    if revision is not None and noted not in ("", revision):
+        raise AdoptError(f"--revision {revision} is not what {origin} says ({noted}); leave it out to take that")
+    if revision is not None or noted:
+        return revision or noted, "given" if revision is not None else origin, notes
+    listing = "".join(f"{file.name}\0{file.blob}\n" for file in files).encode("utf-8", "surrogateescape")
+    commit = (SYNTHETIC + hashlib.sha1(listing, usedforsecurity=False).hexdigest())[:40]
+    words = f"the commit is not known; {commit} is used in its place, made of the files' names and hashes"
+    return commit, "synthetic", (*notes, words)
+
+
+def _read_git_head(src: str) -> str:
+    """The commit of a clone's HEAD, or "" where there is none or no git."""
+    command = ["git", "--git-dir", os.path.join(src, ".git"), "rev-parse", "--verify", "HEAD"]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return run.stdout.strip()
 
 
 # --- running: blobs, then the snapshot, then the ref ----------------------------------------------
@@ -165,7 +303,7 @@ def run_adopt(plan: AdoptPlan, progress: Progress | None = None) -> Adopted:
         shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
         for part in ("blobs", "snapshots", _STAGING):
             os.makedirs(os.path.join(folder, part), exist_ok=True)
-        arrivals = []
+        arrivals: list[str] = []
         done, total = 0, sum(file.size for file in plan.files)
         for file in plan.files:
             arrivals.append(_place_blob(plan, file, os.path.join(staging, file.blob)))
@@ -174,7 +312,7 @@ def run_adopt(plan: AdoptPlan, progress: Progress | None = None) -> Adopted:
                 progress(done, total)
         _place_snapshot(plan, os.path.join(staging, "snapshot"))
         write_ref(plan.repo, plan.commit)
-        return Adopted(plan.snapshot, *(arrivals.count(way) for way in ("linked", "copied", "present")))
+        return Adopted(plan.snapshot, arrivals.count("linked"), arrivals.count("copied"), arrivals.count("present"))
     except OSError as error:
         place = error.filename2 or error.filename or folder  # of a rename, where it was to lead
         raise AdoptError(f"{place}: {error.strerror or error}") from error
@@ -184,7 +322,7 @@ def run_adopt(plan: AdoptPlan, progress: Progress | None = None) -> Adopted:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _place_blob(plan: AdoptPlan, file: AdoptFile, draft: str) -> Literal["linked", "copied", "present"]:
+def _place_blob(plan: AdoptPlan, file: AdoptFile, draft: str) -> str:
     if plan.has_blob(file):
         return "present"
     linked = False
@@ -196,10 +334,6 @@ def _place_blob(plan: AdoptPlan, file: AdoptFile, draft: str) -> Literal["linked
             if plan.mode == "link" or error.errno not in _NO_LINKS:
                 raise AdoptError(f"{file.source} cannot be hard-linked ({error.strerror}); use --copy") from error
     if not linked:
-        free = shutil.disk_usage(plan.repo.folder).free
-        if free < file.size:
-            space = f"{file.name} takes {file.size:,} bytes, {free:,} are free"
-            raise AdoptError(f"no space in {plan.repo.cache_dir}: {space}")
         shutil.copyfile(file.source, draft)
     if os.stat(draft).st_size != file.size or os.stat(file.source).st_mtime_ns != file.modified_ns:
         raise AdoptError(f"{file.source} changed while it was adopted; run adopt again when it is at rest")

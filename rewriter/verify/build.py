@@ -78,7 +78,7 @@ def build_level(
     ``use_environment_cache``: loaders that no ``cache_dir`` reaches read the environment's cache; without it they
     find an empty one. The other arguments are those of :func:`rewriter.verify.load.load_level`.
     """
-    interpreter = choose_interpreter(python, ["mmengine"])
+    executable = choose_interpreter(python, "mmengine")
     caches: dict[str, str] = {}
     if use_environment_cache:
         for variable, library in (("HF_HUB_CACHE", "diffusers"), ("TRANSFORMERS_CACHE", "transformers")):
@@ -88,14 +88,14 @@ def build_level(
         part = [(task, index) for task in tasks if task.root == root for index in range(len(task.components))]
 
         def hear(number: int, answer: Answer | ChildError, part: list[tuple[BuildTask, int]] = part) -> None:
-            reader = _Reader(*part[number], interpreter.executable, caches.get("HF_HUB_CACHE"))
+            reader = _Reader(*part[number], executable, caches.get("HF_HUB_CACHE"))
             results.append(reader.read(answer))
             on_result(results[-1])
 
         package, folder = find_import(root)
         job = {"root": root, "package": package, "folder": folder}
         requests = [{"config": task.config, "component": task.components[index]} for task, index in part]
-        run_probe(interpreter, "build", job, requests, timeout=timeout, inherit=True, caches=caches, on_answer=hear)
+        run_probe(executable, "build", job, requests, timeout=timeout, inherit=True, caches=caches, on_answer=hear)
     return BuildReport(tuple(results), tuple(finding for result in results for finding in result.findings))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Literal, cast
 from rewriter.model import Finding
 from rewriter.verify.directories import Trouble, check_directory, describe_source, describe_unreadable, report_trouble
 from rewriter.verify.files import (
-    CheckedFile,
+    CachedFile,
     HashKind,
     Progress,
     State,
@@ -31,21 +30,6 @@ Known = Mapping[tuple[str, str], str]
 """(repo_id, file name) -> "sha256:HEX" or "git-sha1:HEX"."""
 Hashing = Literal[False, True, "unnamed"]
 _LOCKABLE = ("sha256:", "git-sha1:")
-
-
-@dataclass(frozen=True, slots=True)
-class CachedFile:
-    """A file that a loader reads. ``size`` in bytes.
-
-    ``name``: posix path below the snapshot. ``hash``: ``sha256:HEX`` or ``git-sha1:HEX``, or "" where neither the
-    cache's layout nor hashing says it. ``verified``: the content was hashed and is what it should be.
-    """
-
-    name: str
-    path: str
-    size: int
-    hash: str = ""
-    verified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +75,10 @@ def inspect_cache(
         if not caches[need.cache_dir]:
             groups.setdefault(_get_key(need), []).append(need)
     states = {key: _open_repo(group) for key, group in groups.items()}
-    read = {id(need): _read_need(states[key], need) for key, group in groups.items() for need in group}
     _hash_states(states.values(), hash, progress, known or {})
     findings = [finding for cache in caches.values() for finding in cache]
     findings += [finding for state in states.values() for finding in _report_state(state)]
-    inspected = tuple(_collect(need, states.get(_get_key(need)), read.get(id(need), ())) for need in needs)
+    inspected = tuple(_collect(need, states.get(_get_key(need))) for need in needs)
     return CacheReport(tuple(dict.fromkeys(findings)), inspected)
 
 
@@ -115,20 +98,18 @@ def report_needs(trouble: Trouble, needs: Iterable[Need]) -> list[Finding]:
 class _RepoState:
     """One repo while it is inspected.
 
-    ``listed``: file -> (size, hash) of trees/COMMIT.json. ``missing``: what is missing, in words -> the file to fetch,
-    or "". ``requested``: for each file, or what lacks in words, the needs that read it. ``unverified``: file -> why its
-    hash proves nothing.
+    ``files``: all that were looked at. ``missing``: what is missing, in words -> the file to fetch, or "".
+    ``requested``: for each file, or what lacks in words, the needs that read it. ``unverified``: file -> why its hash
+    proves nothing.
     """
 
     repo: CachedRepo
     needs: list[Need]
     commit: str = ""
     trouble: Trouble | None = None
-    listed: Mapping[str, tuple[int, str]] = field(default_factory=dict)
-    checked: dict[str, CheckedFile] = field(default_factory=dict)
+    files: dict[str, CachedFile] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     requested: dict[str, list[Need]] = field(default_factory=dict)
-    files: dict[str, CachedFile] = field(default_factory=dict)
     unverified: dict[str, str] = field(default_factory=dict)
 
 
@@ -158,7 +139,10 @@ def _open_repo(needs: list[Need]) -> _RepoState:
     commit = repo.find_commit()
     if isinstance(commit, Trouble):
         return _RepoState(repo, needs, trouble=_prefer_snapshot(repo, commit, needs))
-    return _RepoState(repo, needs, commit, listed=_read_listing(repo, commit))
+    state = _RepoState(repo, needs, commit)
+    for need in needs:
+        _read_need(state, need)
+    return state
 
 
 def _prefer_snapshot(repo: CachedRepo, trouble: Trouble, needs: list[Need]) -> Trouble:
@@ -172,37 +156,21 @@ def _prefer_snapshot(repo: CachedRepo, trouble: Trouble, needs: list[Need]) -> T
     return trouble
 
 
-def _read_listing(repo: CachedRepo, commit: str) -> dict[str, tuple[int, str]]:
-    """Sizes and hashes from trees/COMMIT.json (hub 1.29 on), which ``snapshot_download`` leaves in the cache."""
-    try:
-        with open(os.path.join(repo.folder, "trees", f"{commit}.json"), "rb") as stream:
-            entries = json.load(stream)["files"].items()
-        return {
-            name: (int(each.get("lfs_size") or each["size"]), format_hash(each.get("lfs_sha256") or each["blob_id"]))
-            for name, each in entries
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
 # --- which files --------------------------------------------------------------------------------
 
 
-def _read_need(state: _RepoState, need: Need) -> tuple[str, ...]:
-    """Check the files that one need's loader reads; their names, those in trouble too."""
-    if state.trouble is not None:
-        return ()
+def _read_need(state: _RepoState, need: Need) -> None:
+    """Check the files that one need's loader reads."""
 
     def exists(name: str) -> bool:
         return _check(state, name).state != "missing"
 
     selected = select_files(need, exists, lambda: _list_snapshot(state), lambda index: _read_index(state, index))
+    for name in selected.files:
+        _check(state, name)
     for name in (*selected.files, *(words for words, _ in selected.missing)):
         state.requested.setdefault(name, []).append(need)
     state.missing |= dict(selected.missing)
-    for name in selected.files:
-        _check(state, name)
-    return selected.files
 
 
 def _list_snapshot(state: _RepoState) -> list[str]:
@@ -217,21 +185,16 @@ def _read_index(state: _RepoState, index: str) -> Iterable[str]:
         try:
             return dict.fromkeys(read_shard_index(checked.path).values())
         except (OSError, WeightsError) as error:
-            state.checked[index] = replace(checked, state="altered", detail=str(error))
+            state.files[index] = replace(checked, state="altered", detail=str(error))
     return ()
 
 
-def _check(state: _RepoState, name: str) -> CheckedFile:
-    if name not in state.checked:
+def _check(state: _RepoState, name: str) -> CachedFile:
+    if name not in state.files:
         path = os.path.join(state.repo.get_snapshot(state.commit), *name.split("/"))
         leads_out = os.pardir in name.split("/") or name.startswith("/") or "\0" in name  # the Hub library refuses it
-        checked = CheckedFile("missing", path) if leads_out else check_file(path)
-        size = state.listed.get(name, (checked.size,))[0]
-        if checked.state == "ok" and size != checked.size:
-            detail = f"has {checked.size:,} bytes, the cached listing says {size:,}"
-            checked = replace(checked, state="altered", detail=detail)
-        state.checked[name] = checked
-    return state.checked[name]
+        state.files[name] = CachedFile(name, path, "missing") if leads_out else check_file(path, name)
+    return state.files[name]
 
 
 # --- hashes -------------------------------------------------------------------------------------
@@ -242,19 +205,18 @@ def _hash_states(states: Iterable[_RepoState], hash: Hashing, progress: Progress
     tasks: list[tuple[_RepoState, str, str, tuple[str, HashKind]]] = []
     for state in states:
         for name in state.requested:
-            checked = state.checked.get(name)
-            if name in state.missing or checked is None or checked.state != "ok":
+            file = state.files.get(name)
+            if name in state.missing or file is None or file.state != "ok":
                 continue
-            blob = find_blob_name(checked.path)
-            named = format_hash(blob) or state.listed.get(name, (0, ""))[1]
+            named, locked = format_hash(find_blob_name(file.path)), known.get((state.repo.repo_id, name), "")
             lockable = named if named.startswith(_LOCKABLE) else ""
-            state.files[name] = CachedFile(name, checked.path, checked.size, lockable)
-            if hash is True and not named and (state.repo.repo_id, name) not in known:
-                state.unverified[name] = _explain_unnamed(blob)
+            state.files[name] = replace(file, hash=lockable)
+            if hash is True and not named and not locked:
+                state.unverified[name] = _explain_unnamed(find_blob_name(file.path))
             if hash is True or (hash and not lockable):
                 expected = named if hash is True else ""
-                kind = (expected or known.get((state.repo.repo_id, name)) or "sha256").partition(":")[0]
-                tasks.append((state, name, expected, (os.path.realpath(checked.path), cast("HashKind", kind))))
+                kind = (expected or locked or "sha256").partition(":")[0]
+                tasks.append((state, name, expected, (os.path.realpath(file.path), cast("HashKind", kind))))
     results = hash_files([task[3] for task in tasks], progress)
     for state, name, expected, item in tasks:
         _settle_hash(state, name, expected, item, results[item])
@@ -273,19 +235,19 @@ def _settle_hash(state: _RepoState, name: str, expected: str, item: tuple[str, H
     it fits; an md5 that does not fit proves nothing, since object stores make 32 digits of other things too.
     """
     path, kind = item
-    checked = state.checked[name]
+    file = state.files[name]
     hash = f"{kind}:{got}"
     if isinstance(got, OSError):
-        state.checked[name] = replace(checked, state="unreadable", error=got)
+        file = replace(file, state="unreadable", error=got)
     elif expected in ("", hash):
-        lockable = hash if hash.startswith(_LOCKABLE) else ""
-        state.files[name] = replace(state.files[name], hash=lockable, verified=bool(expected))
+        file = replace(file, hash=hash if hash.startswith(_LOCKABLE) else "", verified=bool(expected))
     elif kind == "md5":
         state.unverified[name] = _explain_unnamed(expected.partition(":")[2])
     elif kind == "git-sha1" and hash_file(path, "sha1") == expected.partition(":")[2]:
-        state.files[name] = replace(state.files[name], hash="", verified=True)
+        file = replace(file, hash="", verified=True)
     else:
-        state.checked[name] = replace(checked, state="altered", detail=f"hashes to {hash}, should be {expected}")
+        file = replace(file, state="altered", detail=f"hashes to {hash}, should be {expected}")
+    state.files[name] = file
 
 
 # --- findings -----------------------------------------------------------------------------------
@@ -297,7 +259,7 @@ def _report_state(state: _RepoState) -> list[Finding]:
     errors = _report_files(state)
     if errors:
         return errors
-    warnings = _report_leftovers(state)
+    warnings: list[Finding] = []
     repo_id = state.repo.repo_id
     if state.repo.hard_coded:
         message = f"{repo_id} is read though no config names it: the loader's own source does; it is in the cache"
@@ -315,9 +277,8 @@ def _report_files(state: _RepoState) -> list[Finding]:
     """The files' troubles, gathered: one for each kind of trouble that the repo has."""
     by_state: dict[State, list[str]] = {}
     for name in state.requested:
-        if name in state.checked and name not in state.missing:
-            by_state.setdefault(state.checked[name].state, []).append(name)
-    by_state.pop("ok", None)
+        if name not in state.missing and state.files[name].state != "ok":
+            by_state.setdefault(state.files[name].state, []).append(name)
     broken = by_state.pop("broken", [])
     blobs = {} if state.repo.unfinished else {name: _find_blob(state, name) for name in broken}
     movable = [name for name in broken if blobs.get(name)]
@@ -333,19 +294,19 @@ def _report_files(state: _RepoState) -> list[Finding]:
 
 def _find_blob(state: _RepoState, name: str) -> str:
     """Where the blob of a broken link is after all: the cache was moved, or its links were copied as they were."""
-    blob = os.path.join(state.repo.folder, "blobs", find_blob_name(state.checked[name].path))
+    blob = os.path.join(state.repo.folder, "blobs", find_blob_name(state.files[name].path))
     return blob if os.path.isfile(blob) else ""
 
 
 def _describe_relink(state: _RepoState, blobs: Mapping[str, str]) -> Trouble:
     first = next(iter(blobs))
     message = (
-        f"{state.repo.repo_id}: {_shorten(list(blobs))}: a link to {state.checked[first].detail}, which is not there; "
+        f"{state.repo.repo_id}: {_shorten(list(blobs))}: a link to {state.files[first].detail}, which is not there; "
         "its blob is, so it can be linked again"
     )
     commands = []
     for name, blob in blobs.items():
-        link = state.checked[name].path
+        link = state.files[name].path
         commands.append(shlex.join(["ln", "-sfn", os.path.relpath(blob, os.path.dirname(link)), link]))
     return Trouble("OSR112", message, " && ".join(commands))
 
@@ -357,9 +318,7 @@ def _describe_absent_files(state: _RepoState, absent: list[str]) -> Trouble:
         return repo.describe_unfinished(absent)
     broken = [name for name in absent if name not in missing]
     if broken:
-        message = f"{repo.repo_id}: {_shorten(broken)}: a link to {state.checked[broken[0]].detail}, which is not there"
-        if missing:
-            message += f"; missing as well: {_shorten(list(missing))}"
+        message = f"{repo.repo_id}: {_shorten(broken)}: a link to {state.files[broken[0]].detail}, which is not there"
         return Trouble("OSR112", message, repo.format_download(revision=_get_revision(state)))
     message = f"{repo.repo_id}: {_shorten(list(missing))} not in {repo.get_snapshot(state.commit)}"
     files = missing.values() if all(missing.values()) else ()
@@ -373,7 +332,7 @@ def _get_revision(state: _RepoState) -> str:
 
 def _describe_flawed(state: _RepoState, kind: State, names: list[str]) -> Trouble:
     """Files that are there and are not what they should be, all in the same way."""
-    repo, first = state.repo, state.checked[names[0]]
+    repo, first = state.repo, state.files[names[0]]
     listed = f"{repo.repo_id}: {_shorten(names)}: "
     remedy = repo.format_download(names, force=True, revision=_get_revision(state))
     if kind == "lost":
@@ -384,21 +343,9 @@ def _describe_flawed(state: _RepoState, kind: State, names: list[str]) -> Troubl
         return replace(trouble, message=listed + trouble.message)
     if kind == "pointer":
         return Trouble("OSR115", f"{listed}a Git-LFS pointer of {first.size} bytes, not the weights", remedy)
-    details = "; ".join(f"{name} {state.checked[name].detail}" for name in names[:5])
+    details = "; ".join(f"{name} {state.files[name].detail}" for name in names[:5])
     more = f" (and {len(names) - 5} more)" if len(names) > 5 else ""
     return Trouble("OSR114", f"{repo.repo_id}: {details}{more}", remedy)
-
-
-def _report_leftovers(state: _RepoState) -> list[Finding]:
-    """Unfinished files beside complete ones that the loader reads: harmless, but a sign."""
-    readers = {find_blob_name(file.path): state.requested[name] for name, file in state.files.items()}
-    left = [name for name in state.repo.incomplete if name.split(".")[0] in readers]
-    if not left:
-        return []
-    paths = [os.path.join(state.repo.folder, "blobs", name) for name in left]
-    message = f"{state.repo.repo_id}: {_shorten(left)} lies beside the complete blob: another download runs, or left it"
-    remedy = "when no download runs: " + shlex.join(["rm", *paths])
-    return report_needs(Trouble("OSR116", message, remedy, "warning"), readers[left[0].split(".")[0]])
 
 
 def _shorten(names: Sequence[str]) -> str:
@@ -406,11 +353,10 @@ def _shorten(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
 
 
-def _collect(need: Need, state: _RepoState | None, names: tuple[str, ...]) -> Inspected:
+def _collect(need: Need, state: _RepoState | None) -> Inspected:
     if state is None or not state.commit:
         return Inspected(need)
-    sound = not state.missing and all(state.checked[name].state == "ok" for name in state.requested)
-    files = tuple(
-        state.files[name] for name in sorted(names) if name in state.files and state.checked[name].state == "ok"
-    )
+    read = [state.files.get(name) for name, needs in sorted(state.requested.items()) if need in needs]
+    sound = not state.missing and all(state.files[name].state == "ok" for name in state.requested)
+    files = tuple(file for file in read if file is not None and file.state == "ok")
     return Inspected(need, state.commit, state.repo.get_snapshot(state.commit), files, sound)

@@ -6,7 +6,7 @@ import os
 import shlex
 import string
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rewriter.model import Finding, Severity
 
@@ -35,12 +35,11 @@ class Trouble:
 def report_trouble(trouble: Trouble, places: Iterable[Place], origin: str = "") -> list[Finding]:
     """The findings of one trouble: one for each place, all with one cause, so that a report can count them."""
     message = trouble.message + origin
+    blank = Finding(trouble.code, "", 0, 0, "", message, trouble.remedy, trouble.severity, cause=message)
     findings = []
     for path, line, component in dict.fromkeys(places):
         remedy = trouble.remedy.replace("{component}", component.rpartition(".")[2])
-        findings.append(
-            Finding(trouble.code, path, line, 0, component, message, remedy, trouble.severity, cause=message)
-        )
+        findings.append(replace(blank, path=path, line=line, component=component, remedy=remedy))
     return findings
 
 
@@ -202,7 +201,7 @@ def find_flat_folder(cache_dir: str, repo_id: str) -> str | None:
 def list_names(path: str) -> frozenset[str]:
     """The names in a folder; none where it is not there or cannot be read."""
     try:
-        return frozenset(name for name in os.listdir(path) if name != ".DS_Store")
+        return frozenset(os.listdir(path))
     except OSError:
         return frozenset()
 

@@ -91,8 +91,6 @@ def plan_download(
     *,
     lock: Lock | None = None,
     revisions: Mapping[str, str] | None = None,
-    endpoint: str | None = None,
-    token: str | None = None,
 ) -> DownloadPlan:
     """Which files of which repos the needs are, with their sizes.
 
@@ -100,7 +98,6 @@ def plan_download(
         needs: of :func:`rewriter.verify.needs.collect_needs`; ``cache_dir`` absolute.
         lock: its commits are taken; a repo that it lacks is refused.
         revisions: repo id -> commit (40 hex digits), of the command line.
-        endpoint, token: None: what huggingface_hub takes from the environment (``HF_ENDPOINT``, ``HF_TOKEN``).
 
     Raises:
         DownloadError: huggingface_hub is not installed, or a revision contradicts the lock or is no commit.
@@ -112,7 +109,6 @@ def plan_download(
     groups: dict[tuple[str, str, str | None], list[Need]] = {}
     for need in needs:
         groups.setdefault((need.cache_dir, need.repo_id, need.revision), []).append(need)
-    hub = _Hub(endpoint, token)
     repos: list[RepoDownload] = []
     findings: list[Finding] = []
     for (cache_dir, repo_id, revision), group in groups.items():
@@ -125,10 +121,10 @@ def plan_download(
         else:
             try:
                 done = _find_complete(plan)
-                planned, trouble = (done, None) if done is not None else hub.list_files(plan)
+                planned, trouble = (done, None) if done is not None else _list_files(plan)
                 repos += [planned] if planned is not None else []
-            except hub.errors as error:
-                trouble = hub.describe_error(error, plan)
+            except _list_errors() as error:
+                trouble = _describe_error(error, plan)
         findings += report_needs(trouble, group) if trouble is not None else []
     return DownloadPlan(tuple(repos), tuple(findings))
 
@@ -154,111 +150,103 @@ def _find_complete(plan: RepoDownload) -> RepoDownload | None:
     return replace(plan, commit=str(found[0].commit), files=tuple(files.values()), complete=True)
 
 
-@dataclass(frozen=True)
-class _Hub:
-    """The Hub as huggingface_hub reaches it."""
+def _list_errors() -> tuple[type[Exception], ...]:
+    """What a failed request raises: hub 0.x speaks by requests (its errors are OSErrors), 1.x and 2.x by httpx."""
+    found: list[type[Exception]] = [OSError, ValueError]
+    for name in ("httpx", "httpx2"):
+        try:
+            found.append(importlib.import_module(name).HTTPError)
+        except ImportError:
+            continue
+    return tuple(found)
 
-    endpoint: str | None
-    token: str | None
 
-    @property
-    def errors(self) -> tuple[type[Exception], ...]:
-        """What a failed request raises: hub 0.x speaks by requests (its errors are OSErrors), 1.x and 2.x by httpx."""
-        found: list[type[Exception]] = [OSError, ValueError]
-        for name in ("httpx", "httpx2"):
+def _list_files(plan: RepoDownload) -> tuple[RepoDownload | None, Trouble | None]:
+    """The plan with its files, or None; and what is wrong, or to be known."""
+    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+
+    info = HfApi().model_info(plan.repo_id, revision=plan.requested, files_metadata=True)
+    page = f"https://huggingface.co/{plan.repo_id}"
+    commit = info.sha or plan.requested or "main"
+    sizes = {each.rfilename: each.size or 0 for each in info.siblings or []}
+    with tempfile.TemporaryDirectory(prefix="opensora-rewriter-") as scratch:
+
+        def read_shards(index: str) -> Iterable[str]:
             try:
-                found.append(importlib.import_module(name).HTTPError)
-            except ImportError:
-                continue
-        return tuple(found)
+                path = try_to_load_from_cache(plan.repo_id, index, cache_dir=plan.cache_dir, revision=commit)
+                if not isinstance(path, str):
+                    path = hf_hub_download(plan.repo_id, index, revision=commit, cache_dir=scratch)
+                return dict.fromkeys(read_shard_index(path).values())
+            except WeightsError as error:
+                raise ValueError(f"{index} {error}") from error
 
-    def list_files(self, plan: RepoDownload) -> tuple[RepoDownload | None, Trouble | None]:
-        """The plan with its files, or None; and what is wrong, or to be known."""
-        from huggingface_hub import HfApi, try_to_load_from_cache
+        listed = select_from_listing(plan.needs, sizes, read_shards)
+    if listed.missing:
+        words = ", ".join(name for name, _ in listed.missing)
+        message = f"{plan.repo_id} at {commit} has no {words}, which a loader asks for"
+        return None, Trouble("OSR132", message, f"see {page}/tree/{commit}")
+    files = []
+    for name in listed.files:
+        found = try_to_load_from_cache(plan.repo_id, name, cache_dir=plan.cache_dir, revision=commit)
+        present = isinstance(found, str) and os.path.getsize(found) == sizes[name]
+        files.append(DownloadFile(name, sizes[name], present))
+    planned = replace(plan, commit=commit, files=tuple(files))
+    if info.id in (plan.repo_id, None):
+        return planned, None
+    message = f"{plan.repo_id} is called {info.id} on the Hub now; it is fetched under the name that loaders ask for"
+    return planned, Trouble("OSR132", message, f"see https://huggingface.co/{info.id}", "warning")
 
-        api = HfApi(endpoint=self.endpoint, token=self.token)
-        info = api.model_info(plan.repo_id, revision=plan.requested, files_metadata=True)
-        page = f"https://huggingface.co/{plan.repo_id}"
-        commit = info.sha or plan.requested or "main"
-        sizes = {each.rfilename: each.size or 0 for each in info.siblings or []}
-        with tempfile.TemporaryDirectory(prefix="opensora-rewriter-") as scratch:
 
-            def read_shards(index: str) -> Iterable[str]:
-                options = {"revision": commit, "cache_dir": scratch, "endpoint": self.endpoint, "token": self.token}
-                try:
-                    return dict.fromkeys(read_shard_index(api.hf_hub_download(plan.repo_id, index, **options)).values())
-                except WeightsError as error:
-                    raise ValueError(f"{index} {error}") from error
+def _fetch_repo(plan: RepoDownload) -> None:
+    """Fetch by ``snapshot_download``: resumed, hashed and linked as the loaders would do it."""
+    from huggingface_hub import snapshot_download
 
-            listed = select_from_listing(plan.needs, sizes, read_shards)
-        if listed.missing:
-            words = ", ".join(name for name, _ in listed.missing)
-            message = f"{plan.repo_id} at {commit} has no {words}, which a loader asks for"
-            return None, Trouble("OSR132", message, f"see {page}/tree/{commit}")
-        files = []
-        for name in listed.files:
-            found = try_to_load_from_cache(plan.repo_id, name, cache_dir=plan.cache_dir, revision=commit)
-            present = isinstance(found, str) and os.path.getsize(found) == sizes[name]
-            files.append(DownloadFile(name, sizes[name], present))
-        planned = replace(plan, commit=commit, files=tuple(files))
-        if info.id in (plan.repo_id, None):
-            return planned, None
-        message = (
-            f"{plan.repo_id} is called {info.id} on the Hub now; it is fetched under the name that loaders ask for"
-        )
-        return planned, Trouble("OSR132", message, f"see https://huggingface.co/{info.id}", "warning")
+    folder = snapshot_download(
+        plan.repo_id,
+        revision=plan.requested,
+        cache_dir=plan.cache_dir,
+        allow_patterns=[glob.escape(file.name) for file in plan.files],
+    )
+    # Where the Hub stops answering, snapshot_download is content with what the cache has.
+    lacking = [file.name for file in plan.files if not os.path.isfile(os.path.join(folder, file.name))]
+    if lacking:
+        raise ConnectionError(f"{lacking[0]} was not fetched")
 
-    def fetch(self, plan: RepoDownload) -> None:
-        """Fetch by ``snapshot_download``: resumed, hashed and linked as the loaders would do it."""
-        from huggingface_hub import snapshot_download
 
-        folder = snapshot_download(
-            plan.repo_id,
-            revision=plan.requested,
-            cache_dir=plan.cache_dir,
-            allow_patterns=[glob.escape(file.name) for file in plan.files],
-            endpoint=self.endpoint,
-            token=self.token,
-        )
-        # Where the Hub stops answering, snapshot_download is content with what the cache has.
-        lacking = [file.name for file in plan.files if not os.path.isfile(os.path.join(folder, file.name))]
-        if lacking:
-            raise ConnectionError(f"{lacking[0]} was not fetched")
+def _describe_error(error: Exception, plan: RepoDownload) -> Trouble:
+    """What a failed request means, and the page or the setting that cures it."""
+    from huggingface_hub import constants, errors
 
-    def describe_error(self, error: Exception, plan: RepoDownload) -> Trouble:
-        """What a failed request means, and the page or the setting that cures it."""
-        from huggingface_hub import constants, errors
-
-        page = f"https://huggingface.co/{plan.repo_id}"
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if isinstance(error, errors.GatedRepoError) or status == 403:
-            message = f"{plan.repo_id} is gated or private, and access is not granted to this token"
-            return Trouble("OSR131", message, f"ask for access on {page}, then set HF_TOKEN or run: hf auth login")
-        if status == 401:
-            message = f"the Hub does not show {plan.repo_id} without a valid token: it is private, or not there"
-            return Trouble("OSR131", message, f"look at {page}, then set HF_TOKEN or run: hf auth login")
-        if status == 404:
-            is_revision = isinstance(error, errors.RevisionNotFoundError)
-            missing = f"revision {plan.requested}" if is_revision else "such a repo"
-            message = f"{plan.repo_id}: the Hub has no {missing} (it may have been renamed or removed)"
-            return Trouble("OSR132", message, f"look at {page}, and correct the repo id or the revision")
-        if isinstance(error, errors.HFValidationError):
-            return Trouble("OSR132", f"{plan.repo_id!r} is not a repo id", "give ORG/NAME, as its page shows it")
-        if isinstance(error, OSError) and error.filename and not constants.HF_HUB_OFFLINE:
-            message = f"{plan.repo_id}: {error.filename}: {error.strerror or error}"
-            return Trouble("OSR134", message, "free space, or give another directory with --cache-dir")
-        remedy = "check the network and HF_ENDPOINT, then run it again: it goes on where it stopped"
-        if constants.HF_HUB_OFFLINE:
-            remedy = "unset HF_HUB_OFFLINE, and run it where there is a network"
-        reason = str(error.__cause__ or error).strip().split("\n")[0] or type(error).__name__
-        message = f"{plan.repo_id} cannot be fetched from {self.endpoint or constants.ENDPOINT}: {reason}"
-        return Trouble("OSR133", message, remedy)
+    page = f"https://huggingface.co/{plan.repo_id}"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.GatedRepoError) or status == 403:
+        message = f"{plan.repo_id} is gated or private, and access is not granted to this token"
+        return Trouble("OSR131", message, f"ask for access on {page}, then set HF_TOKEN or run: hf auth login")
+    if status == 401:
+        message = f"the Hub does not show {plan.repo_id} without a valid token: it is private, or not there"
+        return Trouble("OSR131", message, f"look at {page}, then set HF_TOKEN or run: hf auth login")
+    if status == 404:
+        is_revision = isinstance(error, errors.RevisionNotFoundError)
+        missing = f"revision {plan.requested}" if is_revision else "such a repo"
+        message = f"{plan.repo_id}: the Hub has no {missing} (it may have been renamed or removed)"
+        return Trouble("OSR132", message, f"look at {page}, and correct the repo id or the revision")
+    if isinstance(error, errors.HFValidationError):
+        return Trouble("OSR132", f"{plan.repo_id!r} is not a repo id", "give ORG/NAME, as its page shows it")
+    if isinstance(error, OSError) and error.filename and not constants.HF_HUB_OFFLINE:
+        message = f"{plan.repo_id}: {error.filename}: {error.strerror or error}"
+        return Trouble("OSR134", message, "free space, or give another directory with --cache-dir")
+    remedy = "check the network and HF_ENDPOINT, then run it again: it goes on where it stopped"
+    if constants.HF_HUB_OFFLINE:
+        remedy = "unset HF_HUB_OFFLINE, and run it where there is a network"
+    reason = str(error.__cause__ or error).strip().split("\n")[0] or type(error).__name__
+    message = f"{plan.repo_id} cannot be fetched from {constants.ENDPOINT}: {reason}"
+    return Trouble("OSR133", message, remedy)
 
 
 # --- fetching -----------------------------------------------------------------------------------------
 
 
-def fetch(plan: DownloadPlan, *, endpoint: str | None = None, token: str | None = None) -> list[Finding]:
+def fetch(plan: DownloadPlan) -> list[Finding]:
     """Carry a plan out, repo by repo; the findings of those that failed (the others are fetched all the same).
 
     After a fetch by commit the ref that loaders ask for is written, since huggingface_hub writes none; where another
@@ -268,15 +256,14 @@ def fetch(plan: DownloadPlan, *, endpoint: str | None = None, token: str | None 
         DownloadError: there is not enough space; nothing was begun.
     """
     _check_space(plan)
-    hub = _Hub(endpoint, token)
     findings: list[Finding] = []
     for repo in plan.repos:
         try:
             if not repo.complete:
-                hub.fetch(repo)
+                _fetch_repo(repo)
             trouble = _place_ref(repo) if repo.pinned else None
-        except hub.errors as error:
-            trouble = hub.describe_error(error, repo)
+        except _list_errors() as error:
+            trouble = _describe_error(error, repo)
         findings += report_needs(trouble, repo.needs) if trouble is not None else []
     return findings
 

@@ -27,36 +27,44 @@ _BUFFER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedFile:
-    """One file's state. ``detail``: what was found, for the message; of a broken link, where it leads."""
+class CachedFile:
+    """A file that a loader reads, and the state it is in.
 
-    state: State
+    ``name``: posix path below the snapshot. ``size``: bytes. ``hash``: ``sha256:HEX`` or ``git-sha1:HEX``, or "" where
+    neither the cache's layout nor hashing says it. ``verified``: the content was hashed and is what it should be.
+    ``detail``: what was found, for the message; of a broken link, where it leads.
+    """
+
+    name: str
     path: str
+    state: State = "ok"
     size: int = 0
     detail: str = ""
+    hash: str = ""
+    verified: bool = False
     error: OSError | None = None
 
 
-def check_file(path: str) -> CheckedFile:
-    """What is at ``path`` in a snapshot, without hashing it. Never raises :class:`OSError`; never writes."""
+def check_file(path: str, name: str = "") -> CachedFile:
+    """What is at ``path``, file ``name`` of a snapshot, without hashing it. Never raises :class:`OSError`."""
     try:
         if os.path.islink(path) and not os.path.lexists(os.path.realpath(path)):
-            return CheckedFile("broken", path, detail=os.path.join(os.path.dirname(path), os.readlink(path)))
+            return CachedFile(name, path, "broken", detail=os.path.join(os.path.dirname(path), os.readlink(path)))
         size = os.stat(path).st_size
         if not os.path.isfile(path):
-            return CheckedFile("altered", path, detail="is not a file")
+            return CachedFile(name, path, "altered", detail="is not a file")
         with open(path, "rb") as stream:
             head = stream.read(1024)
         if head.startswith(_POINTER):
-            return CheckedFile("pointer", path, size)
+            return CachedFile(name, path, "pointer", size)
         if not os.path.islink(path) and _LINK_TEXT.fullmatch(head):
-            return CheckedFile("lost", path, size)
+            return CachedFile(name, path, "lost", size)
         flaw = _find_flaw(path, size, head)
-        return CheckedFile("altered" if flaw else "ok", path, size, flaw)
+        return CachedFile(name, path, "altered" if flaw else "ok", size, flaw)
     except (FileNotFoundError, NotADirectoryError):
-        return CheckedFile("missing", path)
+        return CachedFile(name, path, "missing")
     except OSError as error:  # no permission, a loop of links, an input/output error
-        return CheckedFile("unreadable", path, error=error)
+        return CachedFile(name, path, "unreadable", error=error)
 
 
 def _find_flaw(path: str, size: int, head: bytes) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rewriter.checkout import Target
-from rewriter.model import Finding
-from rewriter.process.configs import ConfigTask, ResolveError, load_configs
+from rewriter.model import Component, Finding
+from rewriter.process.configs import ConfigTask, load_configs
 from rewriter.process.interpreters import InterpreterError, find_interpreter
 from rewriter.verify.build import BuildTask
 from rewriter.verify.cache import check_directories
@@ -25,15 +25,12 @@ def resolve_configs(targets: Sequence[Target], python: str | None, *, required: 
     A config that upstream's own ``Config.fromfile(path)`` cannot load, only ``lazy_import=False``, is a warning.
 
     Raises:
-        ResolveError: no interpreter has mmengine and ``required``, or the one that was named does not run.
+        InterpreterError: no interpreter has mmengine and ``required``, or the one that was named does not run.
     """
-    try:
-        interpreter = find_interpreter(python, ["mmengine"])
-    except InterpreterError as error:
-        raise ResolveError(str(error)) from None
+    interpreter = find_interpreter(python, "mmengine")
     if interpreter is None:
         if required:
-            raise ResolveError("no interpreter with mmengine is found")
+            raise InterpreterError("no interpreter with mmengine is found")
         return [], "mmengine did not load the configs (none found): pip install 'opensora-rewriter[resolve]'"
     findings = []
     loaded = load_configs(interpreter, [ConfigTask(target.path, target.root) for target in targets])
@@ -63,7 +60,7 @@ def make_load_tasks(
 
 def make_build_tasks(traced: Sequence[ComponentTrace]) -> tuple[list[BuildTask], list[ComponentTrace]]:
     """What level build builds, a task a config; and the components that belong to no checkout, which it cannot."""
-    places: dict[tuple[str, str], list[ComponentTrace]] = {}
+    places: dict[tuple[str, str], list[Component]] = {}
     homeless = []
     for component in traced:
         if len(component.component.keys) > 1:
@@ -71,14 +68,9 @@ def make_build_tasks(traced: Sequence[ComponentTrace]) -> tuple[list[BuildTask],
         if component.root is None:
             homeless.append(component)
         else:
-            places.setdefault((component.root, component.path), []).append(component)
+            places.setdefault((component.root, component.path), []).append(component.component)
     tasks = [
-        BuildTask(
-            root,
-            path,
-            tuple(component.component.name for component in parts),
-            tuple(component.component.span.line for component in parts),
-        )
+        BuildTask(root, path, tuple(each.name for each in parts), tuple(each.span.line for each in parts))
         for (root, path), parts in places.items()
     ]
     return tasks, homeless

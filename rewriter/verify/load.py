@@ -97,7 +97,7 @@ def load_level(
     transformers. ``timeout``: seconds for one check. ``on_result`` hears of each distinct check as it ends. Never
     raises for what a cache or a checkout holds: each failure is a finding.
     """
-    interpreter = choose_interpreter(python, ["transformers"])
+    executable = choose_interpreter(python, "transformers")
     groups: dict[tuple[object, ...], list[LoadTask]] = {}
     for task in tasks:
         groups.setdefault(task.identity, []).append(task)
@@ -114,12 +114,12 @@ def load_level(
             part: list[list[LoadTask]] = part,
             caches: list[str | None] = caches,
         ) -> None:
-            reader = _Reader(part[number][0], interpreter.executable, caches[number], len(part[number]) - 1)
+            reader = _Reader(part[number][0], executable, caches[number], len(part[number]) - 1)
             results.append(reader.read(answer))
             on_result(results[-1])
 
         requests = [_make_request(group[0], root, cache) for group, cache in zip(part, caches, strict=True)]
-        run_probe(interpreter, "load", {}, requests, timeout=timeout, inherit=True, on_answer=hear)
+        run_probe(executable, "load", {}, requests, timeout=timeout, inherit=True, on_answer=hear)
     return LoadReport(tuple(results), tuple(finding for result in results for finding in result.findings))
 
 

@@ -8,19 +8,19 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from rewriter.model import Finding, Severity
-from rewriter.verify.cache import CachedFile, CacheReport, Inspected
+from rewriter.verify.cache import CacheReport, Inspected
 from rewriter.verify.directories import format_download
+from rewriter.verify.files import CachedFile
 from rewriter.verify.snapshots import COMMIT, SYNTHETIC, CachedRepo, format_ref
 
 LOCK_NAME = "opensora-models.lock"
 _VERSION = 1
 _HASH = re.compile(r"sha256:[0-9a-f]{64}|git-sha1:[0-9a-f]{40}|")
-_RELOCK = "if that is wanted: opensora-rewriter lock"
 
 
 class LockError(ValueError):
@@ -160,43 +160,29 @@ def read_lock(text: str) -> Lock:
     if data.get("version") != _VERSION:
         found = f"this lock says {data.get('version', 'no version')!r}"
         raise LockError(f"{found}; this program reads version = {_VERSION}: upgrade it, or lock again", 1)
-    lines = [(line.strip(), number) for number, line in enumerate(text.split("\n"), 1)]
-    repo_lines = iter([number for line, number in lines if line == "[[repo]]"])
-    file_lines = iter([number for line, number in lines if line == "[[repo.file]]"])
+    starts = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1)]
+    repo_lines = iter([number for number, line in starts if line == "[[repo]]"])
+    file_lines = iter([number for number, line in starts if line == "[[repo.file]]"])
     repos = []
-    for table in _get_list(data, "repo", dict, 1):
+    for table in data.get("repo", []):
         line = next(repo_lines, 0)
-        names = [_get(table, key, str, line) for key in ("id", "revision", "commit")]
-        if not COMMIT.fullmatch(names[2]):
-            raise LockError(f"commit = {names[2]!r} is not 40 hex digits", line)
-        lists = (tuple(_get_list(table, key, str, line)) for key in ("subfolders", "configs"))
-        files = tuple(_read_file(each, next(file_lines, 0)) for each in _get_list(table, "file", dict, line))
-        repos.append(LockedRepo(*names, *lists, files, line))
+        try:
+            repos.append(_read_repo(table, line, file_lines))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise LockError(f"this repo is not as `lock` writes it ({type(error).__name__}: {error})", line) from None
     return Lock(tuple(sorted(repos, key=lambda repo: (repo.repo_id, repo.revision))))
 
 
-def _read_file(table: dict[str, Any], line: int) -> LockedFile:
-    hash = _get(table, "hash", str, line) if "hash" in table else ""
-    if not _HASH.fullmatch(hash):
-        raise LockError(f"hash = {hash!r} is neither sha256:(64 hex digits) nor git-sha1:(40 hex digits)", line)
-    return LockedFile(_get(table, "path", str, line), _get(table, "size", int, line), hash, line)
-
-
-def _get(table: dict[str, Any], key: str, kind: type, line: int) -> Any:
-    value = table.get(key)
-    if type(value) is not kind:
-        raise LockError(
-            f"{key} is missing" if value is None else f"{key} = {value!r} is not of type {kind.__name__}", line
-        )
-    return value
-
-
-def _get_list(table: dict[str, Any], key: str, kind: type, line: int) -> list[Any]:
-    values = table.get(key, [])
-    if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
-        shown = "an array of tables" if kind is dict else "a list of strings"
-        raise LockError(f"{key} = {values!r} is not {shown}", line)
-    return values
+def _read_repo(table: dict[str, Any], line: int, file_lines: Iterator[int]) -> LockedRepo:
+    files = []
+    for each in table.get("file", []):
+        files.append(LockedFile(str(each["path"]), int(each["size"]), str(each.get("hash", "")), next(file_lines, 0)))
+        if not _HASH.fullmatch(files[-1].hash):
+            raise ValueError(f"{files[-1].hash!r} is no hash of the kind that is locked")
+    if not COMMIT.fullmatch(table["commit"]):
+        raise ValueError(f"commit {table['commit']!r} is not 40 hex digits")
+    lists = tuple(map(str, table.get("subfolders", []))), tuple(map(str, table.get("configs", [])))
+    return LockedRepo(str(table["id"]), str(table["revision"]), table["commit"], *lists, tuple(files), line)
 
 
 # --- comparing ----------------------------------------------------------------------------------
@@ -218,62 +204,55 @@ def compare_lock(
     Weights that the report has findings of are not judged again.
     """
     now = _group_by_repo(report.inspected)
-    compare = _Comparison(lock_path, root, partial)
     locked = {(repo.repo_id, repo.revision): repo for repo in lock.repos}
-    findings = [finding for key, repo in locked.items() for finding in compare.compare_repo(repo, now.get(key, []))]
-    return findings + [f for key, group in now.items() for f in compare.find_new_configs(locked.get(key), group)]
+    changes = [change for key, repo in locked.items() for change in _compare_repo(repo, now.get(key, []), partial)]
+    findings = [
+        Finding(code, lock_path, line, 0, "", message, remedy, severity)
+        for code, line, message, remedy, severity in changes
+    ]
+    return findings + [each for key, group in now.items() for each in _find_new_configs(locked.get(key), group, root)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Comparison:
-    lock_path: str
-    root: str | None
-    partial: bool
+_Change = tuple[str, int, str, str, Severity]
+"""Code, line of the lock, message, remedy, severity."""
 
-    def compare_repo(self, repo: LockedRepo, group: list[Inspected]) -> list[Finding]:
-        if not group:
-            message = f"{repo.repo_id} ({repo.revision}) is in the lock, but no config needs it any more"
-            unneeded = self._report(repo.line, "OSR125", message, "opensora-rewriter lock", "warning")
-            return [] if self.partial else [unneeded]
-        present = [found for found in group if found.commit is not None]
-        for found in present:
-            if found.commit != repo.commit:
-                return [self._report(repo.line, "OSR121", *_describe_other_commit(repo, found))]
-        return self._compare_files(repo, present)
 
-    def _compare_files(self, repo: LockedRepo, group: list[Inspected]) -> list[Finding]:
-        files = {file.name: file for found in group for file in found.files}
-        findings = []
-        for file in repo.files if group else ():
-            remedy = _format_fetch(repo, group[0].need.cache_dir, file.path, force=file.path in files)
-            change = _describe_change(file, files[file.path]) if file.path in files else ""
-            if change:
-                findings.append(self._report(file.line, "OSR124", f"{repo.repo_id}: {file.path} {change}", remedy))
-            elif file.path not in files and not self.partial and all(found.sound for found in group):
-                message = f"{repo.repo_id}: {file.path} is no longer read"
-                findings.append(self._report(file.line, "OSR123", message, remedy))
-        for path in sorted(files.keys() - {file.path for file in repo.files}):
-            message = f"{repo.repo_id}: {path} is read now, but the lock does not have it"
-            findings.append(self._report(repo.line, "OSR122", message, _RELOCK))
-        return findings
+def _compare_repo(repo: LockedRepo, group: list[Inspected], partial: bool) -> list[_Change]:
+    if not group:
+        message = f"{repo.repo_id} ({repo.revision}) is in the lock, but no config needs it any more"
+        return [] if partial else [("OSR125", repo.line, message, "opensora-rewriter lock", "warning")]
+    present = [found for found in group if found.commit is not None]
+    for found in present:
+        if found.commit != repo.commit:
+            return [("OSR121", repo.line, *_describe_other_commit(repo, found), "error")]
+    files = {file.name: file for found in present for file in found.files}
+    changes: list[_Change] = []
+    for file in repo.files if present else ():
+        remedy = _format_fetch(repo, group[0].need.cache_dir, file.path, force=file.path in files)
+        change = _describe_change(file, files[file.path]) if file.path in files else ""
+        if change:
+            changes.append(("OSR124", file.line, f"{repo.repo_id}: {file.path} {change}", remedy, "error"))
+        elif file.path not in files and not partial and all(found.sound for found in present):
+            changes.append(("OSR123", file.line, f"{repo.repo_id}: {file.path} is no longer read", remedy, "error"))
+    for path in sorted(files.keys() - {file.path for file in repo.files}):
+        message = f"{repo.repo_id}: {path} is read now, but the lock does not have it"
+        changes.append(("OSR122", repo.line, message, "if that is wanted: opensora-rewriter lock", "error"))
+    return changes
 
-    def find_new_configs(self, repo: LockedRepo | None, group: list[Inspected]) -> list[Finding]:
-        """Configs that the lock does not know to need this repo; one finding for each config."""
-        known = set(repo.configs) if repo is not None else set()
-        need = group[0].need
-        lacks = "the lock does not have it" if repo is None else "the lock has it for other configs only"
-        severity: Severity = "error" if repo is None else "warning"
-        findings: dict[str, Finding] = {}
-        for path, line, component in (place for found in group for place in found.need.requested_by):
-            config = _relative_path(path, self.root)
-            if config not in known and config not in findings:
-                message = f"{config} needs {need.repo_id} ({need.revision or 'main'}), and {lacks}"
-                remedy = "opensora-rewriter lock"
-                findings[config] = Finding("OSR126", path, line, 0, component, message, remedy, severity)
-        return list(findings.values())
 
-    def _report(self, line: int, code: str, message: str, remedy: str, severity: Severity = "error") -> Finding:
-        return Finding(code, self.lock_path, line, 0, "", message, remedy, severity)
+def _find_new_configs(repo: LockedRepo | None, group: list[Inspected], root: str | None) -> list[Finding]:
+    """Configs that the lock does not know to need this repo; one finding for each config."""
+    need = group[0].need
+    lacks = "the lock does not have it" if repo is None else "the lock has it for other configs only"
+    severity: Severity = "error" if repo is None else "warning"
+    findings: dict[str, Finding] = {}
+    for path, line, component in (place for found in group for place in found.need.requested_by):
+        config = _relative_path(path, root)
+        if repo is None or config not in repo.configs:
+            message = f"{config} needs {need.repo_id} ({need.revision or 'main'}), and {lacks}"
+            found = Finding("OSR126", path, line, 0, component, message, "opensora-rewriter lock", severity)
+            findings.setdefault(config, found)
+    return list(findings.values())
 
 
 def _describe_other_commit(repo: LockedRepo, found: Inspected) -> tuple[str, str]:

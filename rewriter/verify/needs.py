@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 from rewriter.checkout import Target, Unreadable, read_bytes
+from rewriter.decide.loaders import Loaders
 from rewriter.decide.remedies import cached_repos, select_option, suggest_repo
 from rewriter.decide.thread import thread_key
-from rewriter.locality import locality
+from rewriter.locality import is_repo_id, locality
 from rewriter.model import (
     CACHE_DIR,
     LOCAL_FILES_ONLY,
@@ -97,23 +98,8 @@ class ComponentTrace:
         return self.trace.unknown
 
 
-class Tracer(Protocol):
-    """What :func:`trace_components` needs of :class:`rewriter.decide.plan.Loaders`."""
-
-    def trace(self, root: str | None, type_name: str, values: Mapping[str, Value]) -> Trace:
-        """What building ``type_name`` with these values would do."""
-        ...
-
-
-# --- from configs to hub calls ----------------------------------------------------------------------
-
-
 def trace_components(
-    targets: Sequence[Target],
-    loaders: Tracer,
-    names: Iterable[str] | None = None,
-    *,
-    progress: Callable[[], None] = lambda: None,
+    targets: Sequence[Target], loaders: Loaders, names: Iterable[str] | None = None
 ) -> tuple[list[ComponentTrace], list[Finding]]:
     """Trace every component (or those called ``names``, and dicts nested in them) of the configs.
 
@@ -121,40 +107,35 @@ def trace_components(
         targets: the configs.
         loaders: what a registered type does.
         names: components to trace; None: all.
-        progress: called after each config.
 
     Returns:
         The components whose loader is registered and loads (or may load) by name, in the order of the files; and
         OSR900 for files that cannot be read.
     """
-    configs: dict[str, Config] = {}
 
+    @functools.cache
     def read(path: str) -> Config:
-        if path not in configs:
-            try:
-                configs[path] = read_config(read_bytes(path), path)
-            except Unreadable as error:
-                configs[path] = Config(path, problem=Problem(1, 0, error.message, error.remedy))
-        return configs[path]
+        try:
+            return read_config(read_bytes(path), path)
+        except Unreadable as error:
+            return Config(path, problem=Problem(1, 0, error.message, error.remedy))
 
     wanted = None if names is None else frozenset(names)
-    traced: list[ComponentTrace] = []
+    traced: list[ComponentTrace | None] = []
     problems: list[Finding] = []
     for target in targets:
         config = read(target.path)
-        if config.problem is not None:
-            bad = config.problem
+        bad = config.problem
+        if bad is not None:
             problems.append(Finding("OSR900", target.path, bad.line, bad.column, "", bad.message, bad.remedy))
         else:
-            for component in inherit(config, read).components:
-                if wanted is None or wanted & set(component.keys):
-                    found = _trace_component(target, component, loaders)
-                    traced += [found] if found is not None else []
-        progress()
-    return traced, problems
+            components = inherit(config, read).components
+            selected = [each for each in components if wanted is None or wanted & set(each.keys)]
+            traced += [_trace_component(target, component, loaders) for component in selected]
+    return [found for found in traced if found is not None], problems
 
 
-def _trace_component(target: Target, component: Component, loaders: Tracer) -> ComponentTrace | None:
+def _trace_component(target: Target, component: Component, loaders: Loaders) -> ComponentTrace | None:
     values = component.values
     kind = values.get("type")
     if kind is None or not kind.known or not isinstance(kind.value, str):
@@ -168,7 +149,8 @@ def _trace_component(target: Target, component: Component, loaders: Tracer) -> C
     }
     own = [call for call in as_is.calls if call.repo_text != "None"]
     rows = tuple(_make_row(target, component, kind.value, call, given) for call in own)
-    missing = any(row.place == "missing" for row in rows) and not as_is.guessed
+    paths = [row.call.repo_id for row in rows if row.place == "missing" or not is_repo_id(row.call.repo_id or "a")]
+    missing = bool(paths) and not as_is.guessed
     later = thread_key(given[CACHE_DIR], CACHE_DIR, target.root).repos if missing else ()
     return ComponentTrace(target.path, target.root, component, kind.value, as_is, rows, later)
 
@@ -202,7 +184,7 @@ def list_repos(traced: Iterable[ComponentTrace]) -> list[tuple[str, str, str]]:
         (row.call.repo_id, row.call.subfolder or "", row.call.revision or "")
         for component in traced
         for row in component.rows
-        if row.place == "repo" and row.call.repo_id
+        if row.place == "repo" and row.call.repo_id and is_repo_id(row.call.repo_id)
     }
     return sorted(reached | {(repo_id, "", "") for component in traced for repo_id in component.after_rewrite})
 
@@ -244,82 +226,40 @@ def collect_needs(
             is then not blamed for a ``cache_dir`` that does not arrive (``rewrite`` makes it arrive), and the repos of
             ``after_rewrite`` are needs.
     """
-    collected = _Collected(environ, transformers_major, directory_for)
-    for component in traced:
-        for row in component.rows:
-            collected.add(row, component)
+    rows: list[CallRow] = []
+    needs: dict[Need, list[Place]] = {}
+    findings: list[Finding] = []
+    environment: dict[tuple[str, str], None] = {}
+    for component, row in [(each, row) for each in traced for row in each.rows]:
+        given = component.component.values.get(CACHE_DIR)
+        repo_ids: tuple[str, ...] = (row.call.repo_id or "",) if row.place == "repo" else ()
+        if row.place == "missing" and directory_for is not None:
+            repo_ids = component.after_rewrite
+        if row.place == "missing" and not repo_ids:
+            findings.append(_report_missing_path(row, component))
+        if not repo_ids:
+            continue
+        directory, source = given.value if given is not None else None, "config"
+        if directory_for is None:
+            problem, directory = _check_arrival(row, given)
+            findings += [problem] if problem is not None else []
+            if given is not None and not given.known:
+                continue
+        else:
+            chosen = directory_for(component.component)
+            directory, source = (directory, "config") if chosen is None else (chosen, "option")
+        if not isinstance(directory, str):
+            directory, source = find_default_cache(environ, row.call.library, transformers_major)
+            environment[directory, source] = None
+        rows.append(replace(row, cache_dir=directory if source in ("config", "option") else None))
+        for repo_id in repo_ids:
+            needs.setdefault(_make_need(row, repo_id, directory, source), []).append(
+                (row.path, row.line, row.component)
+            )
     names = find_unread_variables(environ, transformers_major) if traced else ()
     notes = tuple(Note(f"{name} is set, but no library in use reads it: it has no effect") for name in names)
-    needs = tuple(replace(need, requested_by=tuple(dict.fromkeys(by))) for need, by in collected.needs.items())
-    return Needs(tuple(collected.rows), needs, tuple(collected.findings), tuple(collected.environment), notes)
-
-
-@dataclass
-class _Collected:
-    """The needs while they are gathered; the first three as for :func:`collect_needs`."""
-
-    environ: Mapping[str, str]
-    transformers_major: int
-    directory_for: Callable[[Component], str | None] | None
-    rows: list[CallRow] = field(default_factory=list)
-    needs: dict[Need, list[Place]] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-    environment: dict[tuple[str, str], None] = field(default_factory=dict)
-
-    def add(self, row: CallRow, traced: ComponentTrace) -> None:
-        given = traced.component.values.get(CACHE_DIR)
-        later = traced.after_rewrite if row.place == "missing" and self.directory_for is not None else ()
-        problem = None if later else self._find_problem(row, given, traced)
-        if problem is not None:
-            self.findings.append(problem)
-        elif row.place == "repo" or later:
-            directory, source = self._find_directory(row, traced.component, given)
-            self.rows.append(replace(row, cache_dir=directory if source in ("config", "option") else None))
-            for repo_id in later or (row.call.repo_id or "",):
-                need = _make_need(row, repo_id, directory, source)
-                self.needs.setdefault(need, []).append((row.path, row.line, row.component))
-
-    def _find_directory(self, row: CallRow, component: Component, given: Value | None) -> tuple[str, str]:
-        if self.directory_for is not None:
-            chosen = self.directory_for(component)
-            if chosen is not None:
-                return chosen, "option"
-            if given is not None and isinstance(given.value, str):
-                return given.value, "config"
-        else:
-            findings, meant = _check_arrival(row, given)
-            self.findings += findings
-            if meant is not None:
-                return meant, "config"
-        default = find_default_cache(self.environ, row.call.library, self.transformers_major)
-        self.environment[default] = None
-        return default
-
-    def _find_problem(self, row: CallRow, given: Value | None, traced: ComponentTrace) -> Finding | None:
-        """Why no cache can be asked for this call, or None."""
-        if row.place == "missing":
-            return self._report_missing_path(row, traced)
-        if row.place == "repo" and given is not None and not given.known and self.directory_for is None:
-            message = f"cache_dir is `{given.text}`, which only running the config would tell"
-            return _report_row(row, "OSR007", message, "verify it by level build, or write the directory as a string")
-        return None
-
-    def _report_missing_path(self, row: CallRow, traced: ComponentTrace) -> Finding:
-        message = f"{row.call.repo_id!r} is meant as a local path, and nothing is there"
-        if row.call.hard_coded:
-            place = f"{row.call.path}:{row.call.line}"
-            return _report_row(row, "OSR006", f"{message} (the loader's source names it)", f"correct it in {place}")
-        directory = shlex.quote(row.cache_dir) if row.cache_dir is not None else "DIR"
-        path = row.call.repo_id or ""
-        repo_id = suggest_repo(path, row.type, traced.root, cached_repos(row.cache_dir))[0]
-        name = row.component.rpartition(".")[2]
-        # v1.0's t5 names its repo itself, once rewrite has given it a cache_dir; --set selects its component
-        cure = (
-            select_option(row.component)
-            if traced.after_rewrite
-            else f" --set {name}.{row.key or 'from_pretrained'}={repo_id}"
-        )
-        return _report_row(row, "OSR006", message, f"opensora-rewriter rewrite {{path}} --cache-dir {directory}{cure}")
+    merged = tuple(replace(need, requested_by=tuple(dict.fromkeys(places))) for need, places in needs.items())
+    return Needs(tuple(rows), merged, tuple(findings), tuple(environment), notes)
 
 
 def _make_need(row: CallRow, repo_id: str, directory: str, source: str) -> Need:
@@ -328,27 +268,43 @@ def _make_need(row: CallRow, repo_id: str, directory: str, source: str) -> Need:
     return Need(repo_id, directory, *files, call.hard_coded, (), source, row.key or "from_pretrained")
 
 
-def _check_arrival(row: CallRow, given: Value | None) -> tuple[list[Finding], str | None]:
-    """The directory that this call reads (None: the environment's), and why that is not the cache_dir given.
+def _report_missing_path(row: CallRow, traced: ComponentTrace) -> Finding:
+    path = row.call.repo_id or ""
+    message = f"{path!r} is meant as a local path, and nothing is there"
+    if row.call.hard_coded:
+        place = f"{row.call.path}:{row.call.line}"
+        return _report_row(row, "OSR006", f"{message} (the loader's source names it)", f"correct it in {place}")
+    directory = shlex.quote(row.cache_dir) if row.cache_dir is not None else "DIR"
+    cure = select_option(row.component)
+    if not traced.after_rewrite:  # v1.0's t5 names its repo itself, once rewrite has given it a cache_dir
+        repo_id = suggest_repo(path, row.type, traced.root, cached_repos(row.cache_dir))[0]
+        cure = f" --set {row.component.rpartition('.')[2]}.{row.key or 'from_pretrained'}={repo_id}"
+    return _report_row(row, "OSR006", message, f"opensora-rewriter rewrite {{path}} --cache-dir {directory}{cure}")
+
+
+def _check_arrival(row: CallRow, given: Value | None) -> tuple[Finding | None, str | None]:
+    """Why the cache_dir given is not what this call reads, and the directory (None: the environment's).
 
     Where the loader rejects the keyword, that directory is looked at all the same: ``rewrite`` makes it arrive.
     """
+    select = select_option(row.component)
+    if given is not None and not given.known:
+        message = f"cache_dir is `{given.text}`, which only running the config would tell"
+        remedy = "verify it by level build, or write the directory as a string"
+        return _report_row(row, "OSR007", message, remedy), None
     if given is None or not isinstance(given.value, str):
-        return [], row.cache_dir
-    remedy = f"opensora-rewriter rewrite {{path}} --cache-dir {shlex.quote(given.value)}{select_option(row.component)}"
-    state = row.keys[CACHE_DIR]
+        return None, row.cache_dir
+    remedy = f"opensora-rewriter rewrite {{path}} --cache-dir {shlex.quote(given.value)}{select}"
+    state, loads = row.keys[CACHE_DIR], f"{row.call.callee}, which loads {row.call.repo_id}"
     if state == "rejected":
         message = f"the loader of `{row.type}` rejects cache_dir: building raises a TypeError"
-        return [_report_row(row, "OSR004", message, remedy)], given.value
+        return _report_row(row, "OSR004", message, remedy), given.value
     if state == "dropped":
-        message = f"cache_dir never reaches {row.call.callee}, which loads {row.call.repo_id}"
-        return [_report_row(row, "OSR005", message, remedy)], None
+        return _report_row(row, "OSR005", f"cache_dir never reaches {loads}", remedy), None
     if state == "unsure":
-        message = f"whether cache_dir reaches {row.call.callee}, which loads {row.call.repo_id}, is not known"
-        return [
-            _report_row(row, "OSR007", message, "opensora-rewriter check {path}" + select_option(row.component))
-        ], None
-    return [], row.cache_dir
+        message = f"whether cache_dir reaches {loads}, is not known"
+        return _report_row(row, "OSR007", message, "opensora-rewriter check {path}" + select), None
+    return None, row.cache_dir
 
 
 def _report_row(row: CallRow, code: str, message: str, remedy: str) -> Finding:

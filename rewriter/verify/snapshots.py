@@ -75,14 +75,9 @@ class CachedRepo:
         return list_names(os.path.join(self.folder, "blobs"))
 
     @property
-    def incomplete(self) -> list[str]:
-        """The unfinished downloads."""
-        return sorted(name for name in self.blobs if name.endswith(".incomplete"))
-
-    @property
     def unfinished(self) -> list[str]:
-        """Those whose complete blob is not there."""
-        return [name for name in self.incomplete if name.split(".")[0] not in self.blobs]
+        """Downloads of which the complete blob is not there."""
+        return sorted(n for n in self.blobs if n.endswith(".incomplete") and n.split(".")[0] not in self.blobs)
 
     @cached_property
     def snapshots(self) -> frozenset[str]:
@@ -144,15 +139,16 @@ class CachedRepo:
             return describe_unreadable(self.folder, error)
         commit = self.ref if ref is None else ref
         clean = re.sub("[^0-9a-f]", "", commit)
-        if commit in self.snapshots:
-            return commit if self.has_files(commit) else self._describe_empty(commit)
-        if clean in self.snapshots:
+        if commit in self.snapshots and (self.has_files(commit) or not self.blobs):
+            return commit
+        if commit not in self.snapshots and clean in self.snapshots:
             message = f"{self.repo_id}: {self.ref_path} holds {commit[:80]!r}; the Hub library takes all of it"
             return Trouble("OSR109", f"{message} as the commit", format_ref(clean, self.ref_path))
         if self.unfinished:
             return self.describe_unfinished()
-        if not self.snapshots and self.blobs:
-            return self._describe_lost_links()
+        if self.blobs and (commit in self.snapshots or not os.path.isdir(self.get_snapshot())):
+            message = f"{self.repo_id}: {self.get_snapshot()} is empty though blobs/ is not: links were dropped"
+            return Trouble("OSR111", message, self.format_recopy())
         if ref is None and not COMMIT.fullmatch(self.ref):
             return self._describe_no_ref()
         holds = f" (it holds {', '.join(sorted(self.snapshots)[:3])})" if self.snapshots else ""
@@ -188,22 +184,8 @@ class CachedRepo:
             absent = self._describe_absent()
             message = f"{absent.message} (its folder {self.folder} holds no snapshot)"
             return Trouble(absent.code, message, absent.remedy)
-        commits = self.list_snapshots()
-        if self.ref != "main" or not commits:
-            return Trouble("OSR108", message, self.format_download())
-        if len(self.snapshots) > 1:
-            message += f"; {len(self.snapshots)} snapshots are there, {commits[0]} is the newest of those with files"
-        return Trouble("OSR108", message, format_ref(commits[0], self.ref_path))
-
-    def _describe_empty(self, commit: str) -> str | Trouble:
-        """A snapshot without a single file: a copy left its links behind, or a download had only begun."""
-        if self.unfinished:
-            return self.describe_unfinished()
-        return self._describe_lost_links() if self.blobs else commit
-
-    def _describe_lost_links(self) -> Trouble:
-        message = f"{self.repo_id}: {self.get_snapshot()} is empty though blobs/ is not: a copy dropped the symlinks"
-        return Trouble("OSR111", message, self.format_recopy())
+        commits = self.list_snapshots() if self.ref == "main" else []
+        return Trouble("OSR108", message, format_ref(commits[0], self.ref_path) if commits else self.format_download())
 
     def format_recopy(self, *, force: bool = False) -> str:
         """How to copy a repo's folder with its links; ``force``: a download has to replace the files in their place."""

@@ -18,8 +18,6 @@ from answering import interpreter, well
 from caches import COMMIT, OTHER, SHARDS, T5, make_repo, safetensors, t5_files
 from click.testing import Result
 
-from rewriter.process import interpreters
-
 Run = Callable[..., Result]
 Checkout = Callable[[str], Path]
 KL = "stabilityai/sd-vae-ft-ema"
@@ -120,7 +118,7 @@ def test_level_resolve_loads_the_configs_and_looks_at_the_directories(
     run: Run, root: Path, hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("mmengine")
-    ours = interpreters.Interpreter(sys.executable, "this one")
+    ours = sys.executable
     monkeypatch.setattr("rewriter.verify.levels.find_interpreter", lambda python, modules: ours)
     path = config(root, hub)
     done = run("verify", path, "--level", "resolve", cwd=root)
@@ -163,9 +161,7 @@ def test_what_level_load_compared_is_reported_check_by_check(run: Run, root: Pat
 
 
 @posix
-def test_level_build_lists_equal_dicts_once(
-    run: Run, root: Path, hub: Path, tmp_path: Path
-) -> None:
+def test_level_build_lists_equal_dicts_once(run: Run, root: Path, hub: Path, tmp_path: Path) -> None:
     first = config(root, hub, name="a")
     second = config(root, hub, "ae = dict(vae=vae)", name="b")  # what is within is built with what is around it
     python = interpreter(tmp_path, well(same_as="'a.py' if task.get('config', '').endswith('b.py') else ''"))

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from conftest import FIXTURES
 from deciding import CACHE, asked, checked, codes, decide, messages, outcomes, write_checkout
+from loading import give_values
 
 from rewriter.decide.remedies import did_you_mean, suggest_repo
 from rewriter.decide.request import Request
 from rewriter.locality import is_repo_id, locality, normalize_path
+from rewriter.read.modules import Sources
+from rewriter.read.released import RELEASED, trace_released
 
 LOADERS = """
 @MODELS.register_module()
@@ -552,3 +555,23 @@ def test_a_lone_config_is_decided_by_the_table_of_released_loaders(name: str) ->
     assert (outcomes(made), codes(made)) == ({"vae": case.outcome}, case.codes.split()), case.why
     assert (made.new or b"").decode() == f"vae = dict({case.after or case.before})\n"
     assert "remove" not in messages(made), "a guess is no reason to remove a keyword"
+
+
+@pytest.mark.parametrize("kind", sorted(RELEASED))
+def test_the_table_agrees_with_the_sources_of_v1_3(kind: str) -> None:
+    """The same hub calls, and the same answer to whether `cache_dir` reaches them."""
+    values = give_values(cache_dir=CACHE, **({"num_classes": 3} if kind == "classes" else {"from_pretrained": "a/b"}))
+    table = trace_released(kind, values)
+    trace = Sources(str(FIXTURES / "v1.3")).trace(kind, values)
+    if not trace.found:
+        pytest.skip(f"the fixture has no {kind}")
+    ours = {(call.class_name, call.repo_id, "cache_dir" in call.reached) for call in table.calls}
+    theirs = {(call.class_name, call.repo_id, "cache_dir" in call.reached) for call in trace.calls}
+    assert ours == theirs
+    assert ("cache_dir" in {each.key for each in table.rejections}) == (
+        "cache_dir" in {each.key for each in trace.rejections}
+    )
+
+
+def test_a_type_that_is_in_no_release_is_not_in_the_table() -> None:
+    assert not trace_released("Nope", give_values(from_pretrained="a/b")).found

@@ -12,6 +12,7 @@ from conftest import FIXTURES
 from deciding import CACHE, HEAD, asked, check, codes, messages, outcomes, plan_rewrite, rewrite, write_checkout
 from loading import write_files
 
+from rewriter.api import needed_repos
 from rewriter.decide.request import Request
 from rewriter.model import Plan
 
@@ -296,9 +297,7 @@ T5 = 'text_encoder = dict(type="t5", from_pretrained="./pretrained_models/t5_ckp
 
 @pytest.mark.parametrize("local_cache", ["", ", local_cache=True", ", local_cache=False"])
 @pytest.mark.parametrize("company", ["", ", local_cache=True", ", local_cache=False"])
-def test_v1_0_t5_is_decided_the_same_alone_and_in_company(
-    local_cache: str, company: str, checkout: Checkout
-) -> None:
+def test_v1_0_t5_is_decided_the_same_alone_and_in_company(local_cache: str, company: str, checkout: Checkout) -> None:
     root = checkout("v1.0")
     shutil.rmtree(root / "configs")
     files = {"configs/a.py": T5.format(local_cache), "configs/b.py": T5.format(company)}
@@ -311,9 +310,7 @@ def test_v1_0_t5_is_decided_the_same_alone_and_in_company(
 
 
 @pytest.mark.parametrize("local_cache", [True, False])
-def test_v1_0_t5_reads_its_repo_with_a_cache_and_its_folder_without_one(
-    local_cache: bool, checkout: Checkout
-) -> None:
+def test_v1_0_t5_reads_its_repo_with_a_cache_and_its_folder_without_one(local_cache: bool, checkout: Checkout) -> None:
     from loading import give_values
 
     from rewriter.read.modules import Sources
@@ -332,12 +329,20 @@ def test_v1_0_t5_reads_its_repo_with_a_cache_and_its_folder_without_one(
     assert not without.rejections
 
 
-def test_v1_0_t5_with_another_repo_says_which_one_is_loaded(checkout: Checkout) -> None:
+@pytest.mark.parametrize("local_cache", ["", ", local_cache=False"])
+def test_v1_0_t5_with_another_repo_says_which_one_is_loaded(
+    local_cache: str, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = checkout("v1.0")
     shutil.rmtree(root / "configs")
-    write_files(root, {"configs/a.py": 'text_encoder = dict(type="t5", from_pretrained="google/t5-v1_1-xxl")\n'})
+    write_files(root, {"configs/a.py": T5.format(local_cache).replace("./pretrained_models/t5_ckpts", "google/t5")})
+    monkeypatch.chdir(root)
+    assert needed_repos(["."]) == ("DeepFloyd/t5-v1_1-xxl",), "google/t5/t5-v1_1-xxl is no repo"
     made = rewrite(root)
     assert outcomes(made) == {"text_encoder": "set"}
+    (finding,) = made.all_findings
+    assert (finding.code, finding.severity) == ("OSR006", "warning")
+    assert "does not load google/t5: its source names DeepFloyd/t5-v1_1-xxl" in finding.message
 
 
 # --- harm ------------------------------------------------------------------------------------------
@@ -367,9 +372,7 @@ HARMED = {
 
 @pytest.mark.parametrize("selected", [True, False], ids=["selected", "not selected"])
 @pytest.mark.parametrize("name", HARMED)
-def test_an_edit_that_would_break_another_config_is_dropped_and_said(
-    name: str, selected: bool, tmp_path: Path
-) -> None:
+def test_an_edit_that_would_break_another_config_is_dropped_and_said(name: str, selected: bool, tmp_path: Path) -> None:
     loaders, other, reason = HARMED[name]
     root = write(tmp_path, loaders, a=VAE, b=other)
     made = plan_rewrite(root, *([] if selected else ["configs/a.py"]))
@@ -382,11 +385,14 @@ def test_an_edit_that_would_break_another_config_is_dropped_and_said(
 
 def test_a_base_file_whose_change_breaks_a_config_that_inherits_is_left(tmp_path: Path) -> None:
     """`b` makes another type of the dict, whose loader rejects the key that would come with the base."""
-    loaders = THREADED["one of two calls lacks it"][0] + """
+    loaders = (
+        THREADED["one of two calls lacks it"][0]
+        + """
         @MODELS.register_module("plain")
         def plain(from_pretrained=None):
             return from_pretrained
     """
+    )
     heir = '_base_ = "./a.py"\nvae = dict(type="plain")\n'
     root = write(tmp_path, loaders, a=VAE, b=heir)
     for paths in ([], ["configs/a.py"]):
@@ -471,7 +477,7 @@ def test_circles_and_missing_bases_end(text: str, tmp_path: Path) -> None:
 
 
 def test_two_bases_that_say_the_same_component(tmp_path: Path) -> None:
-    configs_ = {"a": '_base_ = ["b.py", "c.py"]\nvae = dict(size=2)\n', "b": VAE, "c": 'vae = dict(size=3)\n'}
+    configs_ = {"a": '_base_ = ["b.py", "c.py"]\nvae = dict(size=2)\n', "b": VAE, "c": "vae = dict(size=3)\n"}
     made = plan_rewrite(write(tmp_path, TAKES, **configs_))
     assert outcomes(made)["b:vae"] == "set"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import libcst as cst
 import pytest
 import strategies
 from hypothesis import given
@@ -41,7 +40,6 @@ def edit(source: str, value: object = "/models/hf", key: str = "cache_dir", reso
         ((1, "a"), '(1, "a")'),
         ([1, {"a": ()}], '[1, {"a": ()}]'),
         ({"a": 1, 2: ["b"], (3,): None}, '{"a": 1, 2: ["b"], (3,): None}'),
-        ({"b", "a", 1}, '{"a", "b", 1}'),
         (b"x'", 'b"x\'"'),
         (10**30, "1" + "0" * 30),
         ("\x7f\x80\xff\u0100\u200b\uffff\U00010000\U0001f600", '"\\x7f\\x80ÿĀ\\u200b\\uffff𐀀😀"'),
@@ -51,20 +49,6 @@ def edit(source: str, value: object = "/models/hf", key: str = "cache_dir", reso
 def test_values_are_plain_literals(value: object, text: str) -> None:
     assert write_literal(value) == text
     assert same(ast.literal_eval(text), value)
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ('a"b', "'a\"b'"),
-        ("a'b", '"a\'b"'),
-        ("'\"", "'\\'\"'"),
-        ([("a", {"b": "c"})], "[('a', {'b': 'c'})]"),
-        ({"b", "a"}, "{'a', 'b'}"),
-    ],
-)
-def test_the_other_quote_is_taken_where_that_saves_escapes(value: object, text: str) -> None:
-    assert write_literal(value, "'") == text
 
 
 class Name(str):
@@ -78,18 +62,6 @@ def test_what_has_no_literal_is_refused(value: object) -> None:
     with pytest.raises(EditError) as caught:
         write_literal(value)
     assert caught.value.message == f"{value!r} cannot be written as a Python literal"
-
-
-def test_what_nests_too_deeply_or_is_long_is_refused_in_one_short_line() -> None:
-    with pytest.raises(EditError) as caught:
-        write_literal([object(), "a" * 1000])
-    assert len(caught.value.message) == 100 + len(" cannot be written as a Python literal")
-    nested: list[object] = []
-    for _ in range(500):
-        nested = [nested]
-    with pytest.raises(EditError) as caught:
-        write_literal(nested)
-    assert caught.value.message == "[" * 100 + " cannot be written as a Python literal"
 
 
 def test_letters_that_the_file_cannot_hold_are_escaped() -> None:
@@ -156,7 +128,7 @@ def test_a_dict_of_two_names_cannot_get_two_values() -> None:
     other = Component(("text_encoder",), vae.span, "")
     with pytest.raises(EditError) as caught:
         edit_config(old, [ConfigChange(vae, "a", 1), ConfigChange(other, "a", 2)])
-    message = "vae and text_encoder are one dict and cannot get two values of 'a'"
+    message = "one dict cannot get two values of 'a'"
     assert (caught.value.message, caught.value.line) == (message, 2)
     assert edit_config(old, [ConfigChange(vae, "a", 1), ConfigChange(other, "a", 1)]) == old.replace(b"')", b"', a=1)")
 
@@ -187,21 +159,6 @@ def test_a_value_without_a_literal_is_refused_with_the_line_of_its_dict() -> Non
     assert caught.value.line == 3
 
 
-@pytest.mark.parametrize("other", ["make(a=12345)", "x.dict(a=123)", "dict_(a)(b=1)", "(1, 2, 3, 4)"])
-def test_bytes_that_do_not_hold_the_dict_any_more_are_not_edited(other: str) -> None:
-    changes = change_key("vae", "b", 1)(b"vae = dict(a=12345)\n")
-    with pytest.raises(EditError) as caught:
-        edit_config(f"vae = {other}\n".encode(), changes)
-    assert caught.value.message in ("this is no dict that can be edited", "this is no call or dict that can be edited")
-    assert caught.value.line == 1
-
-
-def test_a_file_that_ends_before_the_dict_is_not_edited() -> None:
-    with pytest.raises(EditError, match="the file ends before the place of a change") as caught:
-        edit_config(b"vae = dict()\n", [ConfigChange(Component(("vae",), Span(8, 6, 8, 12), ""), "a", 1)])
-    assert caught.value.line == 8
-
-
 def test_a_file_that_cannot_be_read_is_not_edited() -> None:
     with pytest.raises(EditError) as caught:
         edit_config(b"x\n\0", [])
@@ -214,14 +171,6 @@ def test_a_file_that_its_encoding_would_write_otherwise_is_not_edited() -> None:
         edit_config(old, change_key("vae", "a", 1)(b"\nvae = dict(type='a')\n"))
     assert caught.value.message == "the file does not survive decoding and encoding as utf-7"
     assert edit_config(old, []) == old
-
-
-def test_what_libcst_does_not_give_back_to_the_byte_is_not_edited(monkeypatch: pytest.MonkeyPatch) -> None:
-    parse = cst.parse_module
-    monkeypatch.setattr(cst, "parse_module", lambda text: parse(text.replace("# note", "# nte")))
-    with pytest.raises(EditError, match="this is no call or dict that can be edited"):
-        edit("vae = dict(\n    a=1,  # note\n)\n")
-    edit("vae = dict(\n    a=1,  # other\n)\n")
 
 
 # --- with mmengine -----------------------------------------------------------------------------
@@ -281,12 +230,6 @@ def prove_or_refuse(data: bytes, request: Request) -> None:
 @given(strategies.config_source(), strategies.values)
 def test_generated_sources_keep_every_other_byte(data: bytes, value: object) -> None:
     prove_or_refuse(data, change_all("cache_dir", value))
-
-
-@strategies.fuzz
-@given(strategies.config_source(), strategies.values)
-def test_generated_sources_with_a_value_replaced(data: bytes, value: object) -> None:
-    prove_or_refuse(data, change_all("type", value))
 
 
 @strategies.fuzz

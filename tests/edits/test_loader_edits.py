@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 
-import libcst as cst
 import pytest
 from proving import prove_loader_edit, source_change, span_of
 
@@ -25,8 +24,6 @@ def with_parameter(text: str, **more: object) -> str:
         ("def f(a, b=1, *c, d, **e): pass\n", "def f(a, b=1, *c, d, cache_dir=None, **e): pass\n"),
         ("def f(a, *, b, c=2):\n    pass\n", "def f(a, *, b, c=2, cache_dir=None):\n    pass\n"),
         ("def f(*a): pass\n", "def f(*a, cache_dir=None): pass\n"),
-        ("def f(a, /): pass\n", "def f(a, /, cache_dir=None): pass\n"),
-        ("def f(a, /, *, b): pass\n", "def f(a, /, *, b, cache_dir=None): pass\n"),
         ("def f(**kw): pass\n", "def f(cache_dir=None, **kw): pass\n"),
         ("def f(a,b = 1): pass\n", "def f(a,b = 1,cache_dir = None): pass\n"),
         ("def f( a, b ): pass\n", "def f( a, b, cache_dir=None ): pass\n"),
@@ -71,8 +68,6 @@ def with_parameter(text: str, **more: object) -> str:
         ("def f( ): pass\n", "def f( cache_dir=None): pass\n"),
         ("def f(a, ): pass\n", "def f(a, cache_dir=None, ): pass\n"),
         ("def f(a,*,b=1,**kw): pass\n", "def f(a,*,b=1,cache_dir=None,**kw): pass\n"),
-        ("def f(a, b=1, /, **kw): pass\n", "def f(a, b=1, /, cache_dir=None, **kw): pass\n"),
-        ("def f(a, /, b, *c, d=1, **e): pass\n", "def f(a, /, b, *c, d=1, cache_dir=None, **e): pass\n"),
         ("def f(a ,b): pass\n", "def f(a ,b,cache_dir=None): pass\n"),
         ("def f(a=1, b = 2, c=3): pass\n", "def f(a=1, b = 2, c=3, cache_dir=None): pass\n"),
         ("def f(a = 1, b=2, c): pass\n".replace(", c", ", *, c"), "def f(a = 1, b=2, *, c, cache_dir=None): pass\n"),
@@ -83,11 +78,6 @@ def with_parameter(text: str, **more: object) -> str:
             "def f(\n    a,\n    *,  # k\n    b=1,\n): pass\n",
             "def f(\n    a,\n    *,  # k\n    b=1,\n    cache_dir=None,\n): pass\n",
         ),
-        ("def f(\n    a,\n    /\n): pass\n", "def f(\n    a,\n    /,\n    cache_dir=None\n): pass\n"),
-        (
-            "def f(\n    a,\n    /,  # s\n    *,\n    b,  # b\n    **kw  # kw\n): pass\n",
-            "def f(\n    a,\n    /,  # s\n    *,\n    b,  # b\n    cache_dir=None,\n    **kw  # kw\n): pass\n",
-        ),
         ("def f(\n    *args\n): pass\n", "def f(\n    *args,\n    cache_dir=None\n): pass\n"),
         (
             "def f(\n    *args,\n    **kw\n): pass\n",
@@ -97,10 +87,8 @@ def with_parameter(text: str, **more: object) -> str:
         ("def f(a: int, **kw): pass\n", 'def f(a: int, cache_dir: "str | None" = None, **kw): pass\n'),
         ("def f(cls, a: int, *b): pass\n", 'def f(cls, a: int, *b, cache_dir: "str | None" = None): pass\n'),
         ("def f(*, a: int = 1): pass\n", 'def f(*, a: int = 1, cache_dir: "str | None" = None): pass\n'),
-        ("def f(a: int, /): pass\n", 'def f(a: int, /, cache_dir: "str | None" = None): pass\n'),
         ("def f(*args: int): pass\n", "def f(*args: int, cache_dir=None): pass\n"),
         ("def f(a, cache_dir): pass\n", "def f(a, cache_dir): pass\n"),
-        ("def f(cache_dir, /, *, b): pass\n", "def f(cache_dir, /, *, b): pass\n"),
         ("def f(*, b, cache_dir=1): pass\n", "def f(*, b, cache_dir=1): pass\n"),
     ],
 )
@@ -118,19 +106,6 @@ def test_a_flag_defaults_to_false_and_is_annotated_as_such() -> None:
     )
 
 
-def test_a_default_is_written_safely_in_the_quotes_of_the_others() -> None:
-    assert with_parameter("def f(a='x'): pass\n", default='/a "b" \n\\') == (
-        "def f(a='x', cache_dir='/a \"b\" \\n\\\\'): pass\n"
-    )
-    assert with_parameter("def f(a=1, *, b='x', c=\"y\"): pass\n", default="/d") == (
-        "def f(a=1, *, b='x', c=\"y\", cache_dir='/d'): pass\n"
-    )
-    assert with_parameter("def f(a=b): pass\n", default="/d") == 'def f(a=b, cache_dir="/d"): pass\n'
-    latin = "# coding: latin-1\ndef f(a='é'): pass\n".encode("latin-1")
-    new = edit_loader(latin, [source_change(latin, "parameter", default="/é/模")])
-    assert new == "# coding: latin-1\ndef f(a='é', cache_dir='/é/\\u6a21'): pass\n".encode("latin-1")
-
-
 def test_two_parameters_are_in_the_requested_order_and_the_same_one_once() -> None:
     data = b"def f(\n    a,\n):\n    pass\n"
     changes = [
@@ -139,12 +114,6 @@ def test_two_parameters_are_in_the_requested_order_and_the_same_one_once() -> No
     ]
     assert prove_loader_edit(data, *changes, changes[0]) == (
         "def f(\n    a,\n    cache_dir=None,\n    local_files_only=False,\n):\n    pass\n"
-    )
-
-
-def test_a_parameter_may_have_another_name_than_the_key() -> None:
-    assert with_parameter("def f(a: int): pass\n", name="hub_cache_dir") == (
-        'def f(a: int, hub_cache_dir: "str | None" = None): pass\n'
     )
 
 
@@ -170,14 +139,6 @@ def test_a_call_gets_a_keyword_in_its_style(before: str, after: str) -> None:
     assert prove_loader_edit(before, source_change(before, "keyword")) == after
 
 
-@pytest.mark.parametrize("old", [b"f(a, cache_dir=None, b=1)\n", b"x = {'a': 1, 'cache_dir': None, 'b': 1}\n"])
-def test_a_keyword_that_is_there_gets_the_name_in_its_place(old: bytes) -> None:
-    change = source_change(old, "keyword", name="hub")
-    new = edit_loader(old, [change])
-    assert new == old.replace(b"None", b"hub")
-    assert prove_loader(old, new, [change]) is None
-
-
 @pytest.mark.parametrize(
     ("before", "default", "after"),
     [
@@ -192,25 +153,12 @@ def test_the_call_of_a_script_gets_a_literal(before: str, default: object, after
     assert edit_loader(after.encode(), [source_change(after, "literal", default=default)]) == after.encode()
 
 
-def test_a_keyword_may_be_led_by_another_name() -> None:
-    assert (
-        prove_loader_edit("f(a)\n", source_change(b"f(a)\n", "keyword", name="self.hub"))
-        == "f(a, cache_dir=self.hub)\n"
-    )
-
-
 def test_a_call_within_a_call_is_changed_together_with_it() -> None:
     data = "é = outer('ß', inner(p)).to(inner(q))\n".encode()
     calls = sorted((n for n in ast.walk(ast.parse(data)) if isinstance(n, ast.Call)), key=lambda n: n.col_offset)
     changes = [SourceChange("x.py", "keyword", span_of(node), "k", "v") for node in calls]
     expected = "é = outer('ß', inner(p, k=v), k=v).to(inner(q, k=v), k=v)\n"
     assert prove_loader_edit(data, *changes) == prove_loader_edit(data, *reversed(changes)) == expected
-
-
-def test_two_keywords_of_one_call_are_in_the_requested_order() -> None:
-    data = b"f(a, k=v)\n"
-    changes = [SourceChange("x.py", "keyword", Span(1, 0, 1, 9), key, "v") for key in ("b", "k", "a")]
-    assert prove_loader_edit(data, *changes) == "f(a, k=v, b=v, a=v)\n"
 
 
 @pytest.mark.parametrize(
@@ -248,12 +196,6 @@ def test_a_value_is_replaced_by_the_name_or_by_the_default(old: str, name: str, 
     assert prove_loader_edit(f"f(cache_dir={old}, a=1)\n", requested, requested) == f"f(cache_dir={new}, a=1)\n"
 
 
-def test_a_replaced_value_is_written_in_the_encoding_of_the_file() -> None:
-    data = "# coding: latin-1\nf(k='é')\n".encode("latin-1")
-    requested = SourceChange("x.py", "value", Span(2, 4, 2, 8), "k", "", "é模")
-    assert edit_loader(data, [requested]) == "# coding: latin-1\nf(k='é\\u6a21')\n".encode("latin-1")
-
-
 def test_a_default_that_is_replaced_in_a_header_that_grows() -> None:
     data = b"def f(a, hub=None):\n    return g(hub=None, b=1)\n"
     changes = [
@@ -286,21 +228,9 @@ def test_a_guard_is_put_before_an_if_that_becomes_its_elif(newline: str, indent:
     assert guarded(before.encode(), (("a", "o/n"), ("b", "o/n"), ("c", "o/m"))) == after
 
 
-def test_a_guard_before_an_if_on_one_line() -> None:
-    assert guarded(b"if x: y = 1", (("y", "o/n"),)) == 'if hub is not None:\n    y = "o/n"\nelif x: y = 1'
-    assert guarded(b"a = 'x'\r\nif x: y = 1\r\n", (("y", "ß'\""),)) == (
-        "a = 'x'\r\nif hub is not None:\r\n    y = \"ß'\\\"\"\r\nelif x: y = 1\r\n"
-    )
-
-
 def test_a_guard_has_the_line_end_and_the_encoding_of_its_place() -> None:
     assert guarded(b"a = 1\nif x:\r\n  y = 1\n", (("y", "o/n"),)) == (
         'a = 1\nif hub is not None:\r\n  y = "o/n"\r\nelif x:\r\n  y = 1\n'
-    )
-    data = "# coding: latin-1\nif x:\n y = 'é'\n".encode("latin-1")
-    guard = SourceChange("x.py", "guard", Span(2, 0, 3, 9), "k", "hub", assign=(("y", "é模"),))
-    assert edit_loader(data, [guard]) == (
-        "# coding: latin-1\nif hub is not None:\n y = \"é\\u6a21\"\nelif x:\n y = 'é'\n".encode("latin-1")
     )
 
 
@@ -311,7 +241,7 @@ def test_two_guards_of_one_if_are_refused() -> None:
     assert "elif x" in prove_loader_edit(data, guards[0], guards[0])
     with pytest.raises(EditError) as caught:
         edit_loader(data, guards)
-    assert (caught.value.message, caught.value.line) == ("two guards are requested for one `if`", 2)
+    assert (caught.value.message, caught.value.line) == ("two changes are requested at one place", 2)
 
 
 # --- every other byte, and refusals ---------------------------------------------------------------
@@ -343,17 +273,20 @@ def test_every_other_byte_stays(data: bytes) -> None:
         (b"\ndef f(:\n", "parameter", (1, 0, 1, 5), "the file is not Python: invalid syntax"),
         (b"\n\0", "parameter", (1, 0, 1, 5), "the file holds a NUL byte"),
         (b"\nx = 1\n", "parameter", (2, 0, 2, 5), "what is to be changed is not here"),
-        (b"\ndef f(): pass\n", "parameter", (2, 0, 2, 5), "what is to be changed is not here"),
+        (
+            b"\ndef f(a, /): pass\n",
+            "parameter",
+            (2, 0, 2, 17),
+            "a function with positional-only parameters is not edited",
+        ),
+        (b"\nif a: b = 1\n", "guard", (2, 0, 2, 11), "an `if` on one line, or an `elif`, gets no guard"),
         (b"\nx = 1\n", "keyword", (2, 4, 2, 5), "this is no call or dict that can be edited"),
-        (b"\nx = 1\n", "keyword", (9, 4, 9, 5), "the file ends before the place of a change"),
         (b"\nf(a\n, b)\n", "keyword", (2, 0, 3, 4), "a line that begins with a comma is not edited"),
-        (b"\nx = {'k' 'k': 1}\n", "keyword", (2, 4, 2, 16), "the key 'kk' is written in several strings"),
         (b"\ndef f(a\n, b): pass\n", "parameter", (2, 0, 3, 10), "a line that begins with a comma is not edited"),
         (b"\nf(x for x in y)\n", "keyword", (2, 0, 2, 15), "a call with a bare generator takes no further argument"),
         (b"\nf(a b)\n".replace(b" b", b"-b"), "keyword", (2, 2, 2, 4), "libcst cannot read this code"),
         (b"\nf(" + b"-" * 600 + b"1)\n", "keyword", (2, 0, 2, 604), "libcst cannot read this code"),
         (b"\ny = 1\n", "guard", (2, 0, 2, 5), "what is to be changed is not here"),
-        (b"if a: pass\nelif b: pass\n", "guard", (2, 0, 2, 12), "this is no `if` that can be edited"),
     ],
 )
 def test_what_cannot_be_edited_is_refused_with_its_line(
@@ -368,30 +301,4 @@ def test_one_place_cannot_get_two_values() -> None:
     changes = [SourceChange("x.py", "value", Span(1, 2, 1, 3), "k", name, "v") for name in ("b", "")]
     with pytest.raises(EditError) as caught:
         edit_loader(b"f(a)\n", changes)
-    assert (caught.value.message, caught.value.line) == ('two values are requested at one place: "v", b', 1)
-
-
-def test_a_file_that_its_encoding_would_write_otherwise_is_not_prove_loader_edit() -> None:
-    data = b"# coding: utf-7\nf('+AGE-')\n"  # decodes to 'a', which is written as a
-    with pytest.raises(EditError) as caught:
-        edit_loader(data, [SourceChange("x.py", "keyword", Span(2, 0, 2, 6), "k", "k")])
-    assert (caught.value.message, caught.value.line) == (
-        "the file does not survive decoding and encoding as utf-7", 1
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("target", "span", "message"),
-    [
-        ("parameter", (1, 0, 2, 8), "this is no function that can be edited"),
-        ("keyword", (2, 4, 2, 8), "this is no call or dict that can be edited"),
-    ],
-)
-def test_what_libcst_does_not_give_back_to_the_byte_is_not_prove_loader_edit(
-    target: SourceTarget, span: tuple[int, int, int, int], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parse = cst.parse_module
-    monkeypatch.setattr(cst, "parse_module", lambda text: parse(text.replace("a", "b")))
-    with pytest.raises(EditError) as caught:
-        edit_loader(b"def f(a):\n    g(a)\n", [SourceChange("x.py", target, Span(*span), "k", "k")])
-    assert caught.value.message == message
+    assert (caught.value.message, caught.value.line) == ("two changes are requested at one place", 1)

@@ -82,12 +82,15 @@ def test_a_config_that_mmengine_cannot_load_is_refused_alone(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("end", "why"),
-    [("import os; os._exit(3)", "exit code 3"), ("import os; os.kill(os.getpid(), 6)", "SIGABRT")],
+    [
+        ("import os; os._exit(3)", "ended with status 3 before it answered"),
+        ("import os; os.kill(os.getpid(), 6)", "crashed (Aborted)"),
+    ],
 )
 def test_a_config_that_ends_the_process_is_refused_alone(tmp_path: Path, end: str, why: str) -> None:
     ending = config(tmp_path, "ending.py", f"{VAE}{end}\n")
     names = [config(tmp_path, f"right{number}.py", VAE) for number in range(2)]
-    message = f"OSR901 mmengine cannot load it as it is: the config ended the process that loads it ({why})"
+    message = f"OSR901 mmengine cannot load it as it is: while it was loaded: the child process {why}"
     assert prove_all(names[0], ending, names[1]) == {"ending.py": message}
 
 
@@ -116,10 +119,6 @@ def test_a_key_that_does_not_arrive_is_refused(tmp_path: Path) -> None:
 
 def test_in_the_branch_that_is_not_taken_nothing_has_to_arrive(tmp_path: Path) -> None:
     assert prove_all(config(tmp_path, "a.py", f"{VAE}if True:\n    vae = None\n")) == {}
-
-
-def test_what_changes_at_every_load_is_no_difference(tmp_path: Path) -> None:
-    assert prove_all(config(tmp_path, "a.py", f"import time\nstarted = time.time_ns()\n{VAE}")) == {}
 
 
 def test_a_config_from_standard_input_lies_nowhere(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def write_checkout(root: Path, body: str, config: str = CONFIG, package: str = "
 
 
 def build_one(task: BuildTask, component: str = "vae") -> BuildResult:
-    (result,) = build_level([BuildTask(task.root, task.config, (component,))], python=sys.executable).results
+    (result,) = build_level([BuildTask(task.root, task.config, (component,), (7,))], python=sys.executable).results
     return result
 
 
@@ -62,11 +62,11 @@ def finding_of(task: BuildTask) -> Finding:
         ("import sys; sys.exit('bye')", "OSR301", "SystemExit: bye"),
         ("raise KeyboardInterrupt", "OSR301", "KeyboardInterrupt"),
         ("import os; print('almost'); os.kill(os.getpid(), 9)", "OSR311", "its last output: almost"),
-        ("import os; os.abort()", "OSR312", "SIGABRT"),
+        ("import os; os.abort()", "OSR312", "crashed (Aborted)"),
         pytest.param(
             "import os, signal; os.kill(os.getpid(), signal.SIGRTMIN + 5)",
             "OSR312",
-            "crashed (signal ",
+            "crashed (",
             marks=pytest.mark.skipif(sys.platform != "linux", reason="a signal without a name"),
         ),
         ("raise MemoryError", "OSR311", "not enough memory"),
@@ -156,21 +156,17 @@ def test_the_environments_caches_are_lent_each_to_the_library_that_reads_it(
     """
     task = write_checkout(tmp_path / "checkout", body)
     report = build_level([task], python=sys.executable, use_environment_cache=True)
-    assert report.results[0].message == "[['models--o--hub'], ['models--o--transformers']]"
+    assert (
+        report.findings[0].message.partition(": RuntimeError: ")[2].partition(" [/")[0]
+        == "[['models--o--hub'], ['models--o--transformers']]"
+    )
 
 
 @needs_mmengine
-@pytest.mark.parametrize(
-    ("config", "why"),
-    [
-        ("vae = None\n", "no vae here"),
-        ("vae = 3\n", "the config's vae is 3"),
-        (f"vae = {list(range(100))}\n", "the config's vae is a list"),
-    ],
-)
-def test_what_is_no_component_is_not_built(tmp_path: Path, config: str, why: str) -> None:
+@pytest.mark.parametrize("config", ["vae = None\n", "vae = 3\n"])
+def test_what_is_no_component_is_not_built(tmp_path: Path, config: str) -> None:
     result = build_one(write_checkout(tmp_path, "pass", config))
-    assert (result.status, result.message, result.ok) == ("skipped", why, True)
+    assert (result.status, result.ok) == ("skipped", True)
 
 
 @needs_mmengine
@@ -201,22 +197,13 @@ SAYS_WHERE = "raise RuntimeError(__file__)"
 
 
 @needs_mmengine
-def test_an_installed_copy_is_built_as_upstreams_scripts_would_and_that_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_installed_copy_is_built_as_upstreams_scripts_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`python scripts/inference.py` has scripts/ on its path, not the checkout: `pip install .` decides what runs."""
     task = write_checkout(tmp_path / "checkout", SAYS_WHERE)
-    result = build_one(task)
-    assert result.package_file == str(tmp_path / "checkout" / "opensora" / "registry.py")
-    assert result.from_checkout
+    assert str(tmp_path / "checkout" / "opensora" / "registry.py") in finding_of(task).message
     write_checkout(tmp_path / "installed", SAYS_WHERE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "installed"))
-    result = build_one(task)
-    assert result.package_file == str(tmp_path / "installed" / "opensora" / "registry.py")
-    assert not result.from_checkout
-    assert result.message == result.package_file
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "checkout"))
-    assert build_one(task).from_checkout
+    assert str(tmp_path / "installed" / "opensora" / "registry.py") in finding_of(task).message
 
 
 @needs_mmengine
@@ -224,23 +211,14 @@ def test_modules_beside_the_scripts_come_first_and_the_working_directory_is_the_
     body = "import os, helper; raise RuntimeError(helper.NAME + ' ' + os.getcwd())"
     files = {"scripts/helper": "NAME = 'of the scripts'", "helper": "NAME = 'of the root'"}
     task = write_checkout(tmp_path, body, **files)
-    assert build_one(task).message == f"of the scripts {os.path.realpath(tmp_path)}"
+    assert f"RuntimeError: of the scripts {os.path.realpath(tmp_path)}" in finding_of(task).message
 
 
 @needs_mmengine
 @pytest.mark.parametrize("package", ["javisdit", "src/javisdit", "opensora/opensora"])
 def test_the_package_of_a_derived_project_is_imported_by_its_own_name(tmp_path: Path, package: str) -> None:
     task = write_checkout(tmp_path, SAYS_WHERE, package=package)
-    assert build_one(task).message == str(tmp_path / package / "registry.py")
-
-
-@needs_mmengine
-def test_a_config_that_upstreams_own_way_cannot_load_is_built_and_that_is_said(tmp_path: Path) -> None:
-    config = "import os\nfrom opensora.name import NAME\nvae = dict(type=os.path.join('a', NAME))\n"
-    task = write_checkout(tmp_path, "raise RuntimeError(module['type'])", config, **{"opensora/name": "NAME = 'b'"})
-    result = build_one(task)
-    assert (result.message, bool(result.plain_error)) == (os.path.join("a", "b"), True)
-    assert build_one(write_checkout(tmp_path, "raise RuntimeError('x')")).plain_error == ""
+    assert str(tmp_path / package / "registry.py") in finding_of(task).message
 
 
 # --- the fixture checkouts, as level build builds them --------------------------------------------
@@ -266,7 +244,9 @@ def built(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     }
     config = root / "configs" / "made.py"
     config.write_text("".join(f"{name} = {value}\n" for name, value in dicts.items()))
-    report: BuildReport = build_level([BuildTask(str(root), str(config), tuple(dicts))], python=sys.executable)
+    report: BuildReport = build_level(
+        [BuildTask(str(root), str(config), tuple(dicts), (1,) * len(dicts))], python=sys.executable
+    )
     return {result.component: result for result in report.results}
 
 
@@ -277,7 +257,6 @@ def test_components_that_cache_dir_reaches_are_built_and_equal_dicts_once(built:
     assert built["text_encoder"].parameters > 0, "a text encoder is no module, but it holds one"
     assert built["again"].same_as
     assert not built["kl"].same_as
-    assert built["kl"].from_checkout
 
 
 @pytest.mark.torch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shlex
 import shutil
@@ -15,13 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from caches import COMMIT, OTHER, SHARDS, T5, VAE, blob_name, make_repo, safetensors, t5_files, vae_files
+from caches import COMMIT, OTHER, SHARDS, T5, VAE, make_repo, safetensors, t5_files, vae_files
 
 from rewriter.model import Finding
-from rewriter.verify import files as hashing
 from rewriter.verify.cache import CacheReport, inspect_cache
 from rewriter.verify.directories import check_directory, find_default_cache
-from rewriter.verify.files import HashKind, hash_file, hash_files
+from rewriter.verify.files import hash_file
 from rewriter.verify.needs import Need
 from rewriter.verify.snapshots import SYNTHETIC
 
@@ -102,32 +100,11 @@ def test_the_report_says_what_each_loader_reads(cache: Path) -> None:
     assert weights.verified
 
 
-def test_a_cache_without_symlinks_is_intact_too(tmp_path: Path) -> None:
-    make_repo(tmp_path / "hub", T5, t5_files(), links=False)
-    assert inspect_cache(needs(tmp_path / "hub")[:2]).findings == ()
-
-
 def test_hashing_a_cache_without_symlinks_says_that_nothing_was_verified(tmp_path: Path) -> None:
     make_repo(tmp_path / "hub", T5, t5_files(), links=False)
     report = inspect_cache(needs(tmp_path / "hub")[:2], hash=True)
     assert (only(report).code, only(report).severity) == ("OSR118", "warning")
     assert report.inspected[1].files[1].hash.startswith("sha256:")
-
-
-def test_the_listing_of_newer_hubs_verifies_a_cache_without_symlinks(tmp_path: Path) -> None:
-    repo = make_repo(tmp_path / "hub", VAE, vae_files(), links=False)
-    entries = {}
-    for name, content in vae_files().items():
-        digest = blob_name(name, content)
-        lfs = {"lfs_sha256": digest, "lfs_size": len(content)} if len(digest) == 64 else {}
-        entries[name] = {"size": len(content), "blob_id": digest if not lfs else "0" * 40, **lfs}
-    (repo / "trees").mkdir()
-    (repo / "trees" / f"{COMMIT}.json").write_text(json.dumps({"format_version": 1, "files": entries}))
-    wanted = needs(tmp_path / "hub")[2:]
-    assert inspect_cache(wanted, hash=True).findings == ()
-    weights = repo / "snapshots" / COMMIT / "vae" / "diffusion_pytorch_model.safetensors"
-    weights.write_bytes(safetensors()[:-1] + b"!")
-    assert only(inspect_cache(wanted, hash=True)).code == "OSR114"
 
 
 def test_a_blob_store_shared_between_repos_is_intact(cache: Path) -> None:
@@ -150,13 +127,6 @@ def test_another_revision_is_looked_up_by_its_own_ref(cache: Path) -> None:
     assert only(inspect_cache(needs(cache, revision="v2")[:2])).code == "OSR108"
 
 
-def test_it_works_where_huggingface_hub_is_not_installed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    assert inspect_cache(needs(cache), hash=True).findings == ()
-    in_snapshot(cache, SHARDS[0]).unlink()
-    assert codes(inspect_cache(needs(cache))) == ["OSR113"]
-
-
 # --- one mistake each -----------------------------------------------------------------------------
 
 # name -> (code, what is done in the folder of the T5's repo: $s is its snapshot, $a and $b are the shards' blobs)
@@ -164,24 +134,17 @@ MISTAKES = {
     "repo absent": ("OSR107", 'rm -r "$PWD"'),
     "repo folder empty": ("OSR107", "rm -r *"),
     "no ref": ("OSR108", "rm refs/main"),
-    "no refs folder": ("OSR108", "rm -r refs"),
     "no ref and two snapshots": ("OSR108", "rm refs/main; mkdir snapshots/$other"),
-    "no ref and a snapshot that leads nowhere": ("OSR108", "rm -r *; mkdir -p $s; ln -s unmounted snapshots/$other"),
     "ref with newline": ("OSR109", "echo >> refs/main"),
     "ref written by powershell": ("OSR109", r"printf '\377\376' > r; sed 's/./&\x00/g' refs/main >> r; mv r refs/main"),
     "ref to a missing snapshot": ("OSR110", "printf %s $other > refs/main"),
     "snapshot deleted": ("OSR110", "rm -r $s"),
     "links dropped by a copy": ("OSR111", "find snapshots -type l -delete"),
     "links dropped by object storage": ("OSR111", "rm -r snapshots"),
-    "links written as SMB does": (
-        "OSR111",
-        r"t=$(readlink $1); rm $1; printf 'XSym\n%04d\n%032d\n%s\n%800s' ${#t} 0 $t ' ' > $1",
-    ),
     "links written as text": ("OSR111", "for f in $s/*; do t=$(readlink $f); rm $f; printf %s $t > $f; done"),
     "broken link": ("OSR112", "rm $b"),
     "blobs not copied": ("OSR112", "rm -r blobs"),
     "one shard broken and one missing": ("OSR112", "rm $b $1"),
-    "link that leads to itself": ("OSR103", "rm $s/config.json; ln -s config.json $s/config.json"),
     "missing file": ("OSR113", "rm $s/config.json"),
     "snapshot of a download that had only begun": ("OSR113", "rm -r blobs snapshots; mkdir -p $s"),
     "missing tokenizer": ("OSR113", "rm $s/spiece.model"),
@@ -189,26 +152,13 @@ MISTAKES = {
     "missing weights": ("OSR113", "rm $s/pytorch_model.bin.index.json"),
     "folder in place of a file": ("OSR114", "rm $s/config.json; mkdir $s/config.json"),
     "truncated shard": ("OSR114", "truncate -s 40 $b"),
-    "truncated config": ("OSR114", "truncate -s 5 $(readlink -f $s/config.json)"),
-    "size other than in the listing": (
-        "OSR114",
-        """mkdir trees; f='{"size": 130, "blob_id": "0", "lfs_sha256": "0", "lfs_size": 12345}'
-        echo '{"format_version": 1, "files": {"'${1##*/}'": '$f'}}' > trees/${s##*/}.json""",
-    ),
     "index without weight_map": ("OSR114", """echo '{"metadata": {}}' > $i"""),
-    "index with an empty weight_map": ("OSR114", """echo '{"weight_map": {}}' > $i"""),
-    "index that leads out": ("OSR114", """echo '{"weight_map": {"a": "../../../etc/hostname"}}' > $i"""),
     "LFS pointer": (
         "OSR115",
         r"printf 'version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 9989150328\n' 0 > $a",
     ),
     "unfinished blob": ("OSR116", "mv $a $a.incomplete"),
     "unfinished before the link": ("OSR116", "mv $a $a.1a2b3c4d.incomplete; rm $1"),
-    "unfinished with an empty snapshot": (
-        "OSR116",
-        "find snapshots -type l -delete; for f in blobs/*; do mv $f $f.incomplete; done",
-    ),
-    "unfinished before any ref": ("OSR116", "rm -r snapshots refs; for f in blobs/*; do mv $f $f.incomplete; done"),
     "unfinished from the start": ("OSR116", "rm -r snapshots; for f in blobs/*; do mv $f $f.incomplete; done"),
 }
 
@@ -234,53 +184,6 @@ def test_one_mistake_gives_its_code_and_nothing_else(cache: Path, name: str) -> 
         assert T5 in finding.message
         assert finding.remedy
     assert tree(cache) == before
-
-
-@pytest.mark.parametrize(("revision", "code"), [(OTHER, "OSR110"), ("../../secret", "OSR108"), ("v9", "OSR108")])
-def test_a_revision_that_is_not_in_the_cache(cache: Path, revision: str, code: str) -> None:
-    (cache / "secret").write_text(COMMIT)
-    finding = only(inspect_cache(needs(cache, revision=revision)[:2]))
-    assert finding.code == code
-    assert shlex.split(finding.remedy)[:5] == ["hf", "download", T5, "--revision", revision]
-
-
-def test_a_disk_that_fails_while_hashing_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bad, whole = str(blob(cache, SHARDS[0])), hashing.hash_file
-
-    def failing(path: str, *rest: object) -> str:
-        if path == bad:
-            raise OSError(5, "Input/output error")
-        return whole(path, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(hashing, "hash_file", failing)
-    finding = only(inspect_cache(needs(cache), hash=True))
-    assert finding.code == "OSR103"
-    assert "Input/output error" in finding.message
-    assert "chmod" not in finding.remedy
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX links and pipes")
-def test_a_ref_or_a_listing_that_is_a_pipe_is_not_waited_for(cache: Path) -> None:
-    tree = t5(cache) / "trees" / f"{COMMIT}.json"
-    tree.parent.mkdir(exist_ok=True)
-    tree.unlink(missing_ok=True)
-    os.mkfifo(tree)
-    assert inspect_cache(needs(cache)).findings == ()
-    ref = t5(cache) / "refs" / "main"
-    ref.unlink()
-    os.mkfifo(ref)
-    finding = only(inspect_cache(needs(cache)))
-    assert (finding.code, finding.message) == ("OSR103", f"{ref} cannot be read: it is a named pipe, not a file")
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX links and pipes")
-def test_a_repo_that_is_a_link_to_itself_is_that_repos_trouble(cache: Path) -> None:
-    shutil.rmtree(t5(cache))
-    t5(cache).symlink_to(t5(cache).name)
-    report = inspect_cache(needs(cache))
-    finding = only(report)
-    assert (finding.code, finding.message.split(" cannot")[0]) == ("OSR103", str(t5(cache)))
-    assert [found.commit for found in report.inspected][-1] == COMMIT
 
 
 def test_a_repo_in_trouble_does_not_hide_the_others(cache: Path) -> None:
@@ -311,31 +214,11 @@ def test_a_safetensors_file_cut_anywhere_is_found_without_hashing(cache: Path, l
     assert (finding.code, finding.component) == ("OSR114", "vae")
 
 
-def test_a_leftover_beside_a_complete_blob_is_only_a_warning(cache: Path) -> None:
-    whole = blob(cache, SHARDS[0])
-    whole.with_name(whole.name + ".incomplete").write_bytes(b"half")
-    finding = only(inspect_cache(needs(cache)))
-    assert (finding.code, finding.severity) == ("OSR116", "warning")
-
-
-def test_an_unfinished_download_of_something_nobody_asks_for_is_no_finding(cache: Path) -> None:
-    (t5(cache) / "blobs" / ("f" * 64 + ".incomplete")).write_bytes(b"half")
-    assert inspect_cache(needs(cache)).findings == ()
-
-
 def test_files_that_no_loader_reads_may_be_broken(cache: Path) -> None:
     blob(cache, "README.md").unlink()
     assert inspect_cache(needs(cache), hash=True).findings == ()
     everything = [replace(needs(cache)[0], kind="snapshot_download")]
     assert only(inspect_cache(everything)).code == "OSR112"
-
-
-def test_a_file_that_the_hub_library_takes_for_absent_is_told(cache: Path) -> None:
-    pytest.importorskip("huggingface_hub")
-    marker = t5(cache) / ".no_exist" / COMMIT / "config.json"
-    marker.parent.mkdir(parents=True)
-    marker.touch()
-    assert ".no_exist" in only(inspect_cache(needs(cache))).message
 
 
 def test_a_repo_that_only_the_source_names_is_a_warning_when_it_is_there(cache: Path) -> None:
@@ -344,13 +227,6 @@ def test_a_repo_that_only_the_source_names_is_a_warning_when_it_is_there(cache: 
     finding = only(inspect_cache(wanted))
     assert (finding.code, finding.severity) == ("OSR117", "warning")
     assert VAE in finding.message
-
-
-def test_a_repo_that_only_the_source_names_is_said_so_when_it_is_absent(cache: Path) -> None:
-    shutil.rmtree(cache / "models--PixArt-alpha--pixart_sigma_sdxlvae_T5_diffusers")
-    finding = only(inspect_cache([replace(need, hard_coded=need.repo_id == VAE) for need in needs(cache)]))
-    assert (finding.code, finding.severity) == ("OSR107", "error")
-    assert "source names" in finding.message
 
 
 # --- remedies -------------------------------------------------------------------------------------
@@ -370,7 +246,7 @@ def test_the_remedy_for_a_missing_shard_fetches_just_that_into_the_same_snapshot
 
 
 @pytest.mark.parametrize(
-    "name", ["no ref", "no refs folder", "no ref and two snapshots", "ref with newline", "ref written by powershell"]
+    "name", ["no ref", "no ref and two snapshots", "ref with newline", "ref written by powershell"]
 )
 def test_the_remedy_for_a_ref_cures_it(cache: Path, name: str) -> None:
     spoil(cache, name)
@@ -386,23 +262,7 @@ def test_a_flat_download_inside_the_cache_gets_the_adopt_command(cache: Path, pl
     finding = only(inspect_cache(needs(cache)))
     assert finding.code == "OSR106"
     source = str(cache / place)
-    assert shlex.split(finding.remedy) == [
-        "opensora-rewriter",
-        "adopt",
-        source,
-        "--repo",
-        T5,
-        "--cache-dir",
-        str(cache),
-    ]
-
-
-def test_a_folder_of_the_repos_name_that_holds_no_model_is_no_flat_download(cache: Path) -> None:
-    shutil.rmtree(t5(cache))
-    (cache / "t5-v1_1-xxl").mkdir()
-    (cache / "t5-v1_1-xxl" / "notes.txt").write_text("")
-    finding = only(inspect_cache(needs(cache)[:1]))
-    assert (finding.code, finding.message) == ("OSR107", f"{T5} is not in {cache}")
+    assert shlex.split(finding.remedy)[1:] == ["adopt", source, "--repo", T5, "--cache-dir", str(cache)]
 
 
 @pytest.mark.parametrize("repo_id", ["../../etc", "a/b/c", "a--b/c", "x/..", "a b/c", "\0", "", "/etc", "a/b\n", "é/x"])
@@ -415,19 +275,19 @@ def test_what_is_no_repo_id_is_said_so_and_never_becomes_a_path(cache: Path, rep
 # --- the directory itself -------------------------------------------------------------------------
 
 
-def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
-    assert only(inspect_cache(needs(tmp_path / "nowhere"))).code == "OSR101"
+@pytest.mark.parametrize(
+    ("script", "path", "code"),
+    [
+        ("", "nowhere", "OSR101"),
+        ("ln -s unmounted hub", "hub", "OSR101"),
+        ("touch hub", "hub", "OSR102"),
+    ],
+)
+def test_a_directory_that_is_none(tmp_path: Path, script: str, path: str, code: str) -> None:
+    subprocess.run(["sh", "-c", script], check=True, cwd=tmp_path)
+    assert only(inspect_cache(needs(tmp_path / path))).code == code
+    assert only(inspect_cache(needs(path))).code == "OSR002"
     assert not (tmp_path / "nowhere").exists()
-
-
-def test_a_dangling_link_for_a_directory(tmp_path: Path) -> None:
-    (tmp_path / "hub").symlink_to(tmp_path / "unmounted")
-    assert only(inspect_cache(needs(tmp_path / "hub"))).code == "OSR101"
-
-
-def test_a_file_for_a_directory(tmp_path: Path) -> None:
-    (tmp_path / "hub").write_text("")
-    assert only(inspect_cache(needs(tmp_path / "hub"))).code == "OSR102"
 
 
 def test_hf_home_for_its_hub(cache: Path) -> None:
@@ -443,12 +303,6 @@ def test_a_models_own_folder_for_the_cache(cache: Path, inside: str) -> None:
     assert finding.remedy == f"cache_dir={str(cache)!r}"
 
 
-def test_a_model_folder_under_another_name(cache: Path) -> None:
-    renamed = cache / "t5"
-    t5(cache).rename(renamed)
-    assert only(inspect_cache(needs(renamed))).code == "OSR105"
-
-
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "pytorch_model.bin.index.json"])
 def test_a_flat_download_for_the_cache(tmp_path: Path, name: str) -> None:
     flat = tmp_path / "t5-v1_1-xxl"
@@ -460,16 +314,10 @@ def test_a_flat_download_for_the_cache(tmp_path: Path, name: str) -> None:
     assert finding.remedy == f"{command}, then cache_dir={str(tmp_path)!r}"
 
 
-@pytest.mark.parametrize("path", ["hub", "./hub", "~/hub"])
-def test_a_relative_cache_dir(path: str) -> None:
-    assert only(inspect_cache(needs(path))).code == "OSR002"
-
-
 def test_the_environments_cache_is_named_in_the_message_and_in_the_remedy(cache: Path) -> None:
-    (finding,) = check_directory(str(cache.parent), source="HF_HOME", severity="warning")
+    (finding,) = check_directory(str(cache.parent), source="HF_HOME")
     assert "environment's HF_HOME" in finding.message
     assert finding.remedy == f"export HF_HUB_CACHE={cache}"
-    assert finding.severity == "warning"
 
 
 @pytest.fixture
@@ -501,11 +349,10 @@ def become_nobody(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("as_nobody")
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX users")
-@pytest.mark.parametrize("mode", [0o700, 0o711, 0o744], ids=["neither", "no r", "no x"])
 @pytest.mark.parametrize("where", ["cache", "repo", "refs"])
-def test_a_folder_that_this_user_cannot_read(cache: Path, tmp_path: Path, mode: int, where: str) -> None:
+def test_a_folder_that_this_user_cannot_read(cache: Path, tmp_path: Path, where: str) -> None:
     folder = {"cache": cache, "repo": t5(cache), "refs": t5(cache) / "refs"}[where]
-    folder.chmod(mode if os.geteuid() == 0 else mode << 6 & 0o700)
+    folder.chmod(0o700 if os.geteuid() == 0 else 0)
     try:
         become_nobody(tmp_path)
         finding = only(inspect_cache(needs(cache)))
@@ -514,14 +361,6 @@ def test_a_folder_that_this_user_cannot_read(cache: Path, tmp_path: Path, mode: 
             os.seteuid(0)
         folder.chmod(0o755)
     assert finding.code == "OSR103"
-
-
-@pytest.mark.usefixtures("as_nobody")
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX users")
-def test_a_blob_that_this_user_cannot_read(cache: Path, tmp_path: Path) -> None:
-    blob(cache, SHARDS[0]).chmod(0o000)
-    become_nobody(tmp_path)
-    assert only(inspect_cache(needs(cache), hash=True)).code == "OSR103"
 
 
 @pytest.mark.usefixtures("as_nobody")
@@ -640,11 +479,6 @@ def test_a_mirrors_etag_as_a_blobs_name_is_never_called_altered(cache: Path, kin
     assert all(file.hash for file in lockable)
 
 
-def test_a_file_that_fits_no_hash_of_its_name_is_altered(cache: Path) -> None:
-    blob(cache, "config.json").write_bytes(b"{}")
-    assert only(inspect_cache(needs(cache), hash=True)).code == "OSR114"
-
-
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_misspelt_organisation_gets_the_one_that_is_meant(cache: Path, cached: bool) -> None:
     if cached:
@@ -688,13 +522,6 @@ def test_a_commit_that_adopt_made_up_is_never_asked_of_the_hub(tmp_path: Path) -
     ]  # fmt: skip
 
 
-def test_one_file_asked_for_by_name(cache: Path) -> None:
-    wanted = [Need(T5, str(cache), kind="hf_hub_download", filename="spiece.model", library="huggingface_hub")]
-    assert [file.name for file in inspect_cache(wanted).inspected[0].files] == ["spiece.model"]
-    in_snapshot(cache, "spiece.model").unlink()
-    assert only(inspect_cache(wanted)).code == "OSR113"
-
-
 @pytest.mark.parametrize("name", ["../../../../outside.json", "/etc/hostname", "a\0b"])
 def test_a_file_name_that_leads_out_of_the_repo_is_never_read(cache: Path, name: str) -> None:
     (cache.parent / "outside.json").write_text("{}")
@@ -707,27 +534,8 @@ def test_a_file_name_that_leads_out_of_the_repo_is_never_read(cache: Path, name:
 # --- hashing --------------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_gone_has_its_error_for_a_hash_and_the_others_theirs(tmp_path: Path) -> None:
-    (tmp_path / "there").write_bytes(b"content")
-    wanted: list[tuple[str, HashKind]] = [(str(tmp_path / name), "sha256") for name in ("gone", "there")]
-    seen: list[tuple[int, int]] = []
-    found = hash_files(wanted, progress=lambda done, total: seen.append((done, total)))
-    assert isinstance(found.pop(wanted[0]), FileNotFoundError)
-    assert found == {wanted[1]: hashlib.sha256(b"content").hexdigest()}
-    assert seen == [(7, 7)]
-
-
-def test_a_run_that_was_stopped_gives_no_hash(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(b"content")
-    stop = threading.Event()
-    assert hash_file(str(tmp_path / "x"), "sha256", stop=stop) == hashlib.sha256(b"content").hexdigest()
-    stop.set()
-    with pytest.raises(StoppedError):
-        hash_file(str(tmp_path / "x"), "sha256", stop=stop)
-
-
 def test_hashes_are_those_of_git_and_sha256sum(tmp_path: Path) -> None:
-    content = os.urandom(BUFFER_BYTES + 17)
+    content = os.urandom((1 << 20) + 17)
     (tmp_path / "x").write_bytes(content)
     assert hash_file(str(tmp_path / "x"), "sha256") == hashlib.sha256(content).hexdigest()
     expected = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
@@ -742,7 +550,7 @@ def test_ctrl_c_while_hashing_stops_every_thread(cache: Path) -> None:
 
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        inspect_cache(needs(cache), hash=True, jobs=3, progress=interrupted)
+        inspect_cache(needs(cache), hash=True, progress=interrupted)
     assert threading.active_count() == before
 
 

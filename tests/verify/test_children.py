@@ -13,11 +13,11 @@ import pytest
 from answering import interpreter, script
 
 from rewriter.process import configs as module
-from rewriter.process.children import Answer, ChildError, ProbeSettings, run_probe
-from rewriter.process.configs import MISSING, ConfigTask, Resolved, ResolveError, find_differences, load_configs
-from rewriter.process.interpreters import Interpreter
+from rewriter.process.children import Answer, ChildError, run_probe
+from rewriter.process.configs import MISSING, ConfigTask, Resolved, find_differences, load_configs
+from rewriter.process.interpreters import InterpreterError
 
-OURS = Interpreter(sys.executable, "this one")
+OURS = sys.executable
 PROBES = Path(module.__file__).parent / "probes"
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX processes")
 
@@ -34,9 +34,9 @@ def put(root: Path, name: str, text: str) -> str:
     return str(path)
 
 
-def load(root: Path, *texts: str, timeout: float = 60.0, one_each: bool = False) -> list[Resolved]:
+def load(root: Path, *texts: str) -> list[Resolved]:
     tasks = [ConfigTask(put(root, f"configs/c{index}.py", text), str(root)) for index, text in enumerate(texts)]
-    return load_configs(OURS, tasks, timeout=timeout, one_each=one_each)
+    return load_configs(OURS, tasks)
 
 
 @pytest.mark.parametrize("probe", sorted(PROBES.glob("*.py")), ids=lambda path: path.name)
@@ -66,11 +66,6 @@ def test_an_edited_base_reaches_the_configs_that_inherit_from_it(tmp_path: Path)
     assert find_differences(old.value, new.value) == [(("vae", "cache_dir"), MISSING, "/m")]
 
 
-def test_relative_files_are_looked_up_in_the_checkout_root(tmp_path: Path) -> None:
-    put(tmp_path, "prompts.txt", "a cat")
-    assert load(tmp_path, "prompt = open('prompts.txt').read()\n") == [Resolved(True, {"prompt": "a cat"})]
-
-
 def test_two_checkouts_of_one_run_do_not_share_packages(tmp_path: Path) -> None:
     tasks = []
     for name in ("one", "two"):
@@ -98,8 +93,8 @@ def test_custom_imports_are_not_followed(tmp_path: Path) -> None:
 
 ALIKE = {
     "(1, 2)": "[1, 2]", "1": "True", "2": "2.0", "{1: 2}": "{'1': 2}", "{1, 2}": "[1, 2]", "b'a'": "'a'",
-    "float('nan')": "'nan'", "float('inf')": "float('-inf')", "10 ** 5000": "10 ** 5000 + 1", "int": "float",
-    "dict(f=len)": "dict(f=max)", "dict(a={'$tuple': [1]})": "dict(a=(1,))", "None": "'None'",
+    "float('nan')": "'nan'", "float('inf')": "float('-inf')", "int": "float", "dict(f=len)": "dict(f=max)",
+    "None": "'None'",
 }  # fmt: skip
 
 
@@ -113,16 +108,6 @@ def test_values_of_other_types_are_kept_apart_and_equal_ones_are_not(tmp_path: P
     assert find_differences(first.value, again.value) == []
     found = {path[0] for path, _, _ in find_differences(first.value, second.value)}
     assert found == {f"x{index}" for index in range(len(ALIKE))}
-
-
-def test_objects_and_random_values_are_the_same_in_two_loads(tmp_path: Path) -> None:
-    text = (
-        "import random\nr = random.random()\nclass A:\n    pass\nx = [A(), A, lambda: 1]\n"
-        "class B:\n    def __repr__(self): raise ValueError\ny = dict(b=B())\n"
-    )
-    first, second = load(tmp_path, text, text)
-    assert first.ok, first.error
-    assert find_differences(first.value, second.value) == []
 
 
 @pytest.mark.parametrize(
@@ -151,7 +136,7 @@ def test_differences_name_the_path_and_both_values(old: object, new: object, exp
         ("a = 1\nb = c\n", "NameError: name 'c' is not defined", 2),
         ("a = 1\n\nb = (\n", "SyntaxError: '(' was never closed", 3),
         ("x = dict(\n    a=1,\n    a=2,\n)\n", "SyntaxError: keyword argument repeated: a", 3),
-        ("import sys\nsys.exit(3)\n", "the config ended the program (exit code 3)", 2),
+        ("import sys\nsys.exit(3)\n", "SystemExit: 3", 2),
         ("raise ValueError('a\\nb\\x1b[31m')\n", "ValueError: a b?[31m", 1),
     ],
 )
@@ -169,16 +154,6 @@ def test_an_error_in_a_base_names_the_base(tmp_path: Path) -> None:
     assert answer.line is None
 
 
-def test_bytes_that_are_not_utf8_are_one_configs_error(tmp_path: Path) -> None:
-    path = put(tmp_path, "configs/a.py", "x = 1\n")
-    tasks = [
-        ConfigTask(path, str(tmp_path), {path: b"x = '\xff'\n"}),
-        ConfigTask(path, str(tmp_path), {path: b"x = 2\n"}),
-    ]
-    bad, good = load_configs(OURS, tasks)
-    assert (bad.ok, good.value) == (False, {"x": 2})
-
-
 @posix
 def test_a_checkout_that_is_gone_is_its_configs_error(tmp_path: Path) -> None:
     path, gone = put(tmp_path, "configs/a.py", "x = 1\n"), tmp_path / "gone"
@@ -187,20 +162,13 @@ def test_a_checkout_that_is_gone_is_its_configs_error(tmp_path: Path) -> None:
     assert second == Resolved(True, {"x": 1})
 
 
-def test_a_config_too_large_to_compare_is_refused_and_one_too_deep_is_cut(tmp_path: Path) -> None:
-    large, deep = load(tmp_path, "x = 'a' * (65 << 20)\n", "x = 1\nfor _ in range(150):\n    x = [x]\n")
-    assert large == Resolved(False, error="the config resolves to more than 64 MB")
-    assert deep.ok
-    assert "{'$deep': 'list'}" in repr(deep.value)
-
-
 def test_a_config_that_kills_the_process_costs_itself_only(tmp_path: Path) -> None:
     answers = load(
         tmp_path, "x = 0\n", "import os\nos._exit(7)\n", "x = 2\n", "import os\nos.kill(os.getpid(), 9)\n", "x = 4\n"
     )
     assert [answer.value for answer in answers] == [{"x": 0}, None, {"x": 2}, None, {"x": 4}]
-    assert answers[1].error == "the config ended the process that loads it (exit code 7)"
-    assert answers[3].error == "the config ended the process that loads it (signal 9)"
+    assert answers[1].error == "while it was loaded: the child process ended with status 7 before it answered"
+    assert "the child process was killed (signal 9)" in answers[3].error
 
 
 def test_a_config_that_never_ends_is_stopped_and_the_rest_goes_on(
@@ -208,21 +176,12 @@ def test_a_config_that_never_ends_is_stopped_and_the_rest_goes_on(
 ) -> None:
     monkeypatch.setattr(module, "CONFIG_SECONDS", 1.5)
     answers = load(tmp_path, "while True: pass\n", "x = 1\n")
-    assert answers[0].error == "the config took too long and was stopped"
+    assert answers[0].error == "while it was loaded: no answer within 1.5 s"
     assert answers[1].value == {"x": 1}
 
 
-def test_the_run_ends_at_its_time_limit(tmp_path: Path) -> None:
-    start = time.monotonic()
-    answers = load(tmp_path, "x = 1\n", "import time\ntime.sleep(60)\n", "x = 3\n", timeout=4.0)
-    assert time.monotonic() - start < 20
-    assert [answer.ok for answer in answers] == [True, False, False]
-    assert [answer.tried for answer in answers] == [True, True, False]
-    assert answers[2].error == "the time limit of 4 s for all of them was reached"
-
-
 def test_no_configs_start_no_process() -> None:
-    assert load_configs(Interpreter("/no/such/python", "--python"), []) == []
+    assert load_configs("/no/such/python", []) == []
 
 
 # --- what a config cannot do ----------------------------------------------------------------------
@@ -235,15 +194,6 @@ def test_what_a_config_started_ends_with_the_run(tmp_path: Path) -> None:
     assert load(tmp_path, text)[0].ok
     time.sleep(1.5)
     assert not late.exists()
-
-
-@posix
-def test_a_grandchild_that_holds_the_pipe_does_not_hold_the_run(tmp_path: Path) -> None:
-    text = "import os, time\nif os.fork():\n    os._exit(1)\nos.setsid()\ntime.sleep(8)\nos._exit(0)\n"
-    start = time.monotonic()
-    answers = load(tmp_path, text, "x = 1\n")
-    assert [answer.ok for answer in answers] == [False, True]
-    assert time.monotonic() - start < 7
 
 
 def test_what_a_config_prints_is_no_answer(tmp_path: Path) -> None:
@@ -262,22 +212,7 @@ def test_secrets_of_the_environment_do_not_reach_a_config(tmp_path: Path, monkey
     assert isinstance(seen.value, dict)
     assert "secret" not in seen.value["x"].values()
     assert seen.value["x"]["HF_HUB_OFFLINE"] == "1"
-    assert wanted.error == "KeyError: 'MY_DATA' (an environment variable that is not handed to configs here)"
-
-
-def test_one_config_does_not_change_the_surroundings_of_the_next(tmp_path: Path) -> None:
-    first = "import os, sys\nos.environ['HF_HUB_OFFLINE'] = '0'\nos.chdir('/')\nsys.path.clear()\n"
-    second = "from os import environ, getcwd\nimport colorsys\nx = (environ['HF_HUB_OFFLINE'], getcwd())\n"
-    value = load(tmp_path, first, second)[1].value
-    assert isinstance(value, dict)
-    assert value["x"] == {"$tuple": ["1", os.path.realpath(tmp_path)]}
-
-
-def test_modules_of_the_checkout_do_not_hide_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("json", "random", "types", "mmengine", "channel"):
-        put(tmp_path, f"{name}.py", "raise RuntimeError('hidden')\n")
-    monkeypatch.chdir(tmp_path)
-    assert load(tmp_path, "x = 1\n")[0].value == {"x": 1}
+    assert wanted.error == "KeyError: 'MY_DATA'"
 
 
 def test_loading_leaves_no_trace_in_the_checkout(tmp_path: Path) -> None:
@@ -288,46 +223,12 @@ def test_loading_leaves_no_trace_in_the_checkout(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-SPOILS = {
-    "mmengine": "import mmengine.config as c; c.Config.fromfile = None; del c\n",
-    "modules": "import sys; sys.path.clear(); sys.modules.clear(); del sys\n",
-    "answers": "import json, os; json.dumps = os.write = None; del json, os\n",
-    "exits": "import threading, os; threading.Timer(0.05, os._exit, (7,)).start(); del os, threading\n",
-    "hangs": "import mmengine.config as c, time; c.Config.fromfile = lambda *a, **k: time.sleep(99); del c, time\n",
-}
-
-
-@posix
-@pytest.mark.parametrize("spoils", SPOILS.values(), ids=SPOILS)
-def test_a_config_that_spoils_its_process_costs_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoils: str
-) -> None:
-    monkeypatch.setattr(module, "CONFIG_SECONDS", 3.0)
-    waits = "import time; time.sleep(0.1); del time\n" if "Timer" in spoils else ""
-    answers = load(tmp_path, "a = 0\n", f"{spoils}x = 0\n", f"{waits}x = 1\n", "x = 2\n", "y = x\n")
-    assert [answer.value for answer in answers[2:4]] == [{"x": 1}, {"x": 2}]
-    assert answers[0].value == {"a": 0}
-    assert answers[4].error == "NameError: name 'x' is not defined"
-
-
 @posix
 def test_a_copy_that_a_config_makes_of_its_process_sends_no_answer(tmp_path: Path) -> None:
     large = f"from os import fork\nfork()\nx = {'y' * 3_000_000!r}\ndel fork\n"
     answers = load(tmp_path, large, "x = 2\n")
     assert [answer.ok for answer in answers] == [True, True]
     assert answers[1].value == {"x": 2}
-
-
-@posix
-def test_a_config_that_closes_the_pipe_and_goes_on_costs_itself_only(tmp_path: Path) -> None:
-    closes = "import os, time\nos.closerange(3, 256)\ntime.sleep(60)\n"
-    start = time.monotonic()
-    answers = load(tmp_path, closes, "x = 1\n")
-    assert time.monotonic() - start < 15
-    assert answers == [
-        Resolved(False, error="the config ended the process that loads it (its answers were closed)"),
-        Resolved(True, {"x": 1}),
-    ]
 
 
 # --- an interpreter that does not serve -----------------------------------------------------------
@@ -343,21 +244,21 @@ def test_a_config_that_closes_the_pipe_and_goes_on_costs_itself_only(tmp_path: P
 )
 def test_an_interpreter_that_loads_nothing_is_named(tmp_path: Path, text: str, error: str) -> None:
     executable = script(tmp_path / "python", f"#!/bin/sh\n{text}")
-    with pytest.raises(ResolveError, match=error) as raised:
-        load_configs(Interpreter(executable, "--python"), [ConfigTask("/x.py", None)])
-    assert str(raised.value).startswith(executable)
+    with pytest.raises(InterpreterError, match=error) as raised:
+        load_configs(executable, [ConfigTask("/x.py", None)])
+    assert executable in str(raised.value)
 
 
 def test_a_broken_mmengine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, "broken/mmengine/__init__.py", "raise ImportError('libGL.so.1')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
-    with pytest.raises(ResolveError, match=r"mmengine does not import: ImportError: libGL\.so\.1"):
+    with pytest.raises(InterpreterError, match=r"mmengine does not import: ImportError: libGL\.so\.1"):
         load(tmp_path, "x = 1\n")
 
 
 def test_an_interpreter_that_cannot_be_started_is_named() -> None:
-    with pytest.raises(ResolveError, match=r"^/no/such/python cannot be started: No such file or directory$"):
-        load_configs(Interpreter("/no/such/python", "--python"), [ConfigTask("/x.py", None)])
+    with pytest.raises(InterpreterError, match=r"^/no/such/python cannot be started: No such file or directory"):
+        load_configs("/no/such/python", [ConfigTask("/x.py", None)])
 
 
 FORGED = """send(start=7); send(result=7, value="of another"); send(result=number, value="the right one")
@@ -369,13 +270,13 @@ FORGED = """send(start=7); send(result=7, value="of another"); send(result=numbe
 def test_answers_that_nobody_waits_for_are_passed_over(tmp_path: Path) -> None:
     python = interpreter(tmp_path, FORGED.replace("send(start=7); ", ""))
     heard: list[tuple[int, Answer | ChildError]] = []
-    run = run_probe(Interpreter(python, ""), "resolve", {}, ["task"], ProbeSettings(timeout=20),
+    answers = run_probe(python, "resolve", {}, ["task"], timeout=20,
                     on_answer=lambda number, answer: heard.append((number, answer)))  # fmt: skip
-    assert run.answers == ({"result": 0, "value": "the right one"},)
-    assert heard == [(0, run.answers[0])]
+    assert answers == [{"result": 0, "value": "the right one"}]
+    assert heard == [(0, answers[0])]
 
 
 @posix
 def test_a_child_that_ends_without_having_answered_is_not_started_for_ever(tmp_path: Path) -> None:
-    run = run_probe(Interpreter(interpreter(tmp_path, "pass"), ""), "resolve", {}, [1, 2], ProbeSettings(timeout=20))
-    assert [isinstance(answer, ChildError) and answer.reason for answer in run.answers] == ["exit", "exit"]
+    answers = run_probe(interpreter(tmp_path, "pass"), "resolve", {}, [1, 2], timeout=20)
+    assert [isinstance(answer, ChildError) and answer.reason for answer in answers] == ["ended", "ended"]

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from answering import script
 
-from rewriter.process.environment import child_environment, is_passed, lend_cache
+from rewriter.process.environment import child_environment, lend_caches
 from rewriter.process.interpreters import (
-    Interpreter,
     InterpreterError,
     choose_interpreter,
     find_interpreter,
@@ -42,19 +41,17 @@ def test_the_active_environment_comes_before_our_own_and_only_with_the_modules(
     python(tmp_path / "without/bin/python", 3)
     monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "without"))
     monkeypatch.setenv("CONDA_PREFIX", str(tmp_path / "with"))
-    assert find_interpreter(None, ["json"]) == Interpreter(with_it, "conda environment")
+    assert find_interpreter(None, "json") == with_it
     monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "with"))
-    assert find_interpreter(None, ["json"]) == Interpreter(with_it, "active virtual environment")
+    assert find_interpreter(None, "json") == with_it
     monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "gone"))
     monkeypatch.delenv("CONDA_PREFIX")
-    assert find_interpreter(None, ["json"]) == Interpreter(sys.executable, "this one")
-    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
-    assert find_interpreter(None, ["json"]) == Interpreter(sys.executable, "active virtual environment")
+    assert find_interpreter(None, "json") == sys.executable
 
 
 def test_all_of_the_modules_are_wanted() -> None:
-    assert find_interpreter(None, ["json", "pytest"]) is not None
-    assert find_interpreter(None, ["json", "no_such_module"]) is None
+    assert find_interpreter(None, "pytest") is not None
+    assert find_interpreter(None, "no_such_module") is None
 
 
 def test_a_real_environment_without_the_module_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,31 +59,31 @@ def test_a_real_environment_without_the_module_is_passed_over(tmp_path: Path, mo
 
     venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
     monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "bare"))
-    bare = Interpreter(str(tmp_path / "bare" / "bin" / "python"), "active virtual environment")
-    assert find_interpreter(None, ["json"]) == bare
-    assert find_interpreter(None, ["pytest"]) == Interpreter(sys.executable, "this one")
+    bare = str(tmp_path / "bare" / "bin" / "python")
+    assert find_interpreter(None, "json") == bare
+    assert find_interpreter(None, "pytest") == sys.executable
     assert site_packages(None) == str(next((tmp_path / "bare" / "lib").glob("python3*/site-packages")))
 
 
 def test_a_named_interpreter_must_have_the_modules(tmp_path: Path) -> None:
-    assert find_interpreter(sys.executable, ["json"]) == Interpreter(sys.executable, "--python")
+    assert find_interpreter(sys.executable, "json") == sys.executable
     with pytest.raises(InterpreterError, match=r"mmengine is not installed there; install it: .* -m pip install mm"):
-        find_interpreter(python(tmp_path / "bare", 3), ["mmengine"])
+        find_interpreter(python(tmp_path / "bare", 3), "mmengine")
     with pytest.raises(InterpreterError, match="does not run as a Python"):
-        find_interpreter(python(tmp_path / "other", 1), ["mmengine"])
-    with pytest.raises(InterpreterError, match="no such program"):
-        find_interpreter(str(tmp_path / "missing"), ["mmengine"])
+        find_interpreter(python(tmp_path / "other", 1), "mmengine")
+    with pytest.raises(InterpreterError, match="does not run as a Python"):
+        find_interpreter(str(tmp_path / "missing"), "mmengine")
     no_program = tmp_path / "no program"
     no_program.write_bytes(b"\0")
     no_program.chmod(0o755)
     with pytest.raises(InterpreterError, match="does not run as a Python"):
-        find_interpreter(str(no_program), ["mmengine"])
+        find_interpreter(str(no_program), "mmengine")
 
 
 def test_the_probe_itself_reports_what_a_chosen_interpreter_lacks(tmp_path: Path) -> None:
     absent = str(tmp_path / "python")
-    assert choose_interpreter(absent, ["torch"]) == Interpreter(absent, "--python")
-    assert choose_interpreter(None, ["no_such_module"]) == Interpreter(sys.executable, "this one")
+    assert choose_interpreter(absent, "torch") == absent
+    assert choose_interpreter(None, "no_such_module") == sys.executable
 
 
 # --- site-packages, by files alone ----------------------------------------------------------------
@@ -114,14 +111,6 @@ def test_site_packages_are_those_of_the_named_interpreter_else_of_the_active_env
     assert not (tmp_path / "started").exists()
 
 
-def test_the_newest_python_of_an_environment_counts_unless_its_program_says_which(tmp_path: Path) -> None:
-    newest = environment(tmp_path, "3.12", "3.9")
-    assert site_packages(str(tmp_path / "bin" / "python")) == newest
-    script(tmp_path / "base" / "python3.9", "#!/bin/sh\n")
-    (tmp_path / "bin" / "python3").symlink_to(tmp_path / "base" / "python3.9")
-    assert site_packages(str(tmp_path / "bin" / "python3")) == newest.replace("3.12", "3.9")
-
-
 def test_the_environment_of_this_tool_is_looked_at_only_if_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert site_packages(None) is None
     monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
@@ -144,7 +133,7 @@ def test_credentials_proxies_and_other_caches_are_never_passed_on(monkeypatch: p
         monkeypatch.setenv(name, "secret")
     assert "secret" not in child_environment().values()
     assert [name for name, value in child_environment(inherit=True).items() if value == "secret"] == ["MY_DATA"]
-    assert (is_passed("PATH"), is_passed("LC_ALL"), is_passed("MY_DATA")) == (True, True, False)
+    assert "PATH" in child_environment()
     for inherit in (False, True):
         assert child_environment(inherit=inherit)["HF_HUB_OFFLINE"] == "1"
 
@@ -153,7 +142,7 @@ def test_a_cache_is_lent_without_being_written_to(tmp_path: Path) -> None:
     repo = tmp_path / "hub" / "models--org--name" / "refs"
     repo.mkdir(parents=True)
     (repo / "main").write_text("0" * 40)
-    lent = Path(lend_cache(str(tmp_path / "scratch"), str(tmp_path / "hub"))["HF_HUB_CACHE"])
+    lent = Path(lend_caches(str(tmp_path / "scratch"), {"HF_HUB_CACHE": str(tmp_path / "hub")})["HF_HUB_CACHE"])
     (lent / "version.txt").write_text("1")  # as transformers 4 does
     assert (lent / "models--org--name" / "refs" / "main").read_text() == "0" * 40
     assert [path.name for path in (tmp_path / "hub").iterdir()] == ["models--org--name"]

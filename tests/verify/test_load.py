@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import collections
 import json
+import math
 import os
 import pickle
+import resource
 import shutil
 import struct
 import sys
@@ -13,20 +14,17 @@ import time
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import weights as tiny
-from answering import interpreter, script, well
-from benchmarks import load_level as benchmark
+from answering import script
 from caches import make_repo, safetensors
 
 from rewriter import rules
 from rewriter.model import Finding, HubCall
-from rewriter.process.probes import channel, load, parameters
 from rewriter.verify.explain import KNOWN_FAILURES, explain_error
-from rewriter.verify.load import LoadReport, LoadResult, LoadTask, load_level, load_task
+from rewriter.verify.load import LoadReport, LoadResult, LoadTask, load_level
 
 posix = pytest.mark.skipif(os.name == "nt", reason="an interpreter that is a shell script")
 
@@ -39,17 +37,10 @@ def make_task(
     repo_id: str, cache_dir: Path | str | None, class_name: str, library: str = "transformers", **more: Any
 ) -> LoadTask:
     folder = None if cache_dir is None else str(cache_dir)
-    given = {"revision": None, "subfolder": None, "kind": "from_pretrained", "path": "config.py", **more}
-    return LoadTask(repo_id, folder, library=library, class_name=class_name, **given)
-
-
-def test_a_hub_call_whose_repo_is_unknown_gives_no_task() -> None:
-    call = HubCall("A.from_pretrained", "from_pretrained", "transformers", "A", "a.py", 3, 4, None, "name")
-    known = HubCall("A.from_pretrained", "from_pretrained", "transformers", "A", "a.py", 3, 4, "o/n", "'o/n'")
-    assert load_task(call, "/hub") is None
-    task = load_task(known, "/hub", component="vae")
-    assert task is not None
-    assert (task.repo_id, task.cache_dir, task.path, task.line, task.column) == ("o/n", "/hub", "a.py", 3, 4)
+    named = {name: more.pop(name) for name in ("subfolder", "filename") if name in more}
+    kind = more.pop("kind", "from_pretrained")
+    call = HubCall(f"A.{kind}", kind, library, class_name, "a.py", 3, 4, repo_id, "", **named)
+    return LoadTask(call, folder, **{"path": "config.py", **more})
 
 
 # --- an intact cache -------------------------------------------------------------------------------
@@ -75,7 +66,6 @@ def intact(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> LoadRep
             make_task(tiny.VAE_V1_2, hub_cache, "VideoAutoencoderPipeline", type_name="OpenSoraVAE_V1_2", **v1_2),
             make_task(tiny.STDIT3, hub_cache, "STDiT3", type_name="STDiT3-XL/2", **v1_2),
             make_task(tiny.VAE_V1_3, hub_cache, "OpenSoraVAE_V1_3_Pipline", type_name="OpenSoraVAE_V1_3", **v1_3),
-            make_task(tiny.T5, hub_cache, "T5EncoderModel", path="another.py"),
             make_task(tiny.T5, hub_cache, "", "huggingface_hub", kind="hf_hub_download", filename="spiece.model"),
             make_task(tiny.T5, hub_cache, "", "huggingface_hub", kind="snapshot_download"),
             make_task(tiny.T5, hub_cache, "AutoConfig"),
@@ -87,35 +77,26 @@ def intact(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> LoadRep
 
 @pytest.mark.torch
 def test_intact_weights_of_every_kind_are_found_to_match(intact: LoadReport) -> None:
-    found = {(result.task.repo_id, result.task.class_name): result for result in intact.results}
+    found = {(result.task.call.repo_id, result.task.call.class_name): result for result in intact.results}
     assert [finding for finding in intact.findings if finding.severity == "error"] == []
-    assert [key for key, result in found.items() if result.status != "ok"] == [(tiny.T5, "")]
+    assert {key for key, result in found.items() if result.status != "ok"} == {(tiny.T5, "")}
     assert found[tiny.T5, "AutoTokenizer"].checked[0].startswith("T5Tokenizer")
     assert found[tiny.T5, "T5EncoderModel"].checked == ("22 of 22 tensors of T5EncoderModel match",)
-    assert found[tiny.T5, "T5EncoderModel"].files == 2, "both pickled shards"
-    assert found[tiny.PIXART, "AutoencoderKL"].elements == found[tiny.KL, "AutoencoderKL"].elements > 0
-    assert found[tiny.VAE_V1_2, "VideoAutoencoderPipeline"].parameters == 98, "temporal half, spatial half, buffers"
-    assert intact.versions["torch"]
+    pipeline = "VideoAutoencoderPipeline"  # temporal half, spatial half, buffers
+    assert found[tiny.VAE_V1_2, pipeline].checked == (f"98 of 98 tensors of {pipeline} match",)
 
 
 @pytest.mark.torch
 def test_the_vision_half_of_a_clip_is_a_note_and_no_finding(intact: LoadReport) -> None:
-    (clip,) = [result for result in intact.results if result.task.class_name == "CLIPTextModel"]
+    (clip,) = [result for result in intact.results if result.task.call.class_name == "CLIPTextModel"]
     assert clip.findings == ()
     assert "vision_model" in clip.notes[0]
 
 
 @pytest.mark.torch
 def test_what_has_no_weights_is_loaded(intact: LoadReport) -> None:
-    found = {result.task.class_name: result.checked for result in intact.results}
+    found = {result.task.call.class_name: result.checked for result in intact.results}
     assert (found["AutoConfig"], found["DDPMScheduler"]) == (("AutoConfig loads",), ("DDPMScheduler loads",))
-
-
-@pytest.mark.torch
-def test_what_two_configs_request_is_checked_once_and_reported_for_both(intact: LoadReport) -> None:
-    first, second = [result for result in intact.results if result.task.class_name == "T5EncoderModel"]
-    assert (first.task.path, second.task.path) == ("config.py", "another.py")
-    assert first.seconds == second.seconds
 
 
 @pytest.mark.torch
@@ -167,15 +148,34 @@ def rename_attention(tensors: dict[str, Any]) -> None:
                 tensors[name.replace(new, before)] = tensors.pop(name)
 
 
-def pickle_file(path: Path, content: object, zipped: bool = True) -> None:
-    payload = pickle.dumps(content, protocol=2 if zipped else 4)
+def pickle_file(path: Path, content: object) -> None:
     path.unlink()
-    if zipped:
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("archive/data.pkl", payload)
-            archive.writestr("archive/version", "3\n")
-    else:
-        path.write_bytes(payload)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(content, protocol=2))
+        archive.writestr("archive/version", "3\n")
+
+
+def make_t5(cache_dir: Path, layers: int, more: dict[str, tuple[int, ...]], embedding: str = "shared.weight") -> int:
+    """A T5-v1.1-XXL encoder of so many layers, whose data is a hole in a sparse file; returns the size of its file."""
+    shape = {"d_model": 4096, "d_kv": 64, "num_heads": 64, "d_ff": 10240, "vocab_size": 32128}
+    shapes: dict[str, tuple[int, ...]] = {embedding: (32128, 4096), "encoder.final_layer_norm.weight": (4096,), **more}
+    for layer in range(layers):
+        block = f"encoder.block.{layer}.layer"
+        shapes |= {f"{block}.0.SelfAttention.{letter}.weight": (4096, 4096) for letter in "qkvo"}
+        shapes |= {f"{block}.{number}.layer_norm.weight": (4096,) for number in (0, 1)}
+        shapes |= {f"{block}.1.DenseReluDense.{name}.weight": (10240, 4096) for name in ("wi_0", "wi_1")}
+        shapes[f"{block}.1.DenseReluDense.wo.weight"] = (4096, 10240)
+    shapes["encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"] = (32, 64)
+    header, end = {}, 0
+    for name, size in shapes.items():
+        begin, end = end, end + 4 * math.prod(size)
+        header[name] = {"dtype": "F32", "shape": size, "data_offsets": [begin, end]}
+    raw = json.dumps(header).encode()
+    config = shape | {"model_type": "t5", "feed_forward_proj": "gated-gelu", "num_layers": layers}
+    make_repo(cache_dir, tiny.T5, {"config.json": json.dumps(config).encode(), "model.safetensors": b""})
+    with (tiny.snapshot_of(cache_dir, tiny.T5) / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(raw)) + raw)
+        return file.truncate(8 + len(raw) + end)
 
 
 Damaged = dict[str, tuple[list[str], LoadResult]]
@@ -218,20 +218,15 @@ def damaged(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Damage
     replace_file(path, path.read_bytes()[:-100])
     evil = {"shared.weight": Call(os.mkdir, str(base / "evil-was-run"))}
     pickle_file(t5("evil"), evil)
-    pickle_file(t5("evil, old format"), evil, zipped=False)
     (prepare("tokenizer", tiny.CLIP, "CLIPTokenizer") / "vocab.json").unlink()
     snapshot = prepare("no words", tiny.CLIP, "CLIPTokenizer")
     replace_file(snapshot / "vocab.json", b'{"<|startoftext|>": 0, "<|endoftext|>": 1}')
     replace_file(snapshot / "merges.txt", b"#version: 0.2\n")
     pickle_file(t5("a list"), [1, 2, 3])
     prepare("another model", tiny.CLIP, "T5EncoderModel")
-    big = benchmark.make(base / "big", 20, "safetensors", 4)
-    assert big > 19e9
-    full = {"decoder.block.0.layer.0.SelfAttention.q.weight": (8, 8), "lm_head.weight": (8, 8), **benchmark.shapes(1)}
-    full["encoder.embed_tokens.weight"] = full.pop("shared.weight")
-    benchmark.make(base / "full", 1, "safetensors", 1)
-    weights = tiny.snapshot_of(base / "full", tiny.T5) / "model-00001-of-00001.safetensors"
-    benchmark.write_safetensors(weights, full)
+    assert make_t5(base / "big", 24, {}) > 19e9
+    other = ("decoder.block.0.layer.0.SelfAttention.q.weight", "lm_head.weight")
+    make_t5(base / "full", 1, dict.fromkeys(other, (8, 8)), embedding="encoder.embed_tokens.weight")
     for name in ("big", "full"):
         tasks[name] = make_task(tiny.T5, base / name, "T5EncoderModel", component=name)
     tasks["absent"] = make_task("example-org/absent", base / "big", "T5EncoderModel", component="absent")
@@ -257,11 +252,10 @@ def damaged(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Damage
         ("broken config", "OSR204", "config"),
         ("no shard", "OSR202", "1 of 2 files that pytorch_model.bin.index.json lists are not there"),
         ("cut pickle", "OSR205", "pytorch_model-00001-of-00002.bin does not read"),
-        ("evil", "OSR206", "would run code: posix.mkdir"),
-        ("evil, old format", "OSR206", "would run code: posix.mkdir"),
+        ("evil", "OSR206", "would run code: unsupported GLOBAL posix.mkdir"),
         ("tokenizer", "OSR203", "tokenizer"),
         ("no words", "OSR203", "nothing but special and unknown tokens"),
-        ("a list", "OSR205", "pytorch_model-00001-of-00002.bin holds a list, not a state dict"),
+        ("a list", "OSR205", "pytorch_model-00001-of-00002.bin does not read"),
         ("absent", "OSR202", "example-org/absent"),
         ("no class", "OSR213", "has no class T6EncoderModel"),
     ],
@@ -276,19 +270,12 @@ def test_each_damage_has_its_own_code(damaged: Damaged, damage: str, code: str, 
 
 
 @pytest.mark.torch
-def test_weights_of_another_model_are_missing_parameters_not_a_crash(damaged: Damaged) -> None:
-    found, _result = damaged["another model"]
-    assert found
-    assert set(found) <= {"OSR204", "OSR207"}
-
-
-@pytest.mark.torch
 def test_what_differs_and_is_read_all_the_same_is_a_note_or_nothing(damaged: Damaged) -> None:
     """Half precision; attention as diffusers named it before 0.18; a whole T5 with its embedding under either name."""
     assert damaged["old attention"][0] == []
     found, result = damaged["half"]
     assert found == []
-    assert "stored as float16, built as float32" in result.notes[0]
+    assert "tensors are stored as float16, built as float32" in result.notes[0]
     found, result = damaged["full"]
     assert found == []
     assert "2 tensors belong to other parts of a larger model (decoder, lm_head)" in result.notes
@@ -296,10 +283,8 @@ def test_what_differs_and_is_read_all_the_same_is_a_note_or_nothing(damaged: Dam
 
 @pytest.mark.torch
 def test_twenty_gigabytes_are_checked_in_less_than_two_of_memory(damaged: Damaged) -> None:
-    found, result = damaged["big"]
-    assert found == []
-    assert result.bytes > 19e9
-    assert 0 < result.peak_rss < 2e9
+    assert damaged["big"][0] == []
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < 2e9
 
 
 # --- classes of the checkout -----------------------------------------------------------------------
@@ -333,15 +318,14 @@ def test_a_class_of_the_checkout_that_cannot_be_made_is_explained_or_left_to_lev
     (root / package / "registry.py").write_text(CHECKOUT)
     make_repo(tmp_path / "hub", "org/own", {"config.json": b'{"model_type": "own"}'})
     own = {"library": package, "root": str(root)}
-    tasks = [make_task("org/own", tmp_path / "hub", name, type_name=name, **own) for name in ("Needy", "Old", "Gone")]
+    tasks = [make_task("org/own", tmp_path / "hub", name, type_name=name, **own) for name in ("Needy", "Gone")]
     tasks.append(make_task("org/absent", tmp_path / "hub", "Needy", type_name="Needy", **own))
     results = load_level(tasks, python=sys.executable).results
-    assert [result.status for result in results] == ["skipped", "failed", "skipped", "failed"]
-    assert [codes(result.findings) for result in results] == [["OSR212"], ["OSR213"], ["OSR212"], ["OSR202"]]
-    needy, old, _gone, absent = (result.findings[0].message for result in results)
+    assert [result.status for result in results] == ["skipped", "skipped", "failed"]
+    assert [codes(result.findings) for result in results] == [["OSR212"], ["OSR212"], ["OSR202"]]
+    needy, _gone, absent = (result.findings[0].message for result in results)
     assert needy == "org/own (Needy) is left to level build: RuntimeError: needs a kernel"
-    assert old == "org/own (Old), model: transformers 5 cannot build this class of Open-Sora v1.2 or v1.3"
-    assert absent.startswith("org/absent (Needy), config: org/absent is not complete in ")
+    assert absent == "org/absent (Needy): config.json is not there"
 
 
 @pytest.mark.torch
@@ -388,87 +372,6 @@ def test_files_requested_by_name_are_looked_at_in_the_cache_or_in_a_folder(tmp_p
         ("failed", (), ["OSR202"]),
     ]
     assert results[3].findings[0].message == f"{tiny.T5} (hf_hub_download): absent.bin is not there"
-    assert (results[0].files, results[0].bytes) == (1, len(safetensors()))
-
-
-# --- pickles: what they would call, without running them --------------------------------------------
-
-ORDERED = collections.OrderedDict(a=1)
-STATE = pickle.dumps(ORDERED, 2)
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_functions_that_a_pickle_would_call_are_named_in_every_protocol(tmp_path: Path, protocol: int) -> None:
-    path = tmp_path / "pytorch_model.bin"
-    path.write_bytes(pickle.dumps([ORDERED, Call(os.mkdir), Call(os.rmdir), Call(os.mkdir), ORDERED], protocol))
-    assert load.list_strange_globals(str(path)) == ["posix mkdir", "posix rmdir"]
-
-
-@pytest.mark.parametrize(
-    ("data", "found"),
-    [
-        (STATE * 9, []),
-        (STATE * 4 + pickle.dumps(Call(os.mkdir), 2), ["posix mkdir"]),
-        (STATE * 5 + pickle.dumps(Call(os.mkdir), 2), []),  # torch reads five; then raw bytes come
-        (b"(iposix\nmkdir\n.", ["posix mkdir"]),
-        (pickle.dumps(Call(os.mkdir), 2)[:-9] + b"\xff", ["posix mkdir"]),  # damaged behind it
-        (b"\x80\x04]\x94)\x94\x93.", ["unknown global"]),  # names that no string gives
-        (b"\x80\x02]q\x00h\x00h\x01.", []),
-        (b"", []),
-    ],
-)
-def test_what_is_no_pickle_of_torchs_is_read_as_far_as_it_goes(tmp_path: Path, data: bytes, found: list[str]) -> None:
-    path = tmp_path / "pytorch_model.bin"
-    path.write_bytes(data)
-    assert load.list_strange_globals(str(path)) == found
-
-
-def test_every_pickle_of_a_zip_is_looked_at(tmp_path: Path) -> None:
-    path = tmp_path / "pytorch_model.bin"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", STATE)
-        archive.writestr("archive/data/0", pickle.dumps(Call(os.rmdir), 2))  # a tensor's bytes are never unpickled
-        archive.writestr("archive/more.pkl", pickle.dumps(Call(os.mkdir), 2))
-    assert load.list_strange_globals(str(path)) == ["posix mkdir"]
-
-
-# --- names of parameters --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def _without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its table of names is not looked at, which would take seconds to import."""
-    monkeypatch.setitem(sys.modules, "transformers", None)
-
-
-@pytest.mark.usefixtures("_without_transformers")
-@pytest.mark.parametrize(
-    ("prefix", "expected", "found", "read"),
-    [
-        ("", ["a.w"], ["a.w"], ["a.w"]),
-        ("text", ["text.a.w"], ["text.a.w", "vision.b"], ["text.a.w", "vision.b"]),
-        ("text", ["text.a.w", "head.w"], ["a.w", "head.w"], ["text.a.w", "head.w"]),  # a bare model's file
-        ("text", ["a.w"], ["text.a.w", "head.w"], ["a.w", "head.w"]),  # read into a bare model
-        ("text", ["a.w"], ["a.w"], ["a.w"]),
-    ],
-)
-def test_a_prefix_is_put_on_or_taken_off_as_the_library_does(
-    prefix: str, expected: list[str], found: list[str], read: list[str]
-) -> None:
-    model = SimpleNamespace(base_model_prefix=prefix, named_modules=list)
-    assert list(parameters.rename(model, dict.fromkeys(expected), dict.fromkeys(found))) == read
-
-
-@pytest.mark.usefixtures("_without_transformers")
-def test_a_class_that_renames_what_it_reads_is_heeded() -> None:
-    model = SimpleNamespace(
-        _checkpoint_conversion_mapping={"^old": "new", "^new": "never twice"},
-        _fix_state_dict_key_on_load=lambda name: (name.replace("gamma", "weight"), True),
-        named_modules=list,
-    )
-    assert list(parameters.rename(model, {}, dict.fromkeys(["old.gamma", "other"]))) == ["new.weight", "other"]
-    model._fix_state_dict_key_on_load = lambda name: name.replace("gamma", "weight")
-    assert list(parameters.rename(model, {}, {"old.gamma": None})) == ["new.weight"]
 
 
 # --- interpreters that do not serve ----------------------------------------------------------------
@@ -484,18 +387,9 @@ def test_a_failed_check_says_in_how_many_more_places_it_is_needed(tmp_path: Path
     report = load_level(tasks, python=str(tmp_path / "absent"))
     assert codes(report.findings) == ["OSR201", "OSR201"]
     assert [finding.message.partition("(needed")[2] for finding in report.findings] == [" in 1 more place)", ""]
-    assert [result.findings[0].path for result in report.results] == ["a.py", "a.py", "b.py"]
+    assert [result.findings[0].path for result in report.results] == ["a.py", "a.py"]
     report = load_level([*tasks, *encoders(1, "c.py")], python=str(tmp_path / "absent"))
     assert report.findings[0].message.endswith(" (needed in 2 more places)")
-
-
-@posix
-def test_the_first_answer_to_a_check_counts(tmp_path: Path) -> None:
-    python = interpreter(tmp_path, f"{well(checked=['first'])}; {well(checked=['second'])}")
-    heard: list[LoadResult] = []
-    report = load_level(encoders(2), python=python, on_result=heard.append)
-    assert [result.checked for result in report.results] == [("first",), ("first",)]
-    assert [result.task.repo_id for result in heard] == ["org/name0", "org/name1"]
 
 
 @posix
@@ -515,24 +409,12 @@ def test_an_interpreter_that_ends_before_it_answers_is_reported_for_every_check(
     began = time.monotonic()
     report = load_level(encoders(count), python=program)
     assert time.monotonic() - began < 30
-    assert codes(report.findings) == ["OSR211"] * count
+    assert codes(report.findings) == ["OSR201"] * count
     assert report.findings[-1].message == (
         f"checking org/name{count - 1}: the child process ended with status 3 before it answered; "
         "its last output: goodbye"
     )
     assert report.findings[-1].remedy == f"look whether {program} runs Open-Sora at all"
-
-
-@posix
-def test_an_interpreter_without_the_libraries_is_a_finding(tmp_path: Path) -> None:
-    import venv
-
-    venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
-    bare = str(tmp_path / "bare" / "bin" / "python")
-    report = load_level([make_task("org/name", None, "T5EncoderModel")], python=bare)
-    assert codes(report.findings) == ["OSR201"]
-    assert "has no transformers" in report.findings[0].message
-    assert "--python" in report.findings[0].remedy
 
 
 # --- explanations ----------------------------------------------------------------------------------
@@ -599,20 +481,5 @@ def test_the_remedy_of_a_rejected_keyword_has_rewrite_set_that_keyword(keyword: 
     assert named.remedy == f"opensora-rewriter rewrite {options} --component model c.py"
 
 
-def test_the_cause_below_a_wrapping_exception_is_found() -> None:
-    error = make_error("OSError", "something failed")
-    error["chain"] += make_error("ModuleNotFoundError", "No module named 'timm'")["chain"]
-    assert explain_error(error, "build", WORDS).code == "OSR307"
-
-
 def test_every_code_of_a_known_failure_is_in_the_table_of_rules() -> None:
     assert {code for known in KNOWN_FAILURES for code in (known.build, known.load) if code} <= set(rules.all_rules())
-
-
-def test_an_exception_that_cannot_be_printed_is_reported_all_the_same() -> None:
-    class OddError(Exception):
-        def __str__(self) -> str:
-            raise ValueError
-
-    found = channel.describe_error(OddError())
-    assert channel.first_line(found) == "OddError: (its message cannot be shown: ValueError)"

@@ -8,14 +8,11 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from rewriter.model import Finding
-from rewriter.verify.cache import CacheReport, inspect_cache
+from rewriter.verify.cache import inspect_cache
 from rewriter.verify.lock import Lock, LockError, compare_lock, quote_toml, read_lock, write_lock
 from rewriter.verify.needs import Need
 from rewriter.verify.snapshots import SYNTHETIC
@@ -90,21 +87,6 @@ def test_a_lock_is_the_same_for_any_order_and_place(cache: Path, tmp_path: Path)
     shutil.copytree(cache, moved, symlinks=True)
     wanted = needs(moved)[::-1]
     assert write_lock(inspect_cache(wanted), root="/project") == lock_text(cache)
-
-
-@pytest.mark.parametrize("hash", ["unnamed", False])
-def test_a_lock_of_a_cache_without_symlinks_has_hashes_where_the_files_were_hashed(
-    tmp_path: Path, hash: Literal["unnamed", False]
-) -> None:
-    add(tmp_path / "hub", T5, T5_FILES, links=False)
-    wanted = needs(tmp_path / "hub")[:1]
-    text = write_lock(inspect_cache(wanted, hash=hash), root="/project")
-    assert [bool(file.hash) for file in read_lock(text).repos[0].files] == [bool(hash)] * 2
-    assert changed(read_lock(text), wanted) == []
-
-
-def test_nothing_changed_gives_no_findings(cache: Path) -> None:
-    assert changed(read_lock(lock_text(cache)), needs(cache)) == []
 
 
 def test_the_same_weights_without_symlinks_fit_the_lock(cache: Path, tmp_path: Path) -> None:
@@ -204,12 +186,8 @@ def test_broken_weights_cannot_be_locked(cache: Path) -> None:
 def test_two_caches_with_two_commits_cannot_be_locked(cache: Path, tmp_path: Path) -> None:
     add(tmp_path / "second", T5, T5_FILES, commit=OTHER)
     wanted = [needs(cache)[0], needs(tmp_path / "second")[0]]
-    with pytest.raises(LockError, match="two commits in two caches"):
+    with pytest.raises(LockError, match="two commits, of which a lock can hold one"):
         write_lock(inspect_cache(wanted))
-
-
-def test_nothing_needed_makes_an_empty_lock() -> None:
-    assert read_lock(write_lock(CacheReport())) == Lock()
 
 
 GOOD = f"""version = 1
@@ -233,16 +211,10 @@ hash = "sha256:{"0" * 64}"
         ("version = 1", "version = 2", 1, "upgrade"),
         ("version = 1", "", 1, "no version"),
         ('id = "a/b"', 'id = "a/b', 4, "not TOML"),
-        ('id = "a/b"', "id = 3", 3, "id = 3 is not a string"),
-        ('id = "a/b"', "", 3, "id is missing"),
-        ('revision = "main"', 'revison = "main"', 3, "unknown key 'revison'"),
+        ('id = "a/b"', "", 3, "not as `lock` writes it"),
         (COMMIT, "main", 3, "not 40 hex digits"),
-        ('["c.py"]', '"c.py"', 3, "not a list of strings"),
-        ("size = 1", "size = true", 9, "not a number of bytes"),
-        ("size = 1", "size = -1", 9, "not a number of bytes"),
-        ("sha256:", "md5:", 9, "neither sha256"),
-        ("[[repo.file]]", "[repo.file]", 3, "array of tables"),
-        ("[[repo]]", "[repo]", 1, "array of tables"),
+        ("sha256:", "md5:", 3, "is no hash"),
+        ("[[repo]]", "[repo]", 0, "not as `lock` writes it"),
     ],
 )
 def test_a_lock_that_cannot_be_read_is_told_with_the_line(old: str, new: str, line: int, message: str) -> None:
@@ -250,25 +222,6 @@ def test_a_lock_that_cannot_be_read_is_told_with_the_line(old: str, new: str, li
     with pytest.raises(LockError, match=message) as told:
         read_lock(GOOD.replace(old, new, 1))
     assert told.value.line == line
-
-
-def test_a_repo_or_a_file_that_stands_there_twice_is_told() -> None:
-    body = GOOD.split("\n\n", 1)[1]
-    with pytest.raises(LockError, match="twice"):
-        read_lock(GOOD + body)
-    with pytest.raises(LockError, match="'x' is there twice"):
-        read_lock(GOOD + body[body.index("[[repo.file]]") :])
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_text_survives_the_lock(text: str) -> None:
-    import importlib
-    import sys
-
-    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    assert toml.loads(f"x = {quote_toml(text)}") == {"x": text}
-    assert "\n" not in quote_toml(text)
 
 
 def test_a_name_that_is_no_text_is_refused() -> None:

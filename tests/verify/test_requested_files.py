@@ -82,12 +82,6 @@ def test_of_the_t5_the_shards_and_the_tokenizer_are_read_and_nothing_of_flax_or_
     assert missing == []
 
 
-def test_one_format_of_the_weights_is_read() -> None:
-    names = ["config.json", "diffusion_pytorch_model.bin", "diffusion_pytorch_model.safetensors"]
-    assert read(names, need("AutoencoderKL", "diffusers")) == (["config.json", names[2]], [])
-    assert read(names[:2], need("AutoencoderKL", "diffusers")) == (names[:2], [])
-
-
 def test_of_a_pipelines_repo_only_the_subfolder_is_read() -> None:
     names = ["model_index.json", "vae/config.json", "vae/diffusion_pytorch_model.safetensors", "unet/config.json"]
     assert read(names, need("AutoencoderKL", "diffusers", subfolder="vae")) == (names[1:3], [])

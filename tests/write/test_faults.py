@@ -194,18 +194,6 @@ def test_interrupted_when_everything_is_written_it_says_so_all_the_same(name: st
     assert rejected(root) == []
 
 
-@posix
-@pytest.mark.parametrize("when", ["locked", "checked"])
-def test_interrupted_when_nothing_is_written_it_says_no_more_than_that(when: str, tmp_path: Path) -> None:
-    root = Path(shutil.copytree(FIXTURES / "v1.2", tmp_path / "checkout"))
-    old = contents(root)
-    code = INTERRUPTED.replace("WHEN", repr(when)).replace("NAME", "SIGINT")
-    done = rewrite(root, "--cache-dir", "/models/hf", code=code)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith("error: interrupted\n")
-    assert contents(root) == old
-
-
 # --- a full disk ---------------------------------------------------------------------------------
 
 

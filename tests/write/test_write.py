@@ -109,36 +109,6 @@ def test_one_file_by_two_links_is_written_once_and_never_two_ways(tmp_path: Path
     assert real.read_bytes() == NEW
 
 
-@pytest.mark.parametrize("fault", ["no locks", "folders that may not be opened"])
-def test_where_a_file_system_gives_less_than_usual_it_is_written_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
-    edits = checkout(tmp_path)
-    before = files_below(tmp_path)
-    opened = os.open
-    refused = []
-
-    def lock(_descriptor: int, _operation: int) -> None:
-        refused.append("lock")
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    def open_file(path: str, flags: int, *mode: int) -> int:
-        if os.path.isdir(path):
-            refused.append(path)
-            raise PermissionError(errno.EACCES, "Permission denied")
-        return opened(path, flags, *mode)
-
-    if fault == "no locks":
-        monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", lock)
-    else:
-        monkeypatch.setattr(os, "open", open_file)
-    commit(edits)
-    monkeypatch.undo()
-    assert refused
-    assert content(edits, "config") | content(edits, "source") == {NEW}
-    assert files_below(tmp_path) == before
-
-
 def test_an_edit_that_changes_nothing_touches_nothing(tmp_path: Path) -> None:
     path = put(tmp_path / "a.py")
     before = path.stat().st_ino
@@ -186,21 +156,7 @@ def test_a_link_that_was_bent_meanwhile_is_not_written_through(tmp_path: Path, w
     assert (real.read_bytes(), other.read_bytes()) == (OLD, OLD)
 
 
-def test_a_file_that_vanishes_while_others_are_staged_stops_everything(tmp_path: Path) -> None:
-    edits = checkout(tmp_path)
-    config = Path(edits[0].path)
-
-    def vanish(step: str) -> None:
-        if step == f"staged {os.path.realpath(config)}":
-            config.unlink()
-
-    with pytest.raises(WriteError, match=r"b\.py: cannot be opened: No such file or directory; nothing was written$"):
-        commit(edits, hook=vanish)
-    assert content(edits[1:], "config") | content(edits, "source") == {OLD}
-    assert len(files_below(tmp_path)) == 3
-
-
-@pytest.mark.parametrize("call", ["write", "fsync", "open"])
+@pytest.mark.parametrize("call", ["fsync", "open"])
 def test_a_full_disk_stops_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     edits = checkout(tmp_path)
     before = files_below(tmp_path)
@@ -217,22 +173,6 @@ def test_a_full_disk_stops_everything(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(WriteError, match="No space left on device"):
         commit(edits)
     monkeypatch.undo()
-    nothing_written(edits, tmp_path, before)
-
-
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
-@pytest.mark.parametrize("what", ["file", "folder"])
-def test_what_may_not_be_written_stops_everything(tmp_path: Path, what: str) -> None:
-    edits = checkout(tmp_path)
-    before = files_below(tmp_path)
-    path = Path(edits[0].path) if what == "file" else Path(edits[0].path).parent
-    mode = path.stat().st_mode
-    path.chmod(mode & ~0o222)
-    try:
-        with pytest.raises(WriteError, match="nothing was written"):
-            commit(edits)
-    finally:
-        path.chmod(mode)
     nothing_written(edits, tmp_path, before)
 
 
@@ -399,23 +339,6 @@ def test_interrupted_at_any_step_it_is_all_or_nothing_and_clean(tmp_path: Path, 
     expected = OLD if stop <= 6 else NEW  # step 6 is "checked", the last before the first rename
     assert content(edits, "config") | content(edits, "source") == {expected}
     assert len(files_below(root)) == 4
-
-
-@pytest.mark.parametrize(("step", "expected"), [("locked", OLD), ("checked", OLD), ("renamed", NEW), ("done", NEW)])
-def test_an_interrupt_takes_its_course_when_nothing_or_everything_is_written(
-    tmp_path: Path, step: str, expected: bytes
-) -> None:
-    edits = checkout(tmp_path)
-    before = files_below(tmp_path)
-
-    def press(now: str) -> None:
-        if now.startswith(step):
-            signal.raise_signal(signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        commit(edits, hook=press)
-    assert content(edits, "config") | content(edits, "source") == {expected}
-    assert files_below(tmp_path) == before
 
 
 def test_what_is_taken_out_of_the_held_signals_is_not_raised_and_a_new_handler_stays() -> None:

@@ -244,9 +244,9 @@ def read_weights(path: str, report: Report) -> parameters.Tensors:
         items = [(name, value) for name, value in state.items() if isinstance(value, torch.Tensor)]
     except Exception as error:
         text = " ".join(str(error).split())
-        if "Unsupported" in text:  # a global that no state dict has a use for
-            place = text.find("Unsupported")
-            raise report.stop("unsafe", f"{path} is a pickle that would run code: {text[place:][:200]}") from error
+        place = text.lower().find("unsupported global")  # one that no state dict has a use for
+        if place >= 0:
+            raise report.stop("unsafe", f"{path} is a pickle that would run code: {text[place:][:100]}") from error
         raise report.stop("corrupt", f"{path} does not read ({type(error).__name__}: {text[:200]})") from error
     return {name: (tuple(tensor.shape), str(tensor.dtype).replace("torch.", "")) for name, tensor in items}
 

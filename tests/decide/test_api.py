@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from conftest import FIXTURES
+from deciding import write_checkout
 
 from rewriter import check_paths, check_source, needed_repos, rewrite_source
 from rewriter.checkout import NoSuchPath
-from rewriter.types import Finding
+from rewriter.model import Finding
 
 VAE = 'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")\n'
 T5 = 'text_encoder = dict(type="t5", from_pretrained="DeepFloyd/t5-v1_1-xxl")\n'
@@ -71,7 +72,7 @@ def test_what_cannot_be_read_comes_back_with_the_reason(source: str) -> None:
 
 
 def test_the_checkout_around_the_name_or_the_one_that_is_named_holds_the_loaders(tmp_path: Path) -> None:
-    inside = FIXTURES / "v1.0" / "configs/new.py"  # v1.0's loader rejects the key, the built-in table's does not
+    inside = FIXTURES / "v1.0" / "configs/new.py"  # v1.0's loader rejects the key, that of the table does not
     assert [f.code for f in rewrite_source(VAE, str(inside), cache_dir="/c").findings] == ["OSR004"]
     assert rewrite_source(VAE, str(tmp_path / "new.py"), cache_dir="/c").findings == ()
     elsewhere = rewrite_source(VAE, str(tmp_path / "new.py"), cache_dir="/c", opensora_source=str(FIXTURES / "v1.0"))
@@ -96,3 +97,23 @@ def test_paths_are_checked_and_traced_as_on_the_command_line(tmp_path: Path) -> 
     assert [f.code for f in check_paths([str(broken)])] == ["OSR900"]
     with pytest.raises(NoSuchPath):
         check_paths([str(tmp_path / "nowhere")])
+
+
+def test_a_lone_source_is_decided_by_the_table_and_a_derived_package_by_its_loaders(tmp_path: Path) -> None:
+    odd = VAE.replace(")", ", split=8)")
+    assert rewrite_source(odd, str(tmp_path / "a.py"), cache_dir="/c").source == odd.replace(
+        '"a/b"', '"a/b", cache_dir="/c"'
+    )
+    body = "def mine(from_pretrained):\n    AutoModel.from_pretrained(from_pretrained)\n"
+    root = write_checkout(tmp_path, "@MODELS.register_module('Mine')\n" + body, {"a.py": ""}, package="vidgen")
+    refused = rewrite_source(VAE.replace("VideoAutoencoderKL", "Mine"), str(root / "configs/b.py"), cache_dir="/c")
+    assert (refused.ok, [finding.code for finding in refused.findings]) == (False, ["OSR004"])
+
+
+def test_nothing_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    path.write_text("x = 1\n")
+    rewrite_source(VAE, str(path), cache_dir="/c")
+    check_source(VAE, str(path))
+    assert [each.name for each in tmp_path.iterdir()] == ["a.py"]
+    assert path.read_text() == "x = 1\n"
