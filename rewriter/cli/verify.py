@@ -15,7 +15,7 @@ from rewriter.cli.output import FOUND, fail, print_lines
 from rewriter.cli.progress import bar, counter
 from rewriter.decide.installed import report_installed
 from rewriter.model import Finding, Note
-from rewriter.process.interpreters import InterpreterError
+from rewriter.process.interpreters import InterpreterError, find_major, site_packages
 from rewriter.report import FORMATS, text
 from rewriter.verify import levels, lock
 from rewriter.verify.build import build_level
@@ -101,7 +101,8 @@ def _start(options: Options, level: str, python: str | None) -> _State:
     loaders = run.make_loaders(options)
     names = None if options.all_components else options.components
     traced, problems = trace_components(selection.targets, loaders, names)
-    needed = collect_needs(traced, os.environ)
+    major = find_major(site_packages(python), "transformers") or 4
+    needed = collect_needs(traced, os.environ, transformers_major=major)
     undecided, notes, plan = run.diagnose(selection, loaders, names, "OSR006", "OSR007")
     found = run.add_findings(needed.findings, undecided)
     if level == "resolve":

@@ -389,16 +389,18 @@ class Planner:
 
 def warn_of_other_repo(context: Context, made: Decision) -> Iterator[Finding]:
     """That a loader (v1.0's ``t5``) reads one repo of its own, whatever other one the config names."""
-    given = made.component.values.get("from_pretrained", Value.of(None)).value
+    written = made.component.values.get("from_pretrained", Value.of(None)).value
+    given = {change.key: change.value for change in made.changes}.get("from_pretrained", written)
     calls = made.trace.calls if made.trace is not None else ()
     functions = {step.function for call in calls if CACHE_DIR in call.reached for step in call.chain}
     repo_id = next((case.repo_id for case in SPECIAL_CASES if case.function in functions), None)
-    if repo_id is not None and isinstance(given, str) and is_repo_id(given) and given != repo_id:
-        if locality(given, context.root) == "repo":
-            span, dotted = made.component.span, made.component.dotted
-            message = f"`{made.type}` does not load {given}: its source names {repo_id}, which will be loaded"
-            place = context.path, span.line, span.column, dotted
-            yield Finding("OSR006", *place, message, f"write from_pretrained={repo_id!r} to say so", "warning")
+    if repo_id in (None, given) or not isinstance(given, str) or not is_repo_id(given):
+        return
+    if locality(given, context.root) == "repo":
+        span, dotted = made.component.span, made.component.dotted
+        message = f"`{made.type}` does not load {given}: its source names {repo_id}, which will be loaded"
+        place = context.path, span.line, span.column, dotted
+        yield Finding("OSR006", *place, message, f"write from_pretrained={repo_id!r} to say so", "warning")
 
 
 def note_empty(results: Sequence[FileResult]) -> Iterator[Note]:

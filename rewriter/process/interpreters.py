@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,3 +88,10 @@ def _run_find(executable: str, module: str) -> int:
         ).returncode
     except (OSError, subprocess.SubprocessError):
         return -1
+
+
+def find_major(site: str | None, package: str) -> int | None:
+    """The first number of a package's version in that site-packages, by its ``.dist-info``; None: not installed."""
+    names = glob.glob(os.path.join(glob.escape(site), f"{package}-*.dist-info")) if site is not None else []
+    found = re.match(rf"{package}-(\d+)", os.path.basename(max(names, default="")))
+    return int(found[1]) if found is not None else None

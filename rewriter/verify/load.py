@@ -125,8 +125,9 @@ def load_level(
 
 def find_import(root: str) -> tuple[str, str]:
     """The name of the package that holds the checkout's registry, and the folder from which it is imported."""
-    packages = find_packages(root)
-    folder = packages[0] if packages else os.path.join(root, "opensora")
+    packages = find_packages(root) or (os.path.join(root, "opensora"),)
+    with_registry = [each for each in packages if os.path.isfile(os.path.join(each, "registry.py"))]
+    folder = (with_registry or packages)[0]
     return os.path.basename(folder), os.path.dirname(folder)
 
 

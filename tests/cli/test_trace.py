@@ -67,7 +67,7 @@ def test_trace_tells_what_it_could_not_read_and_what_stands_in(checkout: Checkou
     root = checkout("v1.2")
     broken = root / "configs/broken.py"
     broken.write_text("vae = dict(\n")
-    (root / "opensora/models/broken.py").write_text('@MODELS.register_module("x"\ndef f(:\n')
+    (root / "opensora/models/broken.py").write_text('@MODELS.register_module("t5"\ndef f(:\n')
     done = run("trace", broken, SAMPLE, "--repos", cwd=root)
     assert done.exit_code == 1
     assert "DeepFloyd/t5-v1_1-xxl" in done.stdout.split()

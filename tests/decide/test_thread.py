@@ -343,6 +343,8 @@ def test_v1_0_t5_with_another_repo_says_which_one_is_loaded(
     (finding,) = made.all_findings
     assert (finding.code, finding.severity) == ("OSR006", "warning")
     assert "does not load google/t5: its source names DeepFloyd/t5-v1_1-xxl" in finding.message
+    cured = asked(sets=(("text_encoder", "from_pretrained", "DeepFloyd/t5-v1_1-xxl"),))
+    assert codes(rewrite(root, request=cured)) == []
 
 
 # --- harm ------------------------------------------------------------------------------------------
