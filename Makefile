@@ -3,13 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 FUZZ ?= 20000
-MUTANTS ?=
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN = $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-core test-all test-oldest fuzz faults coverage mutation bench lint format types clean
+.PHONY: help demo test test-core test-all test-oldest fuzz faults coverage bench lint format types clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,30 +53,22 @@ test-oldest: ## the core tests with the oldest versions that pyproject.toml allo
 	PIP_CONSTRAINT=$(CURDIR)/tests/constraints-oldest.txt $(MAKE) --no-print-directory VENV=.venv-oldest test-core
 
 fuzz: $(VENV)/.core ## generated sources, FUZZ of them a test with fresh seeds (default 20000: hours)
-	OPENSORA_REWRITER_FUZZ=$(FUZZ) $(RUN) pytest -n auto -rP --hypothesis-show-statistics -m 'hypothesis or generated' tests
+	OPENSORA_REWRITER_FUZZ=$(FUZZ) $(RUN) pytest -n auto -rP --hypothesis-show-statistics -m hypothesis tests
 
 faults: $(VENV)/.core ## the fault matrix: full disks, kills at every step, two runs at once, odd files, hostile configs
-	$(RUN) pytest -v --no-header -rPs tests/test_faults.py tests/test_writer.py tests/test_hostile.py tests/test_resolve.py
+	$(RUN) pytest -v --no-header -rPs tests/write tests/decide/test_hostile.py tests/verify/test_children.py
 
 coverage: $(VENV)/.load ## lines and branches of rewriter/ that no test reaches
 	$(RUN) pytest -n auto --cov --cov-report=term-missing:skip-covered
 
-$(VENV)/.mutation: $(VENV)/.core
-	@echo "== installing mutmut"
-	$(PIP) install --quiet 'mutmut>=3.8'
-	@touch $@
-
-mutation: $(VENV)/.mutation ## mutmut over configs, loaders, rules and edits (MUTANTS='rewriter.decide.*'): which mutants does no test notice?
-	nice $(VENV)/bin/python tests/mutation.py $(MUTANTS:%='%')
-
 .venv-peers/.done: $(VENV)/bin/python
-	@echo "== installing ast-grep, semgrep and Fixit into .venv-peers"
+	@echo "== installing ast-grep into .venv-peers"
 	$(VENV)/bin/python -m venv .venv-peers
-	.venv-peers/bin/python -m pip --disable-pip-version-check install --quiet ast-grep-cli semgrep 'fixit>=2.1'
+	.venv-peers/bin/python -m pip --disable-pip-version-check install --quiet ast-grep-cli
 	@touch $@
 
-bench: $(VENV)/.core .venv-peers/.done ## measure speed beside other tools (TREE=a checkout, SLOW=1: also peers that take minutes)
-	$(VENV)/bin/python tests/benchmarks/bench.py --peers .venv-peers/bin $(if $(TREE),--tree $(TREE)) $(if $(SLOW),--slow)
+bench: $(VENV)/.core .venv-peers/.done ## measure speed beside other tools (TREE=a checkout)
+	$(VENV)/bin/python tests/benchmarks/bench.py --peers .venv-peers/bin $(if $(TREE),--tree $(TREE))
 
 lint: $(VENV)/.core ## ruff
 	$(RUN) ruff check .
@@ -91,4 +82,4 @@ types: $(VENV)/.core ## mypy --strict
 	$(RUN) mypy
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .venv-3.* .venv-oldest .venv-peers mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-3.* .venv-oldest .venv-peers .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
