@@ -80,6 +80,11 @@ def follow_call(walk: Walk, node: ast.Call, frame: Frame) -> Val:
     holder = frame.env.get(dotted.rpartition(".")[0])
     if isinstance(holder, Items):
         return _call_dict_method(dotted.rpartition(".")[2], holder, positional, frame.env)
+    if isinstance(holder, Known) and isinstance(holder.value, str) and len(positional) == 1:
+        end = positional[0].value if isinstance(positional[0], Known) else None
+        if isinstance(end, str) and dotted.endswith((".endswith", ".startswith")):
+            found = holder.value.endswith(end) if dotted.endswith(".endswith") else holder.value.startswith(end)
+            return Known(found, holder.given)
     callee = find_name(walk.sources, node.func, frame.env, frame.definition)
     if isinstance(callee, (External, Definition)):
         walk.called.update(ast.walk(node.func))

@@ -101,6 +101,17 @@ REAL = {
         "return AutoModel.from_pretrained(from_pretrained, cache_dir=cache_dir)", takes()
     ),
     "a library call without it": known("return AutoModel.from_pretrained(from_pretrained)", lacks()),
+    "a checkpoint that is chosen by the end of its name (JavisDiT's load_checkpoint)": known(
+        """
+        if from_pretrained.endswith(".pt"):
+            return 1
+        elif os.path.isdir(from_pretrained):
+            return 2
+        else:
+            raise ValueError(from_pretrained)
+        """,
+        fails=True,
+    ),
     "both keys": known(
         "AutoModel.from_pretrained(from_pretrained, cache_dir=cache_dir, local_files_only=local_files_only)",
         takes("org/name", "cache_dir", "local_files_only"),
