@@ -72,6 +72,33 @@ def test_what_is_fetched_is_locked_and_a_second_run_fetches_nothing(
     assert run("verify", CONFIG, "--hash", cwd=root).exit_code == 0
 
 
+@pytest.mark.torch
+def test_what_is_fetched_builds_with_the_hub_gone(
+    hub_cache: Path, checkout: Checkout, run: Run, tmp_path: Path
+) -> None:
+    root, hub = checkout("v1.2"), tmp_path / "hub"
+    sample = "configs/opensora-v1-2/inference/sample.py"
+    repos = {}
+    for folder in sorted(hub_cache.glob("models--*")):
+        (snapshot,) = (folder / "snapshots").iterdir()
+        files = {path.relative_to(snapshot).as_posix(): path for path in snapshot.rglob("*") if path.is_file()}
+        contents = {name: path.read_bytes() for name, path in files.items()}
+        repos[folder.name[len("models--") :].replace("--", "/")] = Repo({**contents, "flax_model.msgpack": b"x"})
+    with serve(repos) as running:
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "HF_ENDPOINT": running.endpoint}
+        environment.pop("HF_HUB_OFFLINE", None)
+        command = [sys.executable, "-m", "rewriter", "download", sample, "--cache-dir", str(hub)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not list(hub.rglob("flax_model.msgpack"))
+
+    assert run("rewrite", sample, "--cache-dir", hub, "--no-resolve", "--all-components", cwd=root).exit_code == 0
+    hashed = run("verify", sample, "--hash", "--all-components", cwd=root)
+    assert hashed.exit_code == 0, hashed.output
+    built = run("verify", sample, "--level", "build", "--python", sys.executable, cwd=root)
+    assert built.exit_code == 0, built.output
+
+
 def test_a_component_that_cannot_be_followed_is_reported_with_exit_1(
     fetch: Fetch, root: Path, run: Run, tmp_path: Path
 ) -> None:
