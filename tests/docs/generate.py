@@ -92,7 +92,7 @@ def _make_command(name: str, options: list[str], shared: list[str]) -> str:
         assert command is not None
         context = click.Context(command, info_name=name, parent=above)
         usage = f"{context.command_path} {' '.join(command.collect_usage_pieces(context))}"
-    text = f"## {name}\n\n```text\n{usage}\n```\n\n{_unwrap(command.help or '')}\n\n"
+    text = f"## {name}\n\n`{usage}`\n\n{_unwrap(command.help or '')}\n\n"
     own = [row for row in options if row not in shared]
     common = [row.split("`")[1] for row in options if row in shared]
     if common:

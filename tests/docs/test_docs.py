@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,12 +11,17 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from generate import PAGES
 
 from rewriter.cli import main
 from rewriter.rules import all_rules
 
 ROOT = Path(__file__).resolve().parents[2]
+_SPEC = importlib.util.spec_from_file_location("generate", Path(__file__).with_name("generate.py"))
+assert _SPEC is not None
+assert _SPEC.loader is not None
+_GENERATE = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(_GENERATE)
+PAGES = _GENERATE.PAGES
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
 ALL_PAGES = [*READMES, *sorted((ROOT / "docs").glob("*.md"))]
 EXPECTED = {
