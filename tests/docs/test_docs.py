@@ -23,7 +23,7 @@ _GENERATE = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(_GENERATE)
 PAGES = _GENERATE.PAGES
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
-ALL_PAGES = [*READMES, *sorted((ROOT / "docs").glob("*.md"))]
+ALL_PAGES = [*READMES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXPECTED = {
     *PAGES,
     *(f"{name}.md" for name in ("offline-guide", "offline-guide.zh-CN", "cache-troubleshooting", "ci")),

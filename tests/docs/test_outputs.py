@@ -1,4 +1,4 @@
-"""What the pages show is what the tool prints: console blocks of the READMEs, Python examples, and one text in two languages."""
+"""What the pages show is what the tool prints: console blocks, Python examples, and one text in two languages."""
 
 from __future__ import annotations
 
