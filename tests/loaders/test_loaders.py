@@ -603,6 +603,7 @@ REAL = {
                 load_checkpoint(model, from_pretrained)
             return model
         """,
+        fails=True,  # a repo id is no checkpoint path: the last branch raises
     ),
     "an else that os.path decides": known(
         "if os.path.isdir(from_pretrained):\n    AutoModel.from_pretrained('org/local')\n"
