@@ -22,7 +22,7 @@ EPILOG = """
 Examples:
   opensora-rewriter trace configs/opensora-v1-2/inference/sample.py
   opensora-rewriter trace . --all-configs --output-format json
-  opensora-rewriter trace . --repos | xargs -n1 hf download
+  opensora-rewriter trace . --repos --verbose
 """
 
 
@@ -53,7 +53,8 @@ def command(options: Options, repos: bool, scripts: bool) -> None:
         _print_tables(traced, cwd, options.verbose)
         for call in calls:
             place = f"{text.show_path(call.path, cwd)}:{call.span.line}"
-            click.echo(printable(f"{place}: {call.callee} reads {call.reads}, cache_dir {call.state}"))
+            known = f"{call.callee} reads {call.reads}, cache_dir {call.state}"
+            click.echo(printable(f"{place}: {call.reads if call.state == 'unreadable' else known}"))
     undecided, notes, _ = run.diagnose(selection, loaders, names, "OSR007")
     findings = [*selection.findings, *problems, *loaders.problems(), *undecided]
     print_lines(text.format_full(findings, cwd, verbose=options.verbose), err=True)

@@ -17,6 +17,7 @@ from rewriter.decide.thread import SPECIAL_CASES, Threading, thread_key
 from rewriter.locality import is_path_like, is_repo_id, locality
 from rewriter.model import (
     CACHE_DIR,
+    KEYS,
     REMOVE,
     Component,
     Config,
@@ -368,7 +369,7 @@ class Planner:
         unrelated = [
             each.key
             for each in (made.trace.rejections if made.trace is not None and made.trace.guessed else ())
-            if each.key not in (CACHE_DIR, "local_files_only")
+            if each.key not in KEYS
         ]
         if unrelated:
             names = ", ".join(f"`{key}`" for key in unrelated)

@@ -25,9 +25,13 @@ def find_calls(folders: Iterable[str]) -> list[ScriptCall]:
 
 
 def report_calls(calls: Sequence[ScriptCall]) -> list[Finding]:
-    """A warning for each call without ``cache_dir``."""
+    """A warning for each call without ``cache_dir``, and for each script that cannot be read."""
     findings = []
     for call in calls:
+        if call.state == "unreadable":
+            message, remedy = f"{call.reads}; its hub calls are not known", "correct it, or look at it by hand"
+            place = call.span.line, call.span.column
+            findings.append(Finding("OSR900", call.path, *place, "", message, remedy, "warning"))
         if call.state != "open":
             continue
         message = f"{call.callee}({call.reads}) reads through the Hugging Face cache without cache_dir"

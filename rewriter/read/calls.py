@@ -23,6 +23,7 @@ from rewriter.read.values import (
     find_held,
     find_passed,
     is_given,
+    replace_held,
 )
 
 if TYPE_CHECKING:
@@ -138,12 +139,12 @@ def _call_dict_method(method: str, holder: Items, positional: list[Val], env: En
         found = holder.items.get(key, default if holder.complete else Unknown())
         if method == "pop":
             left = Items({name: value for name, value in holder.items.items() if name != key}, holder.complete)
-            env.update((name, left) for name, value in list(env.items()) if value is holder)
+            replace_held(env, holder, left)
         return found
     if method == "copy" and not positional:
         return holder
     if method not in _READING_METHODS:
-        env.update((name, Unknown()) for name, value in list(env.items()) if value is holder)
+        replace_held(env, holder, Unknown())
     return Unknown()
 
 

@@ -20,8 +20,9 @@ class ScriptCall:
     """A hub call that is written in a file which is no config.
 
     ``reads``: its first argument as written. ``state``: "set" (it has a ``cache_dir``), "open" (it has none),
-    "unsure" (a ``**`` may give it one). ``editable``: ``cache_dir`` may be written there, since the class or function
-    is imported in that file from a library that is known to take it.
+    "unsure" (a ``**`` may give it one), or "unreadable": the file cannot be read, and ``reads`` says why. ``editable``:
+    ``cache_dir`` may be written there, since the class or function is imported in that file from a library that is
+    known to take it.
     """
 
     path: str
@@ -47,15 +48,22 @@ def find_script_calls(paths: Sequence[str], packages: Sequence[str] = ()) -> lis
     """
     found: list[ScriptCall] = []
     for path in paths:
-        try:
-            source = decode(files.read_bytes(path))
-        except files.Unreadable:
+        tree = _read_tree(path)
+        if isinstance(tree, Problem):
+            span = Span(tree.line, tree.column, tree.line, tree.column)
+            found.append(ScriptCall(path, span, "", tree.message, "unreadable", False))
             continue
-        tree = source if isinstance(source, Problem) else parse(source)
-        if not isinstance(tree, Problem):
-            inside = any(path.startswith(package.rstrip(os.sep) + os.sep) for package in packages)
-            found += _find_calls(tree, path, inside)
+        inside = any(path.startswith(package.rstrip(os.sep) + os.sep) for package in packages)
+        found += _find_calls(tree, path, inside)
     return sorted(found, key=lambda each: (each.path, each.span.line, each.span.column))
+
+
+def _read_tree(path: str) -> ast.Module | Problem:
+    try:
+        source = decode(files.read_bytes(path))
+    except files.Unreadable as error:
+        return Problem(1, 0, error.message, error.remedy)
+    return source if isinstance(source, Problem) else parse(source)
 
 
 def _find_calls(tree: ast.Module, path: str, inside_package: bool) -> Iterator[ScriptCall]:

@@ -127,6 +127,11 @@ def call_library(name: str, arguments: list[Val], root: str) -> Val:
     return Unknown(given=given)
 
 
+def replace_held(env: Env, held: Val, changed: Val) -> None:
+    """Give every name of a container that may have changed another value."""
+    env.update((name, changed) for name, value in list(env.items()) if value is held)
+
+
 def find_held(env: Env) -> dict[str, str]:
     """The local name that holds each key; a name equal to the key comes first."""
     found: dict[str, str] = {}

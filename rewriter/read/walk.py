@@ -25,7 +25,19 @@ from rewriter.read.names import (
     stored_names,
 )
 from rewriter.read.signatures import bind_arguments
-from rewriter.read.values import Definition, Env, External, Items, Known, Unknown, Val, compare, is_given, truth
+from rewriter.read.values import (
+    Definition,
+    Env,
+    External,
+    Items,
+    Known,
+    Unknown,
+    Val,
+    compare,
+    is_given,
+    replace_held,
+    truth,
+)
 
 MOST_CALLS = 2000
 """Calls of the checkout's functions that are followed for one component."""
@@ -206,7 +218,7 @@ class Walk:
             stores = isinstance(target.ctx, ast.Store)
             if stores and isinstance(held, Items) and isinstance(key, ast.Constant) and isinstance(key.value, str):
                 changed = Items({**held.items, key.value: value}, held.complete)
-            forget(frame.env, held, changed)
+            replace_held(frame.env, held, changed)
 
     def _import(self, node: ast.Import | ast.ImportFrom, frame: Frame) -> None:
         """An import inside a function."""
@@ -335,8 +347,3 @@ class Walk:
                 return value if not unsure else Known(wanted, given)
             unsure = unsure or decided is None
         return Unknown(given=given) if unsure else value
-
-
-def forget(env: Env, held: Val, changed: Val | None = None) -> None:
-    """Every name of a container that may have changed is unknown from here on, or ``changed``."""
-    env.update((name, changed or Unknown()) for name, value in list(env.items()) if value is held)

@@ -46,7 +46,7 @@ class RepoDownload:
 
     ``revision``: what the loaders ask for (None: ``main``). ``commit``: what that is, or is to be. ``pinned``: the
     commit was given (a lock, ``--revision``), so the ref has to be written here. ``complete``: the cache already has
-    all of it, and the Hub was not asked.
+    all of it, and nothing was requested of the Hub.
     """
 
     repo_id: str
@@ -65,7 +65,7 @@ class RepoDownload:
 
     @property
     def requested(self) -> str | None:
-        """The revision that the Hub is asked for."""
+        """The revision that is requested of the Hub."""
         return self.commit if self.pinned else self.revision
 
     @property
@@ -142,7 +142,7 @@ def _find_pinned(need: Need, lock: Lock | None, revisions: Mapping[str, str]) ->
 
 
 def _find_complete(plan: RepoDownload) -> RepoDownload | None:
-    """The plan as done where the cache has all of it: the Hub need not be asked."""
+    """The plan as done where the cache has all of it: nothing is requested of the Hub."""
     found = inspect_cache([replace(need, revision=plan.requested) for need in plan.needs]).inspected
     if not all(each.sound for each in found):
         return None
@@ -288,10 +288,10 @@ def _place_ref(plan: RepoDownload) -> Trouble | None:
     """Make the commit what the loaders' revision means, as ``adopt`` does; never against another commit."""
     repo = CachedRepo(plan.cache_dir, plan.repo_id, plan.revision)
     if plan.revision is not None and COMMIT.fullmatch(plan.revision):
-        return None  # asked for by commit: no ref is read
+        return None  # requested by commit: no ref is read
     present = repo.read_ref()
     if present and present != plan.commit:
-        message = f"{plan.repo_id}: {repo.ref_path} is commit {present.strip()}, and {plan.commit} was asked for"
+        message = f"{plan.repo_id}: {repo.ref_path} is commit {present.strip()}, and {plan.commit} was requested"
         return Trouble("OSR135", message, format_ref(plan.commit, repo.ref_path))
     write_ref(repo, plan.commit)
     return None

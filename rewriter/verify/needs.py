@@ -216,7 +216,7 @@ def collect_needs(
     transformers_major: int = 4,
     directory_for: Callable[[Component], str | None] | None = None,
 ) -> Needs:
-    """Turn traces into what a cache is asked for; equal needs of several configs are one, with all who request it.
+    """Turn traces into what a cache has to hold; equal needs of several configs are one, with all who request it.
 
     Args:
         traced: of :func:`trace_components`.

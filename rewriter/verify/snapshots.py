@@ -100,7 +100,7 @@ class CachedRepo:
     def format_download(self, files: Iterable[str] = (), *, force: bool = False, revision: str | None = None) -> str:
         """The command that fetches what the loaders read, or some files of it, into this cache.
 
-        A commit that ``adopt`` made up is never asked for: the Hub then gives another snapshot, so all is fetched.
+        A commit that ``adopt`` made up is never requested: the Hub then gives another snapshot, so all is fetched.
         """
         revision = revision or self.revision
         if revision is not None and revision.startswith(SYNTHETIC):

@@ -233,7 +233,9 @@ def test_odd_files_do_not_stop_the_run(project: Path) -> None:
     (project / "scripts/bad.py").write_bytes(b"def (\n")
     (project / "scripts/nul.py").write_bytes(b"\0")
     (project / "scripts/dangling.py").symlink_to("nowhere")
-    assert len(list_calls(project)) == 4
+    states = [call[4] for call in list_calls(project)]
+    assert len([state for state in states if state != "unreadable"]) == 4
+    assert states.count("unreadable") == 3
 
 
 def test_a_directory_is_written_as_a_safe_literal(tmp_path: Path) -> None:
@@ -243,3 +245,14 @@ def test_a_directory_is_written_as_a_safe_literal(tmp_path: Path) -> None:
         call = next(node for node in ast.walk(ast.parse(edit.new)) if isinstance(node, ast.Call))
         assert ast.literal_eval(call.keywords[0].value) == directory
     assert path.read_text() == EDITED["transformers"][0]
+
+
+def test_a_script_that_is_not_python_is_said_and_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("def load(:\n")
+
+    (call,) = find_calls([str(tmp_path)])
+    (finding,) = report_calls([call])
+
+    assert (call.state, call.editable) == ("unreadable", False)
+    assert (finding.code, finding.severity, finding.line) == ("OSR900", "warning", 1)
+    assert "its hub calls are not known" in finding.message
