@@ -9,28 +9,23 @@ from dataclasses import dataclass, replace
 from rewriter import checkout
 from rewriter.decide import plan
 from rewriter.decide.request import DEFAULT_COMPONENTS, Request
-from rewriter.locality import normalize_path
-from rewriter.model import Finding
-from rewriter.report.text import sort_findings
-from rewriter.words import quote_word
+from rewriter.model import FileResult, Finding
+from rewriter.report.text import fill_remedy, sort_findings
+from rewriter.settings import make_absolute
 
 CacheDir = str | Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """What a rewrite of one source came to.
-
-    ``source``: the new text, equal to the old one where nothing changed. ``findings``: why components were refused,
-    and warnings. ``ok``: everything requested holds.
-    """
+    """The new text, equal to the old one where nothing changed; why components were refused, and warnings."""
 
     source: str
     findings: tuple[Finding, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether no finding is an error."""
+        """Whether everything requested holds: no finding is an error."""
         return all(finding.severity != "error" for finding in self.findings)
 
 
@@ -61,8 +56,7 @@ def check_source(
     ['OSR001']
     """
     request = _make_request(cache_dir, components, local_files_only, checking=True)
-    result = _make_planner(source, filename, request, opensora_source).decide_file(os.path.abspath(filename))
-    return _order(result.all_findings)
+    return _order(_decide(source, filename, request, opensora_source).all_findings)
 
 
 def rewrite_source(
@@ -100,7 +94,7 @@ def rewrite_source(
         sets=tuple((*_split_target(name), value) for name, value in (sets or {}).items()),
         unsets=tuple(_split_target(name) for name in unsets),
     )
-    result = _make_planner(source, filename, request, opensora_source).decide_file(os.path.abspath(filename))
+    result = _decide(source, filename, request, opensora_source)
     assert result.new is not None  # no file was read that could have been unreadable
     return Rewritten(result.new.decode("utf-8", "surrogateescape"), _order(result.all_findings))
 
@@ -148,26 +142,29 @@ def needed_repos(
 
 
 def _make_request(cache_dir: CacheDir, components: Iterable[str], local_files_only: bool, *, checking: bool) -> Request:
-    single = {} if cache_dir is None or isinstance(cache_dir, str) else dict(cache_dir)
+    single = cache_dir.items() if isinstance(cache_dir, Mapping) else ()
     return Request(
         components=tuple(components),
-        cache_dir=_make_absolute(cache_dir) if isinstance(cache_dir, str) else None,
-        cache_dirs=tuple((name, _make_absolute(path)) for name, path in single.items()),
+        cache_dir=make_absolute(cache_dir, os.getcwd()) if isinstance(cache_dir, str) else None,
+        cache_dirs=tuple((name, make_absolute(path, os.getcwd())) for name, path in single),
         local_files_only=local_files_only,
         checking=checking,
     )
 
 
+def _decide(source: str, filename: str, request: Request, opensora_source: str | None) -> FileResult:
+    path = os.path.abspath(filename)
+    target = checkout.Target(path, checkout.find_root(path), True)
+    overlay = {path: source.encode("utf-8", "surrogateescape")}
+    loaders = plan.Loaders(opensora_source)
+    if request.checking:
+        return plan.Planner([target], request, loaders, overlay=overlay).decide_file(path)
+    return plan.rewrite([target], request, loaders, overlay=overlay).results[0]
+
+
 def _order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """In order, once each, and with remedies that name their file."""
-    return tuple(
-        replace(each, remedy=each.remedy.replace("{path}", quote_word(each.path), 1))
-        for each in sort_findings(findings)
-    )
-
-
-def _make_absolute(path: str) -> str:
-    return normalize_path(os.path.join(os.getcwd(), os.path.expanduser(path)))
+    return tuple(replace(each, remedy=fill_remedy(each, os.getcwd())) for each in sort_findings(findings))
 
 
 def _split_target(dotted: str) -> tuple[str, str]:
@@ -175,10 +172,3 @@ def _split_target(dotted: str) -> tuple[str, str]:
     if not name or not key:
         raise ValueError(f"{dotted!r} is not COMPONENT.KEY")
     return name, key
-
-
-def _make_planner(source: str, filename: str, request: Request, opensora_source: str | None) -> plan.Planner:
-    path = os.path.abspath(filename)
-    target = checkout.Target(path, checkout.find_root(path), True)
-    overlay = {path: source.encode("utf-8", "surrogateescape")}
-    return plan.Planner([target], request, plan.Loaders(opensora_source), overlay=overlay)

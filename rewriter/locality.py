@@ -35,32 +35,11 @@ def is_repo_id(text: str) -> bool:
 
 
 def locality(text: str, root: str | None) -> Place:
-    """Say what a ``from_pretrained`` string names.
+    """Whether a ``from_pretrained`` string is a path that exists ("local"), one that does not ("missing"), or a repo.
 
-    Args:
-        text: the string of the config or of a loader's source.
-        root: the checkout root, absolute; relative paths are looked up under it. None: no root is known.
-
-    Returns:
-        "local": a path that exists. "missing": meant as a path, but nothing is there. "repo": anything else.
+    Relative paths are looked up under ``root``, the absolute root of a checkout, if there is one.
     """
     expanded = os.path.expanduser(text)
-    absolute = os.path.isabs(expanded)
-    if text and (absolute or root is not None) and os.path.exists(os.path.join(root or "", expanded)):
+    if text and (os.path.isabs(expanded) or root is not None) and os.path.exists(os.path.join(root or "", expanded)):
         return "local"
     return "missing" if is_path_like(text) else "repo"
-
-
-def normalize_path(path: str) -> str:
-    """An absolute path normalised as text, links kept; ``..`` behind a link leads where the system takes it.
-
-    >>> normalize_path("/models//x/../hf/")
-    '/models/hf'
-    """
-    parts = path.split(os.sep)
-    if os.pardir in parts:
-        place = parts.index(os.pardir)
-        ahead = os.sep.join(parts[:place]) or os.sep
-        if os.path.islink(ahead):
-            path = os.sep.join([os.path.realpath(ahead), *parts[place:]])
-    return os.path.normpath(path)

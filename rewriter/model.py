@@ -13,10 +13,8 @@ from typing import Literal
 
 CACHE_DIR = "cache_dir"
 LOCAL_FILES_ONLY = "local_files_only"
-KEYS = (CACHE_DIR, LOCAL_FILES_ONLY)
-"""Keywords of a loader that are followed to its hub calls."""
-RESERVED_KEYS = frozenset({"type", "_delete_", "_scope_"})
-"""Keys of a component that mmengine keeps for itself: no loader ever sees them."""
+KEYS = (CACHE_DIR, LOCAL_FILES_ONLY)  # of a loader, followed to its hub calls
+RESERVED_KEYS = frozenset({"type", "_delete_", "_scope_"})  # mmengine keeps them: no loader ever sees them
 
 Severity = Literal["error", "warning"]
 Outcome = Literal["not needed", "already", "set", "cannot", "untouched", "inherited"]
@@ -67,14 +65,11 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A config dict that builds a module, at one place where it is written.
-
-    One name can be bound in several places (both branches of an ``if``): each is a component of its own.
+    """A config dict that builds a module, at one of the places where it is written (both branches of an ``if``).
 
     ``keys``: the path from the top-level name, ``("model", "vae")``. ``span``: of ``dict(...)`` or ``{...}``.
-    ``keywords``: what is written in this very dict. ``values``: what a build sees: those of ``_base_`` files, then
-    ``keywords``, then ``overrides``. ``unsure``: why it cannot be decided (OSR007), or None; ``unsure_line``: where.
-    ``origin``: path of the ``_base_`` file that writes it, where this file only inherits it.
+    ``values``: what a build sees: those of ``_base_`` files, then ``keywords``, then ``overrides``. ``unsure``: why it
+    cannot be decided (OSR007). ``origin``: path of the ``_base_`` file that writes it, where it is only inherited.
     """
 
     keys: tuple[str, ...]
@@ -120,8 +115,8 @@ class Ignore:
 class Config:
     """What a config file says, read without running it.
 
-    ``bases``: ``_base_`` files as absolute paths. ``bases_unknown``: why some cannot be named, or None.
-    ``bound``: top-level names that the file binds at all. ``problem``: it could not be read; all else is then empty.
+    ``bases``: ``_base_`` files; ``bases_unknown``: why some cannot be named. ``bound``: top-level names that the file
+    binds at all. ``problem``: it could not be read; all else is then empty.
     """
 
     path: str
@@ -138,10 +133,10 @@ class Config:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One function on the path from a registered name to a hub call, and the call or dict in it that leads on.
+    """One function ("T5Encoder.__init__") on the path from a registered name to a hub call.
 
-    ``function``: "OpenSoraVAE_V1_2", "T5Encoder.__init__". ``line``: of ``node``. ``definition`` and ``node`` are of
-    the parsed source at ``path``. ``held``: key -> local name that holds it. ``passes``: keys that ``node`` passes on.
+    ``node``, on ``line``: the call or dict in ``definition`` that leads on. ``held``: key -> local name that holds it.
+    ``passes``: keys that ``node`` passes on.
     """
 
     function: str
@@ -157,13 +152,11 @@ class Step:
 class HubCall:
     """A call that reads through the Hugging Face cache, for one set of keyword values.
 
-    ``callee``: as written, "AutoTokenizer.from_pretrained". ``kind``: its last name. ``library``: the package that the
-    class or function comes from ("transformers", "diffusers", "huggingface_hub", or the checkout's own package).
-    ``class_name``: "AutoTokenizer", or "" for a function. ``repo_id``: the first argument where it is a string that
-    could be followed, else None; may be a local path. ``repo_text``: what is written there, for messages.
-    ``hard_coded``: the loader's source names it, no config does. ``subfolder``, ``revision``, ``filename``: strings,
-    or None. ``reached``: keys of the loader's own keywords that arrive. ``certain``: False where a condition on the
-    path could not be decided. ``unseen``: keys that may arrive or not.
+    ``callee``: as written, "AutoTokenizer.from_pretrained". ``kind``: its last name. ``library``: the package that
+    defines it. ``class_name``: "" for a function. ``repo_id``: the first argument where it is a string that could be
+    followed (maybe a path), else None; ``repo_text``: as written. ``hard_coded``: the loader's source names it, no
+    config. ``reached``: keys of the loader's keywords that arrive; ``unseen``: that may arrive or not. ``certain``:
+    False where a condition on the path could not be decided.
     """
 
     callee: str
@@ -209,10 +202,9 @@ class Failure:
 class Trace:
     """What building ``type`` with these keyword values would do, as far as the sources plainly say.
 
-    ``found``: the type is registered in the sources (or in the table of released loaders: ``guessed``).
-    ``accepts``: keys that the loader's own signature takes, by name or by ``**kwargs``. ``required``: its parameters
-    without a default. ``unknown``: what could not be followed, in plain words with file and line, one each.
-    ``path``/``line``: the loader's definition. ``files``: the sources whose functions run for it.
+    ``found``: it is registered there (or in the table of released loaders: ``guessed``), at ``path`` and ``line``.
+    ``accepts``: keys that the loader's signature takes. ``required``: its parameters without a default. ``unknown``:
+    what could not be followed, in words with file and line. ``files``: the sources whose functions run for it.
     """
 
     type: str
@@ -234,10 +226,10 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One diagnosis. ``component`` is dotted ("model.vae") or empty; ``remedy`` can be pasted or followed as it is.
+    """One diagnosis. ``component`` is dotted ("model.vae") or empty; ``remedy``: a command to paste, or advice.
 
-    A remedy that starts with a command name can be run; the report prints it after ``->``. ``{path}`` in it stands for
-    the file as the report shows it. ``cause``: findings with one code and one cause are one message with a count.
+    ``{path}`` in a remedy stands for the file as the report shows it. ``cause``: findings with one code and one cause
+    are one message with a count.
     """
 
     code: str
@@ -253,7 +245,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A fact for the reader that is no finding: what was passed over or stood in for. It leaves the exit code alone."""
+    """A fact for the reader that is no finding, and leaves the exit code alone."""
 
     message: str
     path: str = ""
@@ -285,10 +277,9 @@ class SourceChange:
     """One edit of a loader's source (or, "literal", of a script's call).
 
     "parameter": the function at ``span`` gets the trailing parameter ``name`` with the literal ``default``.
-    "keyword": the call, ``dict(...)`` or ``{...}`` at ``span`` gets ``key=name`` (a keyword of that key is replaced).
-    "value": the expression at ``span`` becomes the name ``name``.
-    "guard": the ``if`` at ``span`` becomes the ``elif`` of ``if name is not None:``, which sets each variable of
-    ``assign`` to its string. "literal": the call at ``span`` gets ``key=`` the literal ``default``.
+    "keyword": the call or dict at ``span`` gets ``key=name``, in the place of a keyword of that key. "value": the
+    expression at ``span`` becomes ``name``. "guard": the ``if`` at ``span`` becomes the ``elif`` of ``if name is not
+    None:``, which sets each variable of ``assign`` to its string. "literal": the call gets ``key=`` ``default``.
     """
 
     path: str
@@ -313,11 +304,9 @@ class FileEdit:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is decided about one component.
+    """What is decided about one component: findings, changes of the config, requested keys that it has already.
 
-    ``findings``: for ``check`` what is wrong with it as it is; for ``rewrite`` why it is refused, and warnings.
-    ``changes``: what ``rewrite`` will do to the config. ``trace``: with the keywords as they will be, or None.
-    ``kept``: keys that are requested and have that value already.
+    ``trace``: with the keywords as they will be, or None.
     """
 
     component: Component
@@ -331,11 +320,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What one config file came to.
+    """What one config file came to: what was read (None: it could not be), and what ``rewrite`` would write.
 
-    ``old`` is what was read (None: it could not be); ``new`` is what ``rewrite`` would write, equal to ``old`` where
-    nothing changes. ``skipped_lines``: lines of components that nobody selected (their ignore comments are left
-    alone). ``bases``: all that it inherits from, directly or through others.
+    ``skipped_lines``: of components that nobody selected; their ignore comments are left alone. ``bases``: all that it
+    inherits from, directly or through others.
     """
 
     path: str

@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from rewriter.model import Severity
@@ -20,9 +19,8 @@ NEVER_IGNORED = frozenset({"OSR900", "OSR901", "OSR902"})
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One kind of finding.
+    """One kind of finding. ``name``: a slug. ``meaning``: one line. ``explanation``: why it matters, and the cure.
 
-    ``name``: a slug for SARIF and links. ``meaning``: one line. ``explanation``: why it matters and what cures it.
     ``bad``/``good``: config source that has the finding, and the same after the cure (empty where no edit cures).
     """
 
@@ -46,12 +44,8 @@ def all_rules() -> Mapping[str, Rule]:
     tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     with open(PATH, "rb") as file:
         table = tomllib.load(file)
-    rules = (_make_rule(code, entry) for code, entry in sorted(table.items()))
-    return MappingProxyType({rule.code: rule for rule in rules})
-
-
-def _make_rule(code: str, entry: dict[str, Any]) -> Rule:
-    texts = {key: text.strip() for key, text in entry.items()}
-    texts["explanation"] = " ".join(texts["explanation"].split())
-    texts.setdefault("severity", "error")
-    return Rule(code, **texts)
+    rules = {}
+    for code, entry in sorted(table.items()):
+        texts = {"severity": "error", **{key: text.strip() for key, text in entry.items()}}
+        rules[code] = Rule(code, **{**texts, "explanation": " ".join(texts["explanation"].split())})
+    return rules

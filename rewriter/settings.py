@@ -12,16 +12,17 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any
 
 from rewriter.files import Unreadable, read_bytes
-from rewriter.locality import normalize_path
+from rewriter.rules import NEVER_IGNORED, all_rules
 
 OWN_FILE = "opensora-rewriter.toml"
 PYPROJECT = "pyproject.toml"
-TABLE = ("tool", "opensora-rewriter")
+TABLE = "opensora-rewriter"
+"""The table below ``[tool]`` in pyproject.toml."""
 ENVIRONMENT = "OPENSORA_CACHE_DIR"
 COMMAND_LINE = "command line"
 
@@ -68,35 +69,13 @@ def load(start: str, environ: Mapping[str, str]) -> Settings:
 
     Raises SettingsError.
     """
-    path = find(start)
-    settings = Settings() if path is None else _read_settings(path)
-    text = environ.get(ENVIRONMENT, "")
-    if not text.strip():
-        return settings
+    settings = _read_nearest(start)
     origin = f"environment {ENVIRONMENT}"
     try:
-        general, single = parse_cache_dirs(filter(str.strip, text.split(os.pathsep)))
+        general, single = parse_cache_dirs(filter(str.strip, environ.get(ENVIRONMENT, "").split(os.pathsep)))
     except ValueError as error:
         raise SettingsError([f"{origin}: {error}"]) from None
     return with_cache_dirs(settings, general, single, origin)
-
-
-def find(start: str) -> str | None:
-    """The settings file for ``start``, an existing or missing path; None where there is none up to the top."""
-    folder = os.path.abspath(start)
-    if not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    while True:
-        own = os.path.join(folder, OWN_FILE)
-        if os.path.lexists(own):  # whatever it is: a file that cannot be read is an error, not passed over
-            return own
-        pyproject = os.path.join(folder, PYPROJECT)
-        if os.path.isfile(pyproject) and _has_table(pyproject):
-            return pyproject
-        above = os.path.dirname(folder)
-        if above == folder:
-            return None
-        folder = above
 
 
 def parse_cache_dirs(items: Iterable[str]) -> tuple[str | None, tuple[tuple[str, str], ...]]:
@@ -121,15 +100,14 @@ def make_absolute(text: str, base: str, given: str | None = None) -> str:
     """An absolute directory, ``~`` expanded, normalised. Raises ValueError with the text that was ``given``."""
     if not text.strip() or "\0" in text:
         raise ValueError(f"{text if given is None else given!r} names no directory")
-    return normalize_path(os.path.join(base, os.path.expanduser(text)))
+    return os.path.normpath(os.path.join(base, os.path.expanduser(text)))
 
 
 def with_cache_dirs(
     settings: Settings, general: str | None, single: Iterable[tuple[str, str]], origin: str = COMMAND_LINE
 ) -> Settings:
     """``settings`` overridden by directories of a stronger place."""
-    origins = dict(settings.origins)
-    merged = dict(settings.cache_dirs)
+    origins, merged = dict(settings.origins), dict(settings.cache_dirs)
     if general is not None:
         merged = {}
         origins = {name: value for name, value in origins.items() if not name.startswith("cache_dirs.")}
@@ -137,157 +115,140 @@ def with_cache_dirs(
     for name, directory in single:
         merged[name] = directory
         origins[f"cache_dirs.{name}"] = origin
-    return replace(
-        settings,
-        cache_dir=settings.cache_dir if general is None else general,
-        cache_dirs=tuple(merged.items()),
-        origins=origins,
-    )
+    return replace(settings, cache_dir=general or settings.cache_dir, cache_dirs=tuple(merged.items()), origins=origins)
 
 
 def with_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
     """``settings`` overridden by options of the command line; an empty or False value was not given."""
     given = {name: value for name, value in options.items() if value}
-    origins = {**settings.origins, **dict.fromkeys(given, COMMAND_LINE)}
-    return replace(settings, **given, origins=origins)
+    return replace(settings, **given, origins={**settings.origins, **dict.fromkeys(given, COMMAND_LINE)})
 
 
 def explain(settings: Settings, cwd: str) -> list[str]:
     """One line a setting, as TOML with a comment that says where it comes from."""
-    rows: list[tuple[str, str, object]] = [("cache-dir", "cache_dir", settings.cache_dir)]
-    rows += [(f"cache-dirs.{name}", f"cache_dirs.{name}", path) for name, path in settings.cache_dirs]
-    rows += [(name, name, getattr(settings, name)) for name in ("components", "include", "exclude", "ignore")]
-    rows += [
-        (f"per-file-ignores.{_to_toml(pattern)}", f"per_file_ignores.{pattern}", codes)
-        for pattern, codes in settings.per_file_ignores
-    ]
-    for name in ("local_files_only", "all_configs", "opensora_source"):
-        rows.append((name.replace("_", "-"), name, getattr(settings, name)))
-    prefix = cwd.rstrip(os.sep) + os.sep
-    return [
-        f"{key} = {_to_toml(value)}  # {settings.origins.get(name, 'default').removeprefix(prefix)}"
-        for key, name, value in rows
-    ]
+    import json  # JSON's strings, lists and booleans are TOML's
+
+    lines = []
+    for name in _NAMES:
+        value = getattr(settings, name)
+        for part, each in value if name in ("cache_dirs", "per_file_ignores") else [("", value)]:
+            key = name.replace("_", "-") + (f".{part if part.isidentifier() else json.dumps(part)}" if part else "")
+            origin = settings.origins.get(f"{name}.{part}" if part else name, "default")
+            shown = json.dumps("" if each is None else each, ensure_ascii=False)
+            lines.append(f"{key} = {shown}  # {origin.removeprefix(cwd.rstrip(os.sep) + os.sep)}")
+    return lines
 
 
-def _to_toml(value: object) -> str:
-    if value is None:
-        return '""'
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return "[" + ", ".join(map(_to_toml, value)) + "]"
-    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
-
+_NAMES = tuple(each.name for each in fields(Settings) if each.name not in ("path", "origins"))
 
 # --- the file ------------------------------------------------------------------------------------
 
 
-def _has_table(path: str) -> bool:
-    data = _read(path)
-    if TABLE[1].encode() not in data:  # nearly every pyproject.toml: no TOML parser is imported
-        return False
-    tool = _parse_toml(path, data).get(TABLE[0])
-    return isinstance(tool, dict) and TABLE[1] in tool
+def _read_nearest(start: str) -> Settings:
+    folder = os.path.abspath(start)
+    while True:
+        own, pyproject = os.path.join(folder, OWN_FILE), os.path.join(folder, PYPROJECT)
+        if os.path.isfile(own):
+            return _read_settings(own, _read(own), ())
+        # nearly no pyproject.toml names the table: then no TOML parser is imported
+        if os.path.isfile(pyproject) and TABLE in (text := _read(pyproject)):
+            found = _read_settings(pyproject, text, ("tool", TABLE))
+            if found.path is not None:
+                return found
+        if folder == (folder := os.path.dirname(folder)):
+            return Settings()
 
 
-def _read(path: str) -> bytes:
+def _read(path: str) -> str:
     try:
-        return read_bytes(path)
+        return read_bytes(path).decode("utf-8").replace("\r\n", "\n")
     except Unreadable as error:
-        remedy = "make it a readable file with the settings, or remove it"
-        raise SettingsError([f"{path}: {error.message}; {remedy}"]) from None
+        raise SettingsError([f"{path}: {error.message}; {error.remedy}"]) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError([f"{path}: not TOML: {error}"]) from None
 
 
-def _parse_toml(path: str, data: bytes) -> dict[str, object]:
+def _read_settings(path: str, text: str, keys: tuple[str, ...]) -> Settings:
+    """The settings of one file, in the table that ``keys`` lead to; the defaults where there is no such table."""
     tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        document: dict[str, object] = tomllib.loads(data.decode("utf-8").replace("\r\n", "\n"))
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise SettingsError([f"{path}:{line}: byte 0x{data[error.start]:02x} is not UTF-8; TOML must be"]) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        number = re.search(r"line (\d+)", str(error))
-        place = f"{path}:{number[1]}" if number else path
-        raise SettingsError([f"{place}: not TOML: {error}"]) from None
-    return document
-
-
-def _read_settings(path: str) -> Settings:
-    data = _read(path)
-    table: object = _parse_toml(path, data)
-    prefix = TABLE if os.path.basename(path) == PYPROJECT else ()
-    for part in prefix:
-        table = table[part] if isinstance(table, dict) else None
-    lines = dict(_find_keys(data.decode("utf-8")))
-
-    def place(*keys: str) -> str:
-        full = [_kebab(key) for key in (*prefix, *keys)]
-        while full and tuple(full) not in lines:
-            full.pop()
-        return f"{path}:{lines.get(tuple(full), 1)}"
-
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError([f"{path}: not TOML: {error}"]) from None
+    for key in keys:
+        table = table.get(key) if isinstance(table, dict) else None
     if not isinstance(table, dict):
-        raise SettingsError([f"{place()}: `{'.'.join(prefix)}` must be a table"])
-    from rewriter.settings_model import validate  # which imports pydantic
-
-    model, problems = validate(table)
-    if model is None:
-        raise SettingsError(f"{place(*keys)}: {message}" for keys, message in problems)
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for name, value in model.items():
-        values[name] = _convert(name, value, os.path.dirname(path))
-        if isinstance(value, dict):
-            origins.update({f"{name}.{part}": place(name, part) for part in value})
-        else:
-            origins[name] = place(name)
+        return Settings()
+    values, problems = _validate(table, os.path.dirname(path))
+    start = text.find(TABLE) if keys else 0
+    if problems:
+        raise SettingsError(f"{path}:{_find_line(text, start, names)}: {problem}" for names, problem in problems)
+    origins = {}
+    for name in values:
+        given = table.get(name.replace("_", "-"), table.get(name))
+        for part in given if isinstance(given, dict) else [""]:
+            line = _find_line(text, start, (name, part) if part else (name,))
+            origins[f"{name}.{part}" if part else name] = f"{path}:{line}"
     return Settings(**values, path=path, origins=origins)
 
 
-def _convert(name: str, value: object, folder: str) -> object:
-    """A validated value as :class:`Settings` holds it: tuples, and directories relative to the file's folder."""
-    if name in ("cache_dir", "opensora_source") and isinstance(value, str):
-        return make_absolute(value, folder)
-    if name == "cache_dirs" and isinstance(value, dict):
-        return tuple((part, make_absolute(text, folder)) for part, text in value.items())
-    if isinstance(value, dict):
-        return tuple((part, tuple(codes)) for part, codes in value.items())
-    return tuple(value) if isinstance(value, list) else value
+def _find_line(text: str, start: int, keys: Iterable[str]) -> int:
+    """The line after the offset ``start`` that names the last of ``keys`` that is found, in a header or assignment."""
+    for key in keys:
+        name = re.sub("[-_]", "[-_]", re.escape(key).replace("\\-", "-"))
+        found = re.compile(rf"""^[ \t]*(?:\[.*|.*\.)?["']?{name}["']?[ \t]*[]=.]""", re.M).search(text, start)
+        start = found.start() if found else start
+    return text.count("\n", 0, start) + 1
 
 
-# --- line numbers --------------------------------------------------------------------------------
+def _validate(table: Mapping[str, object], folder: str) -> tuple[dict[str, Any], list[tuple[list[str], str]]]:
+    """The given settings by field name, and what is wrong: the keys that lead to a value, and a message."""
+    from pydantic import AfterValidator, ConfigDict, Field, StrictBool, ValidationError, create_model
 
-_KEY = r"""(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[A-Za-z0-9_-]+)"""
-_DOTTED = rf"{_KEY}(?:[ \t]*\.[ \t]*{_KEY})*"
-_HEADER = re.compile(rf"[ \t]*\[{{1,2}}[ \t]*({_DOTTED})[ \t]*\]")
-_ASSIGNMENT = re.compile(rf"[ \t]*({_DOTTED})[ \t]*=")
-
-
-def _find_keys(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Each key of TOML text, as a path of kebab names, with its line; tables after the keys in them.
-
-    A scan of headers and assignments: lines of a multi-line string may be taken for keys, and then a message may have
-    a wrong line number.
-    """
-    header: tuple[str, ...] = ()
-    found: dict[tuple[str, ...], int] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        table, assigned = _HEADER.match(line), _ASSIGNMENT.match(line)
-        if table:
-            header = path = _split_key(table[1])
-        elif assigned:
-            path = header + _split_key(assigned[1])
-        else:
-            continue
-        for length in range(1, len(path) + 1):
-            found.setdefault(path[:length], number)
-    yield from found.items()
-
-
-def _split_key(dotted: str) -> tuple[str, ...]:
-    return tuple(_kebab(part.strip("\"'")) for part in re.findall(_KEY, dotted))
+    code = Annotated[str, AfterValidator(_check_code)]
+    component = Annotated[str, Field(pattern=r"^[^\W\d]\w*$")]
+    directory = Annotated[str, AfterValidator(lambda text: make_absolute(text, folder))]
+    texts = Annotated[list[str], AfterValidator(tuple)]
+    codes = Annotated[list[code], AfterValidator(tuple)]
+    pairs = AfterValidator(lambda value: tuple(value.items()))
+    types: dict[str, Any] = {
+        "cache_dir": directory,
+        "cache_dirs": Annotated[dict[component, directory], pairs],
+        "components": Annotated[list[component], AfterValidator(tuple)],
+        "include": texts,
+        "exclude": texts,
+        "ignore": codes,
+        "per_file_ignores": Annotated[dict[str, codes], pairs],
+        "local_files_only": StrictBool,
+        "all_configs": StrictBool,
+        "opensora_source": directory,
+    }
+    optional: dict[str, Any] = {name: (kind, None) for name, kind in types.items()}
+    model = create_model("Table", __config__=ConfigDict(extra="forbid"), **optional)
+    try:
+        made = model.model_validate({key.replace("-", "_"): value for key, value in table.items()})
+    except ValidationError as error:
+        return {}, [_describe(each["loc"], each["type"], each["msg"]) for each in error.errors()]
+    return {name: getattr(made, name) for name in made.model_fields_set}, []
 
 
-def _kebab(key: str) -> str:
-    return key.replace("_", "-")
+def _describe(loc: tuple[str | int, ...], kind: str, message: str) -> tuple[list[str], str]:
+    keys = [part for part in loc if isinstance(part, str) and part != "[key]"]
+    name = ".".join([keys[0].replace("_", "-"), *keys[1:]])
+    if kind == "extra_forbidden":
+        return keys, f"unknown key `{name}`{_hint(name, [each.replace('_', '-') for each in _NAMES])}"
+    return keys, f"`{name}`: {message.removeprefix('Value error, ')}"
+
+
+def _check_code(value: str) -> str:
+    known = all_rules().keys() - NEVER_IGNORED
+    if value not in known:
+        raise ValueError(f"no finding {value!r} that can be ignored{_hint(value.upper(), sorted(known))}")
+    return value
+
+
+def _hint(word: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, known, 1)
+    return f"; did you mean `{near[0]}`?" if near else f"; known are {', '.join(known)}"

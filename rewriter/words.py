@@ -13,6 +13,9 @@ _COMMANDS = (
 _ASSIGNMENT = re.compile(r"[A-Z_]+=\S* ")
 _PROSE = re.compile(r", (?:then|and|or|if|so) |; or[: ]| \(or | or (?:a|another|name|remove|the) ")
 
+quote_word = shlex.quote
+"""A word that a shell reads back as the text."""
+
 
 def printable(text: str) -> str:
     """Control characters shown as escapes, so that no path or value can control the terminal or forge a line."""
@@ -26,20 +29,17 @@ def counted(number: int, word: str) -> str:
     return f"{number} {word}" + ("" if number == 1 else "s")
 
 
-def human_size(size: int) -> str:
+def human_size(size: float) -> str:
     """Bytes in decimal units, as the Hub shows them.
 
     >>> [human_size(size) for size in (999, 41_234_567_890, 1_500_000_000_000)]
     ['999 B', '41.2 GB', '1.5 TB']
     """
-    if size < 1000:
-        return f"{size} B"
-    number = float(size)
-    for unit in ("kB", "MB", "GB"):
-        number /= 1000
-        if number < 1000:
-            return f"{number:.1f} {unit}"
-    return f"{number / 1000:.1f} TB"
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
 
 
 def is_command(remedy: str) -> bool:
@@ -51,27 +51,3 @@ def is_command(remedy: str) -> bool:
     first = remedy.split(" ", 1)[0]
     names_program = first in _COMMANDS or (first.startswith("/") and os.path.basename(first).startswith("python"))
     return bool(names_program or _ASSIGNMENT.match(remedy)) and _PROSE.search(remedy) is None
-
-
-def quote_word(text: str) -> str:
-    r"""A word that bash and zsh read back as ``text``; control characters and odd bytes as ``$'...'``.
-
-    >>> print(quote_word("a b"), quote_word("a\nb"))
-    'a b' $'a\nb'
-    """
-    if text.isprintable():
-        return shlex.quote(text)
-    try:
-        data = os.fsencode(text)
-    except UnicodeEncodeError:  # a lone surrogate that represents no byte of a file name
-        data = text.encode(errors="surrogatepass")
-    return "$'" + "".join(map(_escape_byte, data)) + "'"
-
-
-def _escape_byte(byte: int) -> str:
-    char = chr(byte)
-    if char == "\n":
-        return "\\n"
-    if char in "\\'":
-        return "\\" + char
-    return char if 32 <= byte < 127 else f"\\x{byte:02x}"

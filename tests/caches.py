@@ -37,8 +37,8 @@ def blob_name(name: str, content: bytes) -> str:
 
 def make_repo(cache: Path, repo_id: str, files: dict[str, bytes], commit: str = COMMIT, links: bool = True) -> Path:
     repo = cache / ("models--" + repo_id.replace("/", "--"))
-    (repo / "blobs").mkdir(parents=True)
-    (repo / "refs").mkdir()
+    (repo / "blobs").mkdir(parents=True, exist_ok=True)
+    (repo / "refs").mkdir(exist_ok=True)
     (repo / "refs" / "main").write_text(commit)
     for name, content in files.items():
         place = repo / "snapshots" / commit / name

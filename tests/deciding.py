@@ -49,7 +49,8 @@ def decide(text: str, root: Path | None, request: Request) -> FileResult:
     """Decide about one config as if it lay in the checkout ``root`` (None: in none), without the rest of it."""
     path = str((root or Path("/nowhere")) / SAMPLE)
     target = Target(path, str(root) if root is not None else None, True)
-    return Planner([target], request, Loaders(), overlay={path: text.encode()}).decide_file(path)
+    made = Planner([target], request, Loaders(), overlay={path: text.encode()}).decide_file(path)
+    return made if request.checking else plan.edit_configs([made])[0][0]
 
 
 def choose(root: Path, *paths: str) -> Selection:

@@ -15,7 +15,7 @@ from rewriter.decoding import Decoded, decode
 from rewriter.edit.config import edit_config
 from rewriter.edit.loader import edit_loader
 from rewriter.edit.proof import prove_config, prove_loader
-from rewriter.model import REMOVE, Component, ConfigChange, Keyword, SourceChange, SourceTarget, Span, Value
+from rewriter.model import REMOVE, Component, ConfigChange, Keyword, SourceChange, Span, Value
 
 PATH = "/checkout/configs/inference/sample.py"
 NEWLINE = re.compile(r"\r\n|\r|\n")
@@ -236,9 +236,7 @@ KINDS: dict[str, tuple[type[ast.AST], ...]] = {
 }
 
 
-def source_change(
-    data: bytes | str, target: SourceTarget, which: int = 0, key: str = "cache_dir", **more: Any
-) -> SourceChange:
+def source_change(data: bytes | str, target: Any, which: int = 0, key: str = "cache_dir", **more: Any) -> SourceChange:
     """A change of the ``which``-th function, call or dict, or ``if`` of a source, outermost first."""
     tree = parse(data if isinstance(data, bytes) else data.encode())
     nodes = [node for node in ast.walk(tree) if isinstance(node, KINDS[target])]

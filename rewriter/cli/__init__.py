@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -11,21 +10,21 @@ from typing import Any
 import click
 
 from rewriter import __version__
-from rewriter.cli.output import fail, is_unwritable
+from rewriter.cli.output import Failure
 
-# name -> its line in `--help`; the module rewriter.cli.NAME holds a command called `command`.
+# name -> the module of rewriter.cli that holds the command of that name, and its line in `--help`
 COMMANDS = {
-    "rewrite": "Make configs (and loaders) read their weights from a local cache.",
-    "check": "Report the components that do not; changes and executes nothing.",
-    "trace": "Show every Hub call that the components reach, and the repos they need.",
-    "download": "Fetch exactly what the loaders will read into the cache.",
-    "verify": "Prove that the weights in cache_dir are whole, load, and build, offline.",
-    "lock": "Write down which weights the configs need, with their hashes.",
-    "adopt": "Turn a flat download or clone into the standard cache layout.",
-    "settings": "Print the settings in use and where each comes from.",
-    "schema": "Print the JSON Schema of the json output format.",
-    "completion": "Print the shell completion of bash, zsh or fish.",
-    "rules": "List the findings, or explain one of them.",
+    "rewrite": ("configs", "Make configs (and loaders) read their weights from a local cache."),
+    "check": ("configs", "Report the components that do not; changes and executes nothing."),
+    "trace": ("trace", "Show every Hub call that the components reach, and the repos they need."),
+    "download": ("cache", "Fetch exactly what the loaders will read into the cache."),
+    "verify": ("verify", "Prove that the weights in cache_dir are whole, load, and build, offline."),
+    "lock": ("cache", "Write down which weights the configs need, with their hashes."),
+    "adopt": ("cache", "Turn a flat download or clone into the standard cache layout."),
+    "settings": ("information", "Print the settings in use and where each comes from."),
+    "schema": ("information", "Print the JSON Schema of the json output format."),
+    "completion": ("information", "Print the shell completion of bash, zsh or fish."),
+    "rules": ("information", "List the findings, or explain one of them."),
 }
 
 EPILOG = """
@@ -47,48 +46,26 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"rewriter.cli.{cmd_name}").command
+        command = getattr(importlib.import_module(f"rewriter.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def main(self, *args: Any, **extra: Any) -> Any:
         try:
             return super().main(*args, **extra)
-        except OSError as error:  # of click itself: a help text, a version, wrong usage
-            _fail_if_unwritable(error)
-            raise
+        except OSError as error:  # most of all: standard output takes no more
+            Failure(f"{error.filename or 'the output'} cannot be used: {error.strerror}").show()
+            sys.exit(Failure.exit_code)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:  # click would exit with 1, which means "findings" here
-            fail("interrupted")
-        except OSError as error:
-            _fail_if_unwritable(error)
-            try:
-                os.getcwd()
-            except OSError:
-                fail("the current folder is gone: it was deleted or moved", "cd to a folder that exists")
-            raise
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        # while a shell completes (resilient), nothing that is typed so far may end in an error
-        if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
-            near = difflib.get_close_matches(args[0], COMMANDS, 1)
-            hint = f" Did you mean {near[0]!r}?" if near else f" Commands: {', '.join(COMMANDS)}."
-            ctx.fail(f"No such command {args[0]!r}.{hint}")
-        return super().resolve_command(ctx, args)
-
-
-def _fail_if_unwritable(error: OSError) -> None:
-    if is_unwritable(error):
-        fail(f"the output cannot be written: {error.strerror}")
+            raise Failure("interrupted") from None
 
 
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,45 +1,42 @@
-"""What a run prints and writes beside the configs: errors, warnings, reports, locks."""
+"""What a run prints and writes beside the configs: errors, warnings, progress, reports, locks."""
 
 from __future__ import annotations
 
-import errno
+import itertools
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import IO, Any, NoReturn
 
 import click
 
+from rewriter.files import open_regular
 from rewriter.model import FileEdit
 from rewriter.words import printable
 
 FOUND = 1
 """Exit code: findings."""
-FAILED = 2
-"""Exit code: wrong usage or a failure of the run itself."""
 
 
-class UnwrittenError(click.ClickException):
-    """A report or lock that cannot be written; it ends the run with exit code 2, unless the files were written."""
+class Failure(click.ClickException):
+    """Ends the run with exit code 2: what went wrong, and what to do."""
 
-    exit_code = FAILED
+    exit_code = 2
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
     def show(self, file: IO[Any] | None = None) -> None:
-        print_error(self.message)
+        """Print it on standard error, if that takes anything."""
+        with suppress(OSError):
+            _print_labelled("error: ", "red", self.message, self.remedy)
 
 
 def fail(message: str, remedy: str = "") -> NoReturn:
-    """End the run with exit code 2: what went wrong, and what to do."""
-    print_error(message, remedy)
-    raise SystemExit(FAILED)
-
-
-def print_error(message: str, remedy: str = "") -> None:
-    """What went wrong, on standard error."""
-    with suppress(OSError):  # standard error is closed too
-        _print_labelled("error: ", "red", message, remedy)
+    """End the run with exit code 2."""
+    raise Failure(message, remedy) from None
 
 
 def warn(message: str, remedy: str = "") -> None:
@@ -53,73 +50,71 @@ def _print_labelled(label: str, color: str, message: str, remedy: str) -> None:
         click.echo("  " + printable(remedy), err=True)
 
 
-def is_unwritable(error: OSError) -> bool:
-    """Whether a standard stream takes no more: a full disk, or one that was closed."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EBADF) and error.filename is None
-
-
 def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
-    """Print many lines, some hundreds at a time: an ``echo`` each flushes each."""
-    rest = iter(lines)
-    while block := list(islice(rest, 500)):
-        click.echo("\n".join(block), err=err)
+    """Print many lines at once: an ``echo`` each flushes each."""
+    text = "\n".join(lines)
+    if text:
+        click.echo(text, err=err)
 
 
-def write_bytes(data: bytes) -> None:
-    """Bytes to standard output."""
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
-
-
-def expect_writable(path: str) -> None:
-    """End the run before it does anything, where its report could not be written in the end."""
-    folder = os.path.dirname(path)
-    if os.path.isdir(path):
-        reason = os.strerror(errno.EISDIR)
-    elif not os.path.isdir(folder):
-        reason = os.strerror(errno.ENOENT)
-    elif not os.access(folder, os.W_OK):
-        reason = os.strerror(errno.EACCES)
-    elif os.path.exists(path) and not os.path.isfile(path):
-        fail(f"{path} cannot be written: it is no regular file", "redirect standard output, without --output-file")
-    else:
-        return
-    fail(f"{path} cannot be written: {reason}")
-
-
-def protect_files(output_file: str, files: Iterable[str], folders: Sequence[str]) -> None:
-    """End the run where its report would replace one of ``files``, or a ``*.py`` below one of ``folders``."""
-    if not os.path.exists(output_file):
-        return
-    real = os.path.realpath(output_file)
-    real_folders = [os.path.realpath(folder).rstrip(os.sep) + os.sep for folder in folders]
-    inside = real.endswith(".py") and any(real.startswith(folder) for folder in real_folders)
-    if inside or any(os.path.realpath(path) == real for path in files):
-        fail(f"{output_file} is a config or a loader, which a report would replace", "name another --output-file")
+def check_output_path(_context: click.Context, _option: click.Parameter, path: str | None) -> str | None:
+    """A callback of click: refuse, before the run, a file that cannot be written, or that is Python."""
+    if path is not None:
+        folder = os.path.dirname(os.path.abspath(path))
+        if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+            raise click.BadParameter(f"{path} cannot be written: it is a folder, or its folder is missing or read-only")
+        if path.endswith(".py") and os.path.exists(path):
+            raise click.BadParameter(f"{path} may be a config or a loader, which a report would replace")
+    return path
 
 
 def write_text(path: str, text: str) -> bool:
-    """Write a report or lock, whole or not at all; False where the file has this text already.
-
-    Raises:
-        UnwrittenError: nothing was written.
-    """
-    from rewriter.checkout import open_regular
+    """Write a report or lock, whole or not at all; False where the file has this text already. Raises Failure."""
     from rewriter.edit import write
 
+    path = os.path.abspath(path)
     new = text.encode("utf-8", "backslashreplace")
     try:
-        try:
-            with open_regular(path) as file:
-                old = file.read()
-        except FileNotFoundError:
+        if not os.path.lexists(path):
             with open(path, "xb") as file:
                 file.write(new)
             return True
+        with open_regular(path) as file:
+            old = file.read()
         if old != new:
             write.commit((FileEdit(path, old, new),))
     except OSError as error:
-        raise UnwrittenError(f"{path} cannot be written: {error.strerror or error}") from None
+        fail(f"{path} cannot be written: {error.strerror or error}")
     except write.WriteError as error:
-        raise UnwrittenError(str(error)) from None
+        fail(str(error))
     return old != new
+
+
+# --- progress ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def bar(label: str, *, unit: str = "bytes", quiet: bool = False) -> Iterator[Callable[[int, int], None] | None]:
+    """A callback ``(done, total)`` that draws on standard error, or None where that is no terminal.
+
+    ``unit``: "bytes" shows sizes and a rate; anything else counts.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich import progress as rich
+    from rich.console import Console
+
+    counts = (rich.DownloadColumn(), rich.TransferSpeedColumn()) if unit == "bytes" else (rich.MofNCompleteColumn(),)
+    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), *counts, rich.TimeRemainingColumn())
+    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
+        task = drawn.add_task(label, total=None)
+        yield lambda done, total: drawn.update(task, completed=done, total=total)
+
+
+@contextmanager
+def counter(label: str, total: int, *, quiet: bool = False) -> Iterator[Callable[[], None]]:
+    """A callback for one more of ``total`` things done."""
+    done = itertools.count(1)
+    with bar(label, unit="files", quiet=quiet) as tick:
+        yield lambda: tick(next(done), total) if tick is not None else None

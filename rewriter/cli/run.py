@@ -1,283 +1,311 @@
-"""From options to a run: the selected files, the loaders, the request, and the findings that are to be shown."""
+"""A run from command line to exit code: its options and settings, files and loaders, findings and report."""
 
 from __future__ import annotations
 
-import ast
 import difflib
-import io
+import functools
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import click
 
-from rewriter import __version__, checkout, report
-from rewriter.cli.options import Options
-from rewriter.cli.output import fail, protect_files, warn, write_text
-from rewriter.decide.plan import Loaders
+from rewriter import __version__, checkout
+from rewriter import settings as configured
+from rewriter.cli.output import FOUND, check_output_path, fail, print_lines, warn, write_text
+from rewriter.decide import ignores
+from rewriter.decide import plan as planning
+from rewriter.decide import scripts as deciding
+from rewriter.decide.installed import report_installed
 from rewriter.decide.request import DEFAULT_COMPONENTS, Request
-from rewriter.model import CACHE_DIR, FileEdit, FileResult, Finding, Note, Plan
-from rewriter.settings import COMMAND_LINE, make_absolute
-from rewriter.words import quote_word
+from rewriter.files import open_regular
+from rewriter.model import FileEdit, FileResult, Finding, Note, Plan
+from rewriter.read import scripts as reading
+from rewriter.report import FORMATS, NO_PLAN, Report, render, text
+from rewriter.verify import lock as locking
+from rewriter.verify import needs as needing
+from rewriter.verify.needs import ComponentTrace, Needs
+from rewriter.words import printable, quote_word
 
-if TYPE_CHECKING:
-    from rewriter.read.scripts import ScriptCall
-    from rewriter.verify.lock import Lock
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def select_files(options: Options, *, scripts: bool = False) -> checkout.Selection:
-    """The files of the run; no file found, or a path that does not exist, ends it with exit code 2.
+@dataclass
+class Run:
+    """A run: its shared options; once started its files and loaders; the findings and notes so far."""
 
-    ``scripts``: a named file outside of config folders is a script, and there may be no config at all.
-    """
-    settings = options.settings
-    try:
-        selection = checkout.select(
-            options.paths,
-            all_configs=settings.all_configs,
-            include=settings.include,
-            exclude=settings.exclude,
-            cwd=os.getcwd(),
-        )
-    except checkout.NoSuchPath as error:
-        fail(str(error))
-    if scripts:
-        configs = tuple(each for each in selection.targets if not (each.named and _is_script(each.path)))
-        selection = replace(selection, targets=configs)
-    if not selection.targets and not scripts:
-        if selection.findings:
-            first = selection.findings[0]
-            fail(f"{first.path}: {first.message}", first.remedy)
-        fail(
-            f"no config file found in {', '.join(options.paths or ('.',))}",
-            "name a checkout, one of its config folders (configs/, config/), or config files",
-        )
-    if options.output_file is not None:
-        protect_sources(options, selection, options.output_file)
-    return selection
+    command: str
+    paths: tuple[str, ...]
+    settings: configured.Settings
+    all_components: bool
+    quiet: bool
+    verbose: bool
+    output_format: str = "full"
+    output_file: str | None = None
+    selection: checkout.Selection = field(default_factory=lambda: checkout.Selection(()))
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    cwd: str = field(default_factory=os.getcwd)
+
+    # --- what is requested and selected ---
+
+    def make_request(self, **more: Any) -> Request:
+        """What the shared options request, and ``more``."""
+        given, components = self.settings, self.settings.components or DEFAULT_COMPONENTS
+        more["local_files_only"] = given.local_files_only
+        return Request(components, self.all_components, given.cache_dir, given.cache_dirs, **more)
+
+    @functools.cached_property
+    def loaders(self) -> planning.Loaders:
+        """The loaders of the run; ``--opensora-source`` names a checkout or a package."""
+        source = self.settings.opensora_source
+        folder = None if source is None else os.path.abspath(os.path.expanduser(source))
+        if folder is not None and not checkout.find_packages(folder):
+            fail(f"--opensora-source {source} holds no package with loaders", "name the root of an Open-Sora checkout")
+        return planning.Loaders(folder)
+
+    @property
+    def root(self) -> str | None:
+        """The checkout of all files, or None."""
+        roots = {target.root for target in self.selection.targets}
+        return roots.pop() if len(roots) == 1 else None
+
+    def select(self, *, scripts: bool = False) -> None:
+        """Select the files; no file found, or a path that does not exist, ends the run with exit code 2.
+
+        ``scripts``: a named file outside of config folders is a script, and there may be no config at all.
+        """
+        settings = self.settings
+        patterns = {"include": settings.include, "exclude": settings.exclude}
+        try:
+            selection = checkout.select(self.paths, all_configs=settings.all_configs, cwd=self.cwd, **patterns)
+        except checkout.NoSuchPath as error:
+            fail(str(error))
+        if scripts:
+            configs = tuple(each for each in selection.targets if not (each.named and _is_script(each.path)))
+            selection = replace(selection, targets=configs)
+        elif not selection.targets:
+            for finding in selection.findings:
+                fail(f"{finding.path}: {finding.message}", finding.remedy)
+            remedy = "name a checkout, one of its config folders (configs/, config/), or config files"
+            fail(f"no config file found in {', '.join(self.paths or ('.',))}", remedy)
+        self.selection = selection
+        self.findings += selection.findings
+        self.notes += selection.notes
+
+    def find_script_calls(self) -> list[reading.ScriptCall]:
+        """The Hub calls of the files of the run that are no configs."""
+        paths = [os.path.abspath(path) for path in self.paths or (".",)]
+        files = [path for path in paths if os.path.isfile(path) and _is_script(path)]
+        return [*deciding.find_calls(filter(os.path.isdir, paths)), *reading.find_script_calls(files)]
+
+    # --- findings ---
+
+    @property
+    def exit_code(self) -> int:
+        """FOUND where any finding is an error, else 0."""
+        return FOUND if any(finding.severity == "error" for finding in self.findings) else 0
+
+    def trace(self, *codes: str, every: bool = False) -> tuple[list[ComponentTrace], list[Finding], Plan]:
+        """Trace the selected components, or, with ``every``, all where none is named.
+
+        Returns them, the findings of ``codes`` that ``check`` has about them, and all that it has.
+        """
+        everything = self.all_components or (every and not self.settings.components)
+        request = Request(self.settings.components or DEFAULT_COMPONENTS, everything, checking=True)
+        names = None if everything else request.components
+        traced, problems = needing.trace_components(self.selection.targets, self.loaders, names)
+        plan = planning.check(self.selection.targets, request, self.loaders)
+        self.findings += [*problems, *self.loaders.problems()]
+        self.notes += plan.notes
+        found = [each for each in plan.all_findings if each.code in codes]
+        # a path or a directory that is missing is a warning of `check`; the caches are inspected for themselves
+        return traced, [each for each in found if each.code == "OSR007" or each.severity == "error"], plan
+
+    def collect_needs(self, *codes: str, every: bool = False, **how: Any) -> tuple[list[ComponentTrace], Needs, Plan]:
+        """Trace as :meth:`trace` does, and collect what is needed of a cache, and the findings about that."""
+        traced, undecided, plan = self.trace(*codes, every=every)
+        needed = needing.collect_needs(traced, os.environ, **how)
+        self.findings += needed.findings
+        known = {(finding.path, finding.component, finding.code) for finding in self.findings}
+        self.findings += [each for each in undecided if (each.path, each.component, each.code) not in known]
+        return traced, needed, plan
+
+    def add_plan(self, plan: Plan, request: Request, python: str | None = None, *, checking: bool = False) -> None:
+        """Add what a plan has, but for what a comment or the settings hide; ``checking``: idle comments, too.
+
+        Components that the command line names and no config has are warned of.
+        """
+        settings = self.settings
+        present = {decision.component.name for result in plan.results for decision in result.decisions}
+        named = settings.components if settings.origins.get("components") == configured.COMMAND_LINE else ()
+        for name in sorted({*request.named, *named} - present):
+            near = difflib.get_close_matches(name, {*present, *DEFAULT_COMPONENTS}, 1)
+            warn(f"no component `{name}` in these configs", f"did you mean `{near[0]}`?" if near else "")
+        self.findings += [*plan.all_findings, *report_installed(plan, python)]
+        self.notes += plan.notes
+        self.hide_ignored(plan.results, report_unused=checking)
+
+    def hide_ignored(self, results: Sequence[FileResult] = (), *, report_unused: bool = False) -> None:
+        """Drop the findings that a comment or the settings hide; with ``report_unused``, report idle comments."""
+        settings = self.settings
+        rules = ignores.IgnoreSettings(settings.ignore, settings.per_file_ignores, settings.folder)
+        has_directory = settings.cache_dir is not None or bool(settings.cache_dirs)
+        idle = ignores.codes_not_requested(cache_dir=has_directory, local_files_only=settings.local_files_only)
+        self.findings, unused = ignores.hide_findings(self.findings, results, rules, not_requested=idle)
+        self.findings += unused if report_unused else []
+
+    # --- the report ---
+
+    def report(
+        self,
+        exit_code: int,
+        summary: Iterable[str] = (),
+        *,
+        plan: Plan = NO_PLAN,
+        fixes: Sequence[FileEdit] = (),
+        before: Iterable[str] = (),
+        err: bool = False,
+    ) -> None:
+        """Print the report in its format, or write it to the requested file and print the usual text.
+
+        ``before``: lines above the findings. ``err``: findings and summary go to standard error.
+        """
+        if (self.output_format, self.output_file) != ("full", None):
+            given = len(self.selection.targets), tuple(self.findings), tuple(self.notes), plan, tuple(fixes)
+            made = Report(self.command, __version__, self.cwd, exit_code, *given)
+            content = render(self.output_format, made, verbose=self.verbose, scope=self.scope)
+            if self.output_file is None:
+                click.echo(content, nl=False)
+                return
+            write_text(self.output_file, content)
+        print_lines(before)
+        self.print_findings(plan, err=err)
+        print_lines(() if self.quiet else summary, err=err)
+
+    def say(self, *lines: str) -> None:
+        """Print lines of the usual text, where that is wanted on standard output."""
+        if not self.quiet and (self.output_format == "full" or self.output_file is not None):
+            print_lines(map(printable, lines))
+
+    def print_findings(self, plan: Plan = NO_PLAN, *, err: bool = False) -> None:
+        """Print findings (with ``--verbose`` decisions too), and notes on standard error."""
+        if self.verbose:
+            print_lines(text.format_decisions(plan.results, self.cwd), err=err)
+        print_lines(text.format_full(self.findings, self.cwd, verbose=self.verbose, scope=self.scope), err=err)
+        print_lines(() if self.quiet else text.format_notes(self.notes, self.cwd), err=True)
+
+    @property
+    def scope(self) -> str:
+        """PATHs and selection options as a shell has them, for remedies that are about all files of the run."""
+        words = [quote_word(path) for path in self.paths] or ["."]
+        words += ["--all-configs"] if self.settings.all_configs else []
+        for option, values in (("--include", self.settings.include), ("--exclude", self.settings.exclude)):
+            words += [f"{option} {quote_word(value)}" for value in values]
+        return " ".join(words)
 
 
 def _is_script(path: str) -> bool:
     return not any(name in path.split(os.sep) for name in checkout.CONFIG_FOLDERS)
 
 
-def find_script_calls(options: Options) -> list[ScriptCall]:
-    """The Hub calls of the files of the run that are no configs."""
-    from rewriter.decide import scripts
-    from rewriter.read import scripts as reading
-
-    paths = [os.path.abspath(path) for path in options.paths or (".",)]
-    calls = scripts.find_calls(path for path in paths if os.path.isdir(path))
-    return [*calls, *reading.find_script_calls([path for path in paths if os.path.isfile(path) and _is_script(path)])]
-
-
-def protect_sources(options: Options, selection: checkout.Selection, output_file: str) -> None:
-    """End the run where its report would replace a config or a loader."""
-    roots = {target.root for target in selection.targets if target.root is not None}
-    folders = [folder for root in roots for folder in checkout.find_config_folders(root)]
-    folders += [package for root in roots for package in checkout.find_packages(root)]
-    if options.settings.opensora_source is not None:
-        folders.append(os.path.expanduser(options.settings.opensora_source))
-    protect_files(output_file, [target.path for target in selection.targets], folders)
-
-
-def make_loaders(options: Options) -> Loaders:
-    """The loaders of the run; ``--opensora-source`` names a checkout or a package."""
-    source = options.settings.opensora_source
-    if source is None:
-        return Loaders()
-    folder = os.path.abspath(os.path.expanduser(source))
-    if not checkout.find_packages(folder):
-        fail(f"--opensora-source {source} holds no package with loaders", "name the root of an Open-Sora checkout")
-    return Loaders(folder)
-
-
-def make_request(options: Options, sets: Sequence[str] = (), unsets: Sequence[str] = ()) -> Request:
-    """The part of a request that ``check`` and ``rewrite`` share."""
-    for name in options.components:
-        if not name.isidentifier():
-            raise click.UsageError(f"--component {name!r} is not an identifier")
-    settings = options.settings
-    request = Request(
-        components=options.components,
-        all_components=options.all_components,
-        cache_dir=settings.cache_dir,
-        cache_dirs=settings.cache_dirs,
-        sets=tuple(parse_set(text) for text in sets),
-        unsets=tuple(parse_key(text, "--unset") for text in unsets),
-        local_files_only=settings.local_files_only,
-    )
-    both = {(name, key) for name, key, _ in request.sets} & set(request.unsets)
-    if both:
-        name, key = min(both)
-        raise click.UsageError(f"--set and --unset both name {name}.{key}")
-    return request
-
-
-def parse_key(text: str, option: str) -> tuple[str, str]:
-    """``COMPONENT.KEY`` of ``--set`` and ``--unset``."""
-    name, dot, key = text.strip().rpartition(".")
-    if not dot or not key.isidentifier() or not name.isidentifier():
-        raise click.UsageError(f"{option} {text!r} is not COMPONENT.KEY (for example vae.from_pretrained)")
-    return name, key
-
-
-def parse_set(text: str) -> tuple[str, str, object]:
-    """``COMPONENT.KEY=VALUE``; VALUE a Python literal, else a string. A ``cache_dir`` is made absolute."""
-    target, equals, written = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"--set {text!r} has no value (COMPONENT.KEY=VALUE)")
-    name, key = parse_key(target, "--set")
-    value = _parse_value(name, key, written)
-    if key == CACHE_DIR and isinstance(value, str):
-        value = absolute_directory(value, f"--set {name}.{key}")
-    return name, key, value
-
-
-def _parse_value(name: str, key: str, written: str) -> object:
+def read_lock(path: str | None) -> locking.Lock | None:
+    """The lock at ``path`` (None: there is none); one that is missing or broken ends the run with exit code 2."""
+    if path is None:
+        return None
     try:
-        value = ast.literal_eval(written)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        if "\0" in written:
-            raise click.UsageError(f"--set {name}.{key} holds a NUL character") from None
-        word = written.strip().capitalize()
-        if word in ("True", "False"):  # any string is true to a loader
-            raise click.UsageError(
-                f"--set {name}.{key}={written} would write a string: give {word}, or '\"{written.strip()}\"' if the "
-                "string is meant"
-            ) from None
-        return written
-    if not isinstance(value, str):
-        from rewriter.edit.elements import EditError
-        from rewriter.edit.literals import write_literal
-
-        try:
-            write_literal(value)
-        except EditError as error:
-            raise click.UsageError(f"--set {name}.{key}={written}: {error.message}") from None
-    return value
+        with open_regular(path) as file:
+            return locking.read_lock(file.read().decode("utf-8"))
+    except (OSError, UnicodeDecodeError, locking.LockError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        fail(f"{path} cannot be read: {reason}", "opensora-rewriter lock writes a new one")
 
 
-def absolute_directory(path: str, option: str) -> str:
-    """``~`` and relative paths made absolute, normalised, links kept."""
+# --- options -------------------------------------------------------------------------------------
+
+
+def absolute_directory(_context: object, _option: object, path: str | None) -> str | None:
+    """A callback of click: ``~`` and relative paths made absolute, normalised, links kept."""
     try:
-        return make_absolute(path, os.getcwd())
+        return None if path is None else configured.make_absolute(path, os.getcwd())
     except ValueError as error:
-        raise click.UsageError(f"{option}: {error}") from None
+        raise click.BadParameter(str(error)) from None
 
 
-def warn_of_absent_components(options: Options, request: Request, results: Sequence[FileResult]) -> None:
-    """Warn of components that the command line names and no config of the run has."""
-    present = {decision.component.name for result in results for decision in result.decisions}
-    explicit = options.components if options.settings.origins.get("components") == COMMAND_LINE else ()
-    for name in sorted({*request.named, *explicit} - present):
-        near = difflib.get_close_matches(name, {*present, *DEFAULT_COMPONENTS}, 1)
-        warn(f"no component `{name}` in these configs", f"did you mean `{near[0]}`?" if near else "")
+def convert_each(convert: Callable[[str], object]) -> Callable[[object, object, tuple[str, ...]], object]:
+    """A callback of click for a repeatable option; ``convert`` raises BadParameter."""
+    return lambda _context, _option, values: tuple(map(convert, values))
 
 
-def hide_findings(
-    options: Options, findings: Iterable[Finding], results: Sequence[FileResult] = (), *, report_unused: bool = False
-) -> list[Finding]:
-    """The findings that neither a comment nor the settings hide; with ``report_unused``, idle comments too."""
-    settings = options.settings
-    found = list(findings)
-    if not (settings.ignore or settings.per_file_ignores or any(result.ignores for result in results)):
-        return found
-    from rewriter.decide import ignores
-
-    kept, unused = ignores.hide_findings(
-        found,
-        results,
-        ignores.IgnoreSettings(settings.ignore, settings.per_file_ignores, settings.folder),
-        not_requested=ignores.codes_not_requested(
-            cache_dir=settings.cache_dir is not None or bool(settings.cache_dirs),
-            local_files_only=settings.local_files_only,
-        ),
-    )
-    return [*kept, *unused] if report_unused else kept
-
-
-def has_errors(findings: Iterable[Finding]) -> bool:
-    """Whether any finding is an error."""
-    return any(finding.severity == "error" for finding in findings)
+flag = functools.partial(click.option, is_flag=True)
+repeatable = functools.partial(click.option, multiple=True)
+file_option = functools.partial(click.option, metavar="FILE", callback=check_output_path)
+scripts_option = flag("--scripts", help="Also the Hub calls of files that are no configs.")
+_NAMES_HELP = f"Component to select (repeatable; default {', '.join(DEFAULT_COMPONENTS)})."
+_SELECTION: tuple[Decorator, ...] = (
+    click.argument("paths", nargs=-1, metavar="[PATH]..."),
+    flag("--all-configs", help="Every config of a checkout, not only **/inference/*.py."),
+    repeatable("--include", metavar="GLOB", help="Files to take instead (repeatable)."),
+    repeatable("--exclude", metavar="GLOB", help="Files to leave out (repeatable)."),
+    repeatable("--component", "components", metavar="NAME", help=_NAMES_HELP),
+    flag("--all-components", help="Every component that loads from the Hub."),
+    click.option("--opensora-source", metavar="DIR", help="Checkout, or package, that holds the loaders."),
+    flag("-q", "--quiet", help="Only findings and errors."),
+    flag("-v", "--verbose", help="Every component, and every place of a finding."),
+)
+_CACHE_HELP = "The hub cache, for every component or for one (repeatable)."
+_CACHE: tuple[Decorator, ...] = (
+    repeatable("--cache-dir", "cache_dirs", metavar="[COMPONENT=]DIR", help=_CACHE_HELP),
+    flag("--local-files-only", help="Also local_files_only=True, where the loader takes it."),
+)
 
 
-def emit_report(
-    command: str,
-    options: Options,
-    findings: Iterable[Finding],
-    *,
-    exit_code: int,
-    files: int,
-    notes: Iterable[Note] = (),
-    plan: Plan = report.NO_PLAN,
-    fixes: Sequence[FileEdit] = (),
-) -> bool:
-    """Print the report, or write it to the requested file; False: the usual text is to be printed (too)."""
-    if options.is_text:
-        return False
-    made = report.Report(
-        command, __version__, os.getcwd(), exit_code, files, tuple(findings), tuple(notes), plan, tuple(fixes)
-    )
-    text = report.render(options.output_format, made, verbose=options.verbose, scope=describe_scope(options))
-    if options.output_file is None:
-        click.echo(text, nl=False)
-        return True
-    write_text(os.path.abspath(options.output_file), text)
-    return False
+def shared(*, cache: bool = False, formats: tuple[str, ...] = ()) -> Decorator:
+    """Give a command PATH, the selection options, and a :class:`Run` made of them as its first argument.
 
-
-def diagnose(
-    selection: checkout.Selection, loaders: Loaders, names: Sequence[str] | None, *codes: str
-) -> tuple[list[Finding], list[Note], Plan]:
-    """The findings of ``codes`` that ``check`` has about the selected components, its notes, and all of it.
-
-    ``names``: the components that are selected, None: all.
+    ``cache``: also --cache-dir and --local-files-only. ``formats``: also --output-format (the first is the default),
+    and --output-file where all formats are taken.
     """
-    from rewriter.decide import plan as planning
+    options = [*_SELECTION, *(_CACHE if cache else ())]
+    if formats:
+        form: dict[str, Any] = {"type": click.Choice(formats), "default": formats[0], "show_default": True}
+        options.append(click.option("--output-format", help="The form of the report.", **form))
+    if formats == FORMATS:
+        options.append(file_option("--output-file", help="Write the report there; the usual text is printed too."))
 
-    request = Request(components=tuple(names or DEFAULT_COMPONENTS), all_components=names is None, checking=True)
-    plan = planning.check(selection.targets, request, loaders)
-    found = [each for each in plan.all_findings if each.code in codes]
-    # a path or a directory that is missing is a warning of `check`; the caches are inspected for themselves
-    kept = [each for each in found if each.code == "OSR007" or each.severity == "error"]
-    return kept, [*selection.notes, *plan.notes], plan
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def run(paths: tuple[str, ...], cache_dirs: tuple[str, ...] = (), **given: Any) -> Any:
+            names = ("all_configs", "include", "exclude", "components", "opensora_source", "local_files_only")
+            own = {name: given.pop(name, None) for name in names}
+            settings = read_settings(paths, cache_dirs, only_command_line=bool(given.get("unsets")))
+            shown = {each.name: given.pop(each.name) for each in fields(Run) if each.name in given}
+            return command(Run(command.__name__, paths, configured.with_options(settings, own), **shown), **given)
 
+        made: Callable[..., Any] = run
+        for option in reversed(options):
+            made = option(made)
+        return made
 
-def add_findings(findings: Sequence[Finding], more: Iterable[Finding]) -> list[Finding]:
-    """``findings``, and those of ``more`` about another component or of another code."""
-    known = {(finding.path, finding.component, finding.code) for finding in findings}
-    return [*findings, *(each for each in more if (each.path, each.component, each.code) not in known)]
-
-
-def describe_scope(options: Options) -> str:
-    """PATHs and selection options as a shell has them, for remedies that are about all files of the run."""
-    settings = options.settings
-    words = [quote_word(path) for path in options.paths] or ["."]
-    words += ["--all-configs"] if settings.all_configs else []
-    for option, values in (("--include", settings.include), ("--exclude", settings.exclude)):
-        words += [f"{option} {quote_word(value)}" for value in values]
-    return " ".join(words)
+    return decorate
 
 
-def find_common_root(selection: checkout.Selection) -> str | None:
-    """The checkout of all files, or None."""
-    roots = {target.root for target in selection.targets}
-    return roots.pop() if len(roots) == 1 else None
+def read_settings(
+    paths: tuple[str, ...], cache_dirs: tuple[str, ...] = (), *, only_command_line: bool = False
+) -> configured.Settings:
+    """File, environment and ``--cache-dir`` merged; mistakes in any end the run with exit code 2.
 
-
-def read_lock(path: str) -> Lock:
-    """The lock at ``path``; one that is missing or broken ends the run with exit code 2."""
-    from rewriter.verify import lock
-
+    ``only_command_line``: keywords are taken away, so that directories of weaker places are not requested.
+    """
     try:
-        with io.TextIOWrapper(checkout.open_regular(path), encoding="utf-8") as file:
-            return lock.read_lock(file.read())
-    except OSError as error:
-        fail(f"{path} cannot be read: {error.strerror or error}", "opensora-rewriter lock writes one")
-    except UnicodeDecodeError as error:
-        fail(f"{path} is not UTF-8: {error}", "opensora-rewriter lock writes a new one")
-    except lock.LockError as error:
-        line = f":{error.line}" if error.line else ""
-        fail(f"{path}{line}: {error.message}", "opensora-rewriter lock writes a new one")
+        general, single = configured.parse_cache_dirs(cache_dirs)
+    except ValueError as error:
+        raise click.UsageError(f"--cache-dir: {error}") from None
+    try:
+        settings = configured.load(next((path for path in paths if path != "-"), os.getcwd()), os.environ)
+    except configured.SettingsError as error:
+        fail("the settings cannot be used: " + "; ".join(error.problems))
+    if only_command_line:
+        settings = replace(settings, cache_dir=None, cache_dirs=(), local_files_only=False)
+    return configured.with_cache_dirs(settings, general, single)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
-import sys
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 
 import click
 
-from rewriter.cli import run
-from rewriter.cli.options import Options, scripts, shared
 from rewriter.cli.output import FOUND, print_lines
-from rewriter.read.scripts import ScriptCall
-from rewriter.report import text
-from rewriter.verify.needs import CallRow, ComponentTrace, format_traces, list_repos, trace_components
+from rewriter.cli.run import Run, flag, scripts_option, shared
+from rewriter.report.text import show_path
+from rewriter.verify.needs import CallRow, ComponentTrace, format_traces, list_repos
 from rewriter.words import printable
 
 EPILOG = """
@@ -24,87 +22,87 @@ Examples:
   opensora-rewriter trace . --all-configs --output-format json
   opensora-rewriter trace . --repos --verbose
 """
+WIDTH = 160
+"""Columns of a table where neither COLUMNS nor a terminal gives a number."""
+HEADINGS = ("component", "repo", "Hub call, and the path to it", "cache_dir", "local_files_only")
 
 
-@click.command("trace", epilog=EPILOG)
+@click.command(epilog=EPILOG)
 @shared(formats=("table", "json"))
-@click.option("--repos", is_flag=True, help="Only the repo ids that are needed, one a line (-v: subfolder, revision).")
-@scripts
-def command(options: Options, repos: bool, scripts: bool) -> None:
+@flag("--repos", help="Only the repo ids that are needed, one a line (-v: subfolder, revision).")
+@scripts_option
+def trace(run: Run, repos: bool, scripts: bool) -> None:
     """Show the path from each component's type to every Hub call that it reaches. Executes nothing.
 
     Every component of a config is traced (--component narrows it): text_encoder, vae, model, discriminator, t5 ...
     With --repos, exit code 1 says that some repo cannot be known.
     """
-    selection = run.select_files(options, scripts=scripts)
-    names = options.components if "components" in options.settings.origins and not options.all_components else None
-    loaders = run.make_loaders(options)
-    traced, problems = trace_components(selection.targets, loaders, names)
-    cwd = os.getcwd()
-    calls = run.find_script_calls(options) if scripts else []
+    run.select(scripts=scripts)
+    traced, undecided, _ = run.trace("OSR007", every=True)
+    calls = run.find_script_calls() if scripts else []
     if repos:
-        _print_repos(traced, options.verbose)
-    elif options.output_format == "json":
-        document: dict[str, object] = {"schema_version": 1, "components": format_traces(traced, cwd)}
+        for repo_id, *names in list_repos(traced):
+            extra = [f" {key}={value}" for key, value in zip(("subfolder", "revision"), names, strict=True) if value]
+            click.echo(printable(repo_id + "".join(extra if run.verbose else [])))
+    elif run.output_format == "json":
+        document: dict[str, object] = {"schema_version": 1, "components": format_traces(traced, run.cwd)}
         if scripts:
-            document["scripts"] = [_make_call(call, cwd) for call in calls]
+            document["scripts"] = [
+                {"path": show_path(call.path, run.cwd), "line": call.span.line, "column": call.span.column + 1}
+                | {"callee": call.callee, "reads": call.reads, "cache_dir": call.state, "editable": call.editable}
+                for call in calls
+            ]
         click.echo(json.dumps(document, indent=2))
     else:
-        _print_tables(traced, cwd, options.verbose)
+        print_lines(_format_tables(traced, run))
         for call in calls:
-            place = f"{text.show_path(call.path, cwd)}:{call.span.line}"
             known = f"{call.callee} reads {call.reads}, cache_dir {call.state}"
-            click.echo(printable(f"{place}: {call.reads if call.state == 'unreadable' else known}"))
-    undecided, notes, _ = run.diagnose(selection, loaders, names, "OSR007")
-    findings = [*selection.findings, *problems, *loaders.problems(), *undecided]
-    print_lines(text.format_full(findings, cwd, verbose=options.verbose), err=True)
-    if not options.quiet:
-        print_lines(text.format_notes(notes, cwd), err=True)
-    if problems or (repos and undecided):
-        raise SystemExit(FOUND)
+            found = call.reads if call.state == "unreadable" else known
+            click.echo(printable(f"{show_path(call.path, run.cwd)}:{call.span.line}: {found}"))
+    failed = run.exit_code or (FOUND if repos and undecided else 0)
+    run.findings += undecided
+    run.print_findings(err=True)
+    raise SystemExit(failed)
 
 
-def _make_call(call: ScriptCall, cwd: str) -> dict[str, object]:
-    place = {"path": text.show_path(call.path, cwd), "line": call.span.line, "column": call.span.column + 1}
-    return {**place, "callee": call.callee, "reads": call.reads, "cache_dir": call.state, "editable": call.editable}
-
-
-def _print_repos(traced: Sequence[ComponentTrace], verbose: bool) -> None:
-    for repo_id, subfolder, revision in list_repos(traced):
-        extra = "".join(f" {k}={v}" for k, v in (("subfolder", subfolder), ("revision", revision)) if v)
-        click.echo(printable(repo_id + (extra if verbose else "")))
-
-
-def _print_tables(traced: Sequence[ComponentTrace], cwd: str, verbose: bool) -> None:
-    """One block a config; a line a Hub call, then the path to it."""
+def _format_tables(traced: Sequence[ComponentTrace], run: Run) -> Iterator[str]:
+    """One table a config, as lines; a row a Hub call, and below it the path to it. In a pipe no word is broken."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, soft_wrap=False)
-    by_path: dict[str, list[ComponentTrace]] = {}
-    for component in traced:
-        by_path.setdefault(component.path, []).append(component)
-    for path, group in by_path.items():
-        title = Text(printable(text.show_path(path, cwd)), "bold")
+    console = Console(highlight=False)
+    width = shutil.get_terminal_size((WIDTH, 0)).columns
+    for path, group in itertools.groupby(traced, key=lambda each: each.path):
+        rows = list(itertools.chain.from_iterable(_make_rows(component, run) for component in group))
+        title = Text(printable(show_path(path, run.cwd)), "bold")
         table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
-        for heading in ("component", "repo", "Hub call, and the path to it", "cache_dir", "local_files_only"):
-            table.add_column(heading, overflow="fold")
-        for component in group:
-            name = f"{component.component.dotted}\n{component.type}"
-            cells = [_make_cells(row, cwd) for row in component.rows]
-            if verbose or not cells:
-                cells += [("", f"not followed: {unknown}", "", "") for unknown in component.unknown]
-            for number, row in enumerate(cells):
-                table.add_row(*(Text(_printable_lines(cell)) for cell in ("" if number else name, *row)))
-        console.print(table)
+        for heading, *cells in zip(HEADINGS, *rows, strict=True):
+            longest = max(len(word) for cell in (heading, *cells) for word in cell.split())
+            table.add_column(heading, overflow="fold", min_width=None if console.is_terminal else longest)
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.width = 10 * WIDTH
+        console.width = width if console.is_terminal else max(width, console.measure(table).minimum)
+        with console.capture() as capture:
+            console.print(table)
+        yield from (line.rstrip() for line in capture.get().splitlines())
+
+
+def _make_rows(component: ComponentTrace, run: Run) -> Iterator[list[str]]:
+    rows = [_make_cells(row, run.cwd) for row in component.rows]
+    if run.verbose or not rows:
+        rows += [("", f"not followed: {unknown}", "", "") for unknown in component.unknown]
+    for number, row in enumerate(rows):
+        name = "" if number else f"{component.component.dotted}\n{component.type}"
+        yield ["\n".join(map(printable, cell.split("\n"))) for cell in (name, *row)]
 
 
 def _make_cells(row: CallRow, cwd: str) -> tuple[str, str, str, str]:
     call = row.call
-    repo = call.repo_id if call.repo_id is not None else f"? {call.repo_text}"
     marks = [
+        call.repo_id if call.repo_id is not None else f"? {call.repo_text}",
         f"subfolder {call.subfolder}" if call.subfolder else "",
         f"revision {call.revision}" if call.revision else "",
         f"file {call.filename}" if call.filename else "",
@@ -112,10 +110,11 @@ def _make_cells(row: CallRow, cwd: str) -> tuple[str, str, str, str]:
         "(only the source names it)" if call.hard_coded else "",
         "" if call.certain else "(on some branch)",
     ]
+    place = f"{call.callee}  {show_path(call.path, cwd)}:{call.line}"
     steps = " -> ".join(f"{step.function}:{step.line}" for step in call.chain)
-    place = f"{call.callee}  {text.show_path(call.path, cwd)}:{call.line}" + (f"\n{steps}" if steps else "")
-    return "\n".join([repo, *filter(None, marks)]), place, row.keys["cache_dir"], row.keys["local_files_only"]
-
-
-def _printable_lines(cell: str) -> str:
-    return "\n".join(printable(line) for line in cell.split("\n"))
+    return (
+        "\n".join(filter(None, marks)),
+        f"{place}\n{steps}".rstrip(),
+        row.keys["cache_dir"],
+        row.keys["local_files_only"],
+    )

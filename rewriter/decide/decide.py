@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from rewriter.decide.context import PLACEHOLDER, Context, split_calls
+from rewriter.decide.loaders import Loaders, keywords, split_calls
 from rewriter.decide.remedies import (
     cache_option,
     cached_repos,
@@ -17,7 +18,9 @@ from rewriter.decide.remedies import (
     suggest_asserted_repo,
     suggest_repo,
 )
-from rewriter.locality import is_path_like, is_repo_id, normalize_path
+from rewriter.decide.request import Request
+from rewriter.decide.thread import Threading, thread_key
+from rewriter.locality import is_path_like, is_repo_id
 from rewriter.model import (
     CACHE_DIR,
     LOCAL_FILES_ONLY,
@@ -28,12 +31,44 @@ from rewriter.model import (
     Finding,
     HubCall,
     Outcome,
-    Rejection,
     Severity,
     Trace,
     Value,
 )
 from rewriter.words import quote_word
+
+PLACEHOLDER = "/cache_dir"
+"""The directory that is traced where ``check`` names none: any absolute one will do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a decision is made in.
+
+    ``path``: of the config. ``root``: of its checkout. ``loaders``: as they will be. ``refused``: loaders whose source
+    has to stay as it is, ``(root of the sources, type)``, and why.
+    """
+
+    path: str
+    root: str | None
+    request: Request
+    loaders: Loaders
+    refused: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def trace(self, kind: str, values: Mapping[str, Value]) -> Trace:
+        """What building ``kind`` with these values would do."""
+        return self.loaders.trace(self.root, kind, values)
+
+    def thread(self, kind: str, values: Mapping[str, Value], key: str) -> Threading:
+        """Which source edits would lead ``key`` to the hub calls of a component."""
+        sources = self.loaders.sources(self.root)
+        if sources is None:
+            return Threading(refusal="its source is not at hand; name it with --opensora-source DIR")
+        why = self.refused.get((sources.root, kind))
+        if why is not None:
+            return Threading(refusal=why)
+        trace = sources.trace(kind, {**keywords(values), key: values.get(key, Value.of("/"))})
+        return thread_key(trace, key, self.root, self.request.default_for(key))
 
 
 def decide(context: Context, component: Component, owner: str | None = None) -> Decision:
@@ -53,11 +88,12 @@ class _Case:
         self.component = component
         self.owner = component.name if component.name in self.request.named else owner
         self.values: dict[str, Value] = dict(component.values)
-        self.written = {keyword.key for keyword in component.keywords}
         self.changes: dict[str, object] = {}
         self.kept: dict[str, object] = {}
         self.findings: list[Finding] = []
-        self.type: str | None = None
+        self.type = ""
+        requested = self.request.requested_keys(self.owner)
+        self.is_concerned = self.request.looks_at_cache_dir(self.owner) or bool(requested)
 
     # --- the steps
 
@@ -79,8 +115,42 @@ class _Case:
         self.type = kind.value
         return self._decide_typed()
 
+    def _apply_sets(self) -> Decision | None:
+        """``--set`` and ``--unset`` on what is written; a refusal, or None."""
+        name, dotted = self.component.name, self.component.dotted
+        wanted: list[tuple[str, object]] = [(key, value) for each, key, value in self.request.sets if each == name]
+        wanted += [(key, REMOVE) for each, key in self.request.unsets if each == name and key in self.values]
+        for key, value in wanted:
+            override = self._find_override(key, value)
+            if override is not None:
+                return self._cannot(*override)
+            if _is_value(key, self.values.get(key), value):
+                self.kept[key] = self.values[key].value
+                continue
+            if self.component.origin is not None:
+                return self._refuse_elsewhere(key)
+            if value is not REMOVE:
+                self.values[key] = Value.of(value)
+            elif key not in {keyword.key for keyword in self.component.keywords}:
+                return self._undecidable(f"`{key}` is not written in `{dotted}` itself", "remove it in its base")
+            else:
+                del self.values[key]
+            self.changes[key] = value
+        if self.changes.get("type") is REMOVE:
+            return self._undecidable(f"without `type` nothing says what builds `{dotted}`", self._leave_out_unsets())
+        return None
+
+    def _decide_untyped(self) -> Decision:
+        """A dict without ``type`` builds nothing here; one that names a repo is read by something nobody sees."""
+        value = self.values.get("from_pretrained")
+        if value is None or (value.known and not isinstance(value.value, str)):
+            return self._decision("set" if self.changes else "untouched")
+        if self.changes and not self.is_concerned:
+            return self._decision("set")
+        message = f"it has no `type`, so what reads from_pretrained={value.text} cannot be known"
+        return self._undecidable(message, "look at the script that reads it; `trace --scripts` lists its hub calls")
+
     def _decide_typed(self) -> Decision:
-        assert self.type is not None
         requested = {key for key, _ in self.request.requested_keys(self.owner)}
         bare = {
             key: value
@@ -90,16 +160,17 @@ class _Case:
         trace = self.context.trace(self.type, bare)
         if not trace.found:
             return self._decide_unregistered()
-        needed = self._find_needed(trace, bare)
-        if needed is not None:
-            return self._cannot("OSR004", needed, self._leave_out_unsets())
-        concerned = self._is_concerned()
-        foreign = [each for each in trace.rejections if concerned or self._is_set(each.key)]
-        if trace.guessed:
-            foreign = [each for each in foreign if self._is_set(each.key)]
+        lacking = [key for key, value in self.changes.items() if value is REMOVE and key in trace.required]
+        if lacking:
+            place = self._place(trace.path, trace.line)
+            message = f"`{self.type}` has no default for {list_keys(lacking)} ({place}): building it raises a TypeError"
+            return self._cannot("OSR004", message, self._leave_out_unsets())
+        foreign = [
+            each for each in trace.rejections if self._is_set(each.key) or (self.is_concerned and not trace.guessed)
+        ]
         if foreign:
-            return self._refuse_keywords(foreign)
-        if not concerned:
+            return self._refuse_keywords(trace, [each.key for each in foreign])
+        if not self.is_concerned:
             return self._close(trace, False)
         remote, missing = split_calls(trace, self.context.root)
         if trace.failures:
@@ -107,47 +178,52 @@ class _Case:
         if not remote and not missing:
             return self._decide_without_calls(trace, bare)
         unknown = self._find_unknown_repo([*remote, *missing])
-        if unknown is not None:
-            return self._undecidable(*unknown)
-        return self._decide_loading()
+        return self._undecidable(*unknown) if unknown is not None else self._decide_loading()
+
+    def _decide_unregistered(self) -> Decision:
+        if not self.is_concerned and not self.changes:
+            return self._decision("untouched")
+        message = f"no loader is registered as `{self.type}` in the sources that were read"
+        if self.request.force and not self.request.checking:
+            self._add("OSR007", message, "", "warning")
+            for key, wanted in self.request.requested_keys(self.owner):
+                self._compare(key, wanted, rejected=False)
+            return self._close(Trace(self.type, False), True)
+        return self._undecidable(message, "name the package that registers it with --opensora-source")
 
     def _decide_without_calls(self, trace: Trace, bare: Mapping[str, Value]) -> Decision:
         """Nothing that is known is loaded by name."""
-        assert self.type is not None
         with_key = self.context.trace(self.type, {**bare, CACHE_DIR: Value.of(PLACEHOLDER)})
         unknown = with_key.unknown if CACHE_DIR in trace.accepts else trace.unknown
         if unknown and not trace.calls and self.request.selects(self.owner):
-            message = f"whether `{self.type}` loads from the Hub cannot be known: {self._place_reason(unknown[0])}"
+            message = f"whether `{self.type}` loads from the Hub cannot be known: {self._shorten(unknown[0])}"
             remedy = f"look at its loader; to leave `{self.component.dotted}` out, name the others with --component"
             return self._undecidable(message, remedy)
         self._warn_unknown(with_key)
         present = self.values.get(CACHE_DIR)
         if not unknown and present is not None and self.request.looks_at_cache_dir(self.owner):
             useless = not (present.known and present.value is None) or CACHE_DIR not in trace.accepts
-            if useless and (self.request.checking or CACHE_DIR not in self.written):
+            is_written = CACHE_DIR in {keyword.key for keyword in self.component.keywords}
+            if useless and (self.request.checking or not is_written):
                 message = f"`{self.type}` loads nothing from the Hub here, so cache_dir={present.text} is not needed"
                 self._add("OSR009", message, self._command(cache_option(self.request, self.owner)))
             elif useless:
                 self.changes[CACHE_DIR] = REMOVE
-        if self.request.checking or not self.changes:
-            return self._decision("not needed", trace)
-        return self._decision("set", trace)
+        return self._decision("not needed" if self.request.checking or not self.changes else "set", trace)
 
     def _decide_loading(self) -> Decision:
         """Something is loaded by name."""
-        assert self.type is not None
         requested = list(self.request.requested_keys(self.owner))
         if self.request.looks_at_cache_dir(self.owner) and self.request.dir_for(self.owner) is None:
             present = self.values.get(CACHE_DIR)
             known = present.value if present is not None and isinstance(present.value, str) else PLACEHOLDER
             requested.append((CACHE_DIR, known))
         values = {key: value for key, value in self.values.items() if key not in dict(requested)}
-        values.update((key, Value.of(value)) for key, value in requested)
+        values |= {key: Value.of(value) for key, value in requested}
         trace = self.context.trace(self.type, values)
         self._warn_unknown(trace)
-        remote, missing = split_calls(trace, self.context.root)
-        lost = missing
-        if missing and not remote and self.context.thread(self.type, values, CACHE_DIR).repos:
+        remote, lost = split_calls(trace, self.context.root)
+        if lost and not remote and self.context.thread(self.type, values, CACHE_DIR).repos:
             lost = []
         if lost and not remote:
             alone = len({call.repo_id for call in lost}) == 1
@@ -157,10 +233,10 @@ class _Case:
                 return self._decision("cannot" if self._has_errors() else "untouched", trace)
         rejected = {each.key: each for each in trace.rejections}
         if trace.failures and requested:
-            failure = trace.failures[0]
+            failure, key = trace.failures[0], requested[0][0]
             where = self._place(failure.path, failure.line)
-            message = f"`{self.type}` loads from the Hub, and with {requested[0][0]} `{failure.text}` ({where}) fails"
-            self._refuse_key(message, requested[0][0], values)
+            message = f"`{self.type}` loads from the Hub, and with {key} `{failure.text}` ({where}) fails"
+            self._refuse_key(message, key, values)
         for key, wanted in requested:
             if key in rejected:
                 each = rejected[key]
@@ -175,67 +251,13 @@ class _Case:
         return self._close(trace, True)
 
     def _close(self, trace: Trace, concerned: bool) -> Decision:
-        errors = self._has_errors()
-        if self.request.checking:
-            return self._decision("cannot" if errors else "already", trace)
-        if errors:
+        if self._has_errors():
             return self._decision("cannot", trace)
-        if self.changes:
-            return self._decision("set", trace)
-        return self._decision("already" if concerned else "untouched", trace)
+        if self.request.checking:
+            return self._decision("already", trace)
+        return self._decision("set" if self.changes else "already" if concerned else "untouched", trace)
 
     # --- keys
-
-    def _apply_sets(self) -> Decision | None:
-        """``--set`` and ``--unset`` on what is written; a refusal, or None."""
-        name = self.component.name
-        for key, value in [(key, value) for component, key, value in self.request.sets if component == name]:
-            override = self._find_override(key, value)
-            if override is not None:
-                return self._cannot(*override)
-            if _is_value(key, self.values.get(key), value):
-                self.kept[key] = self.values[key].value
-                continue
-            refusal = self._refuse_elsewhere(key)
-            if refusal is not None:
-                return refusal
-            self.changes[key] = value
-            self.values[key] = Value.of(value)
-        for key in [key for component, key in self.request.unsets if component == name and key in self.values]:
-            override = self._find_override(key, REMOVE)
-            if override is not None:
-                return self._cannot(*override)
-            if key not in self.written:
-                message, remedy = f"`{key}` is not written in `{self.component.dotted}` itself", "remove it in its base"
-                return self._refuse_elsewhere(key) or self._undecidable(message, remedy)
-            self.changes[key] = REMOVE
-            del self.values[key]
-            if key == "type":
-                message = f"without `type` nothing says what builds `{self.component.dotted}`"
-                return self._undecidable(message, self._leave_out_unsets())
-        return None
-
-    def _find_needed(self, trace: Trace, bare: Mapping[str, Value]) -> str | None:
-        """What fails without the keywords that ``--unset`` removes, or None. ``trace``: of what is left."""
-        assert self.type is not None
-        removed = [key for key, value in self.changes.items() if value is REMOVE]
-        lacking = [key for key in removed if key in trace.required]
-        if lacking:
-            where = self._place(trace.path, trace.line)
-            return f"`{self.type}` has no default for {list_keys(lacking)} ({where}): building it raises a TypeError"
-        if not removed or not trace.failures:
-            return None
-        before = {key: value for key, value in self.component.values.items() if key in removed}
-        kept = self.context.trace(self.type, {**bare, **before}).failures
-        for failure in trace.failures:
-            if failure not in kept:
-                where = self._place(failure.path, failure.line)
-                return f"`{self.type}` does not do without {list_keys(removed)}: `{failure.text}` fails ({where})"
-        return None
-
-    def _leave_out_unsets(self) -> str:
-        removed = [key for key, value in self.changes.items() if value is REMOVE]
-        return "leave out " + " ".join(f"--unset {self.component.name}.{key}" for key in removed)
 
     def _is_set(self, key: str) -> bool:
         """Whether ``--set`` gives ``key``."""
@@ -253,7 +275,9 @@ class _Case:
         elif _is_value(key, present, wanted):
             assert present is not None
             self.kept[key] = present.value
-        elif self._refuse_elsewhere(key) is None:  # which adds its own finding
+        elif self.component.origin is not None:
+            self._refuse_elsewhere(key)
+        else:
             self.changes[key] = wanted
 
     def _diagnose(self, key: str, present: Value | None) -> None:
@@ -278,129 +302,18 @@ class _Case:
             remedy = "create it, or mount the shared cache there"
             self._add("OSR006", message, remedy, severity, cause=f"cache_dir {present.value}")
 
-    def _refuse_elsewhere(self, key: str) -> Decision | None:
-        """A refusal where the dict is written in a base file that is not in the run, or None."""
-        origin = self.component.origin
-        if origin is None:
-            return None
-        message = f"`{self.component.dotted}` is written in {self._below(origin)}, which this run does not cover"
-        remedy = self._command(key_option(self.request, self.component.name, self.owner, key))
-        return self._undecidable(message, remedy)
+    def _refuse_elsewhere(self, key: str) -> Decision:
+        """The dict is written in a base file that is not in the run."""
+        base = self._shorten(str(self.component.origin))
+        message = f"`{self.component.dotted}` is written in {base}, which this run does not cover"
+        return self._undecidable(message, self._command(key_option(self.request, self.component.name, self.owner, key)))
 
     def _find_override(self, key: str, wanted: object) -> tuple[str, str, str] | None:
         """Code, message and remedy where a later statement gives ``key`` another value, or None."""
-        for override in reversed(self.component.overrides):
-            if override.key == key:
-                if _is_value(key, override.value, wanted):
-                    return None
-                line = override.line
-                return "OSR008", f"`{key}` is set again later, on line {line}", f"change or remove line {line}"
-        return None
-
-    # --- outcomes
-
-    def _decide_untyped(self) -> Decision:
-        """A dict without ``type`` builds nothing here; one that names a repo is read by something nobody sees."""
-        value = self.values.get("from_pretrained")
-        if value is None or (value.known and not isinstance(value.value, str)):
-            return self._decision("set" if self.changes else "untouched", None)
-        if self.changes and not self._is_concerned():
-            return self._decision("set", None)
-        message = f"it has no `type`, so what reads from_pretrained={value.text} cannot be known"
-        return self._undecidable(message, "look at the script that reads it; `trace --scripts` lists its hub calls")
-
-    def _decide_unregistered(self) -> Decision:
-        if not self._is_concerned() and not self.changes:
-            return self._decision("untouched", None)
-        message = f"no loader is registered as `{self.type}` in the sources that were read"
-        if self.request.force and not self.request.checking:
-            self._add("OSR007", message, "", "warning")
-            for key, wanted in self.request.requested_keys(self.owner):
-                self._compare(key, wanted, rejected=False)
-            return self._close(Trace(str(self.type), False), True)
-        return self._undecidable(message, "name the package that registers it with --opensora-source")
-
-    def _is_concerned(self) -> bool:
-        return self.request.looks_at_cache_dir(self.owner) or bool(self.request.requested_keys(self.owner))
-
-    def _find_unknown_repo(self, calls: list[HubCall]) -> tuple[str, str] | None:
-        """Message and remedy where ``from_pretrained`` names no repo that could be known, or None."""
-        value = self.values.get("from_pretrained")
-        if value is None or (value.known and value.value is None):
+        last = next((each for each in reversed(self.component.overrides) if each.key == key), None)
+        if last is None or _is_value(key, last.value, wanted):
             return None
-        remedy = f"write a repo id (ORG/NAME) or a path as a string in `{self.component.dotted}`"
-        if not value.known:
-            if any(call.repo_id is None for call in calls):
-                return f"from_pretrained is `{value.text}`, which only running the config would tell", remedy
-        elif not isinstance(value.value, str):
-            if any(call.repo_text == repr(value.value) for call in calls):
-                return f"from_pretrained={value.text} is no repo id and no path", remedy
-        elif not (is_repo_id(value.value) or is_path_like(value.value)) and value.value in {c.repo_id for c in calls}:
-            return f"from_pretrained={value.text} can be no repo id, and no such path exists", remedy
-        return None
-
-    def _refuse_failure(self, trace: Trace, bare: Mapping[str, Value]) -> Decision:
-        """An assertion or ``raise`` that the loader certainly reaches: most often it takes one repo id and no path."""
-        assert self.type is not None
-        failure = trace.failures[0]
-        where = self._place(failure.path, failure.line)
-        present = bare.get("from_pretrained", Value.of(None))
-        if failure in self.context.trace(self.type, {**bare, "from_pretrained": Value("")}).failures:
-            message = f"`{self.type}` cannot be built with these keywords: `{failure.text}` fails ({where})"
-            return self._cannot("OSR004", message, "correct the keywords; upstream's own call fails too")
-        message = f"`{self.type}` does not take from_pretrained={present.text}: `{failure.text}` fails ({where})"
-        repo = suggest_asserted_repo(failure.text, str(present.value), self.type, self.context.root)
-        return self._cannot("OSR006", message, self._set_command("from_pretrained", repo))
-
-    def _report_missing_paths(self, calls: list[HubCall], tail: str, *, needed: bool = True) -> None:
-        for call in {call.repo_id: call for call in reversed(calls)}.values():
-            self._report_missing_path(call, tail, needed=needed)
-
-    def _report_missing_path(self, call: HubCall, tail: str, *, needed: bool) -> None:
-        request = self.request
-        bad = request.must_exist if request.checking else needed and not request.force
-        path = str(call.repo_id)
-        key = next((key for key, value in self.values.items() if value.known and value.value == path), None)
-        message = f"{path!r} is meant as a local path, and nothing is there; {tail}"
-        if call.hard_coded and key is None:
-            place = self._place(call.path, call.line)
-            repo = suggest_repo(path, None, self.context.root, self._cached())[0]
-            remedy = f"the loader's source names it ({place}): write a repo id such as {repo} there"
-        else:
-            remedy, sureness = self._repo_remedy(key or "from_pretrained", path)
-            if sureness == "own weights":
-                message += "; the remedy names Open-Sora's own weights for this type"
-            elif sureness == "placeholder":
-                message += "; ORG is a placeholder"
-        self._add("OSR006", message, remedy, "error" if bad else "warning", cause=f"missing {path}")
-
-    def _warn_unknown(self, trace: Trace) -> None:
-        """Beside calls that are known there may be others, of which nothing is."""
-        for reason in trace.unknown[:1] if self.request.selects(self.owner) else ():
-            place = self._place_reason(reason)
-            message = f"whether `{self.type}` loads anything else from the Hub cannot be known: {place}"
-            remedy = "look at its loader, and try the result offline with `verify --level build`"
-            self._add("OSR007", message, remedy, "warning")
-
-    def _refuse_keywords(self, rejections: list[Rejection]) -> Decision:
-        """Keywords beside those that are requested, which the loader does not take."""
-        names = list_keys([each.key for each in rejections])
-        first = rejections[0]
-        if not self._is_set(first.key):
-            remedy = f"the loader has no parameter {names}; upstream's own call fails too"
-        elif first.key == CACHE_DIR:
-            remedy = self._command("--cache-dir " + f"{self.component.name}={self.changes[CACHE_DIR]}")
-        elif first.key == LOCAL_FILES_ONLY:
-            remedy = self._command("--local-files-only")
-        else:
-            remedy = f"leave out --set {self.component.name}.{first.key}"
-        where = self._place(first.path, first.line)
-        message = f"{first.function} ({where}) takes no {names}: building `{self.component.dotted}` raises a TypeError"
-        return self._cannot("OSR004", message, remedy)
-
-    def _refuse_key(self, message: str, key: str, values: Mapping[str, Value]) -> None:
-        severity: Severity = "warning" if self.request.force and not self.request.checking else "error"
-        self._add("OSR004", message, self._threading_remedy(key, values), severity)
+        return "OSR008", f"`{key}` is set again later, on line {last.line}", f"change or remove line {last.line}"
 
     def _check_reach(self, key: str, calls: list[HubCall], values: Mapping[str, Value]) -> None:
         for call in calls:
@@ -413,67 +326,141 @@ class _Case:
                 message = f"{key} never reaches {call.callee} ({place}), which loads {repo}"
                 self._add("OSR005", message, self._threading_remedy(key, values))
 
-    def _threading_remedy(self, key: str, values: Mapping[str, Value]) -> str:
-        assert self.type is not None
-        refusal = self.context.thread(self.type, values, key).refusal
-        if refusal is not None:
-            return f"edit the loader by hand: {refusal}"
-        option = key_option(self.request, self.component.name, self.owner, key)
-        return self._command(option) + ("" if self.request.edit_source else ", without --no-source")
+    # --- what stops a component
+
+    def _find_unknown_repo(self, calls: list[HubCall]) -> tuple[str, str] | None:
+        """Message and remedy where ``from_pretrained`` names no repo that could be known, or None."""
+        value = self.values.get("from_pretrained", Value.of(None))
+        remedy = f"write a repo id (ORG/NAME) or a path as a string in `{self.component.dotted}`"
+        if not value.known:
+            if any(call.repo_id is None for call in calls):
+                return f"from_pretrained is `{value.text}`, which only running the config would tell", remedy
+        elif value.value is not None and not names_weights(value.value):
+            read = [text for call in calls for text in (call.repo_id, call.repo_text)]
+            if value.value in read or repr(value.value) in read:
+                return f"from_pretrained={value.text} can be no repo id, and no such path exists", remedy
+        return None
+
+    def _refuse_failure(self, trace: Trace, bare: Mapping[str, Value]) -> Decision:
+        """An assertion or ``raise`` that the loader certainly reaches: most often it takes one repo id and no path."""
+        failure = trace.failures[0]
+        where = self._place(failure.path, failure.line)
+        present = bare.get("from_pretrained", Value.of(None))
+        if failure in self.context.trace(self.type, {**bare, "from_pretrained": Value("")}).failures:
+            message = f"`{self.type}` cannot be built with these keywords: `{failure.text}` fails ({where})"
+            return self._cannot("OSR004", message, "correct the keywords; upstream's own call fails too")
+        message = f"`{self.type}` does not take from_pretrained={present.text}: `{failure.text}` fails ({where})"
+        repo = suggest_asserted_repo(failure.text, str(present.value), self.type, self.context.root)
+        sets = {} if repo == present.value else {"from_pretrained": repo}
+        trial = {**bare, "from_pretrained": Value.of(repo)}
+        forced = self.context.trace(self.type, {**trial, "force_huggingface": Value.of(True)})
+        if self.context.trace(self.type, trial).failures and not forced.failures and not forced.rejections:
+            sets["force_huggingface"] = "True"  # the loader reads from the Hub only where it is given this
+        return self._cannot("OSR006", message, self._set_command(sets))
+
+    def _report_missing_paths(self, calls: list[HubCall], tail: str, *, needed: bool = True) -> None:
+        request = self.request
+        bad = request.must_exist if request.checking else needed and not request.force
+        for call in {call.repo_id: call for call in reversed(calls)}.values():
+            path = str(call.repo_id)
+            key = next((key for key, value in self.values.items() if value.known and value.value == path), None)
+            message = f"{path!r} is meant as a local path, and nothing is there; {tail}"
+            kind = None if call.hard_coded and key is None else self.type
+            repo, sureness = suggest_repo(path, kind, self.context.root, cached_repos(request.dir_for(self.owner)))
+            if kind is None:
+                place = self._place(call.path, call.line)
+                remedy = f"the loader's source names it ({place}): write a repo id such as {repo} there"
+            else:
+                remedy = self._set_command({key or "from_pretrained": repo})
+                message += f"; {sureness}" if sureness else ""
+            self._add("OSR006", message, remedy, "error" if bad else "warning", cause=f"missing {path}")
+
+    def _warn_unknown(self, trace: Trace) -> None:
+        """Beside calls that are known there may be others, of which nothing is."""
+        if trace.unknown and self.request.selects(self.owner):
+            place = self._shorten(trace.unknown[0])
+            message = f"whether `{self.type}` loads anything else from the Hub cannot be known: {place}"
+            remedy = "look at its loader, and try the result offline with `verify --level build`"
+            self._add("OSR007", message, remedy, "warning")
+
+    def _refuse_keywords(self, trace: Trace, keys: list[str]) -> Decision:
+        """Keywords beside those that are requested, which the loader does not take."""
+        first = next(each for each in trace.rejections if each.key == keys[0])
+        if not self._is_set(first.key):
+            remedy = f"the loader has no parameter {list_keys(keys)}; upstream's own call fails too"
+        elif first.key == CACHE_DIR:
+            remedy = self._command(f"--cache-dir {self.component.name}={self.changes[CACHE_DIR]}")
+        else:
+            remedy = f"leave out --set {self.component.name}.{first.key}"
+        where = f"{first.function} ({self._place(first.path, first.line)})"
+        message = f"{where} takes no {list_keys(keys)}: building `{self.component.dotted}` raises a TypeError"
+        return self._cannot("OSR004", message, remedy)
+
+    def _refuse_key(self, message: str, key: str, values: Mapping[str, Value]) -> None:
+        severity: Severity = "warning" if self.request.force and not self.request.checking else "error"
+        self._add("OSR004", message, self._threading_remedy(key, values), severity)
 
     def _undecidable(self, message: str, remedy: str) -> Decision:
-        if not self._is_concerned() and not self.changes and self.component.name not in self.request.named:
-            return self._decision("untouched", None)
+        if not self.is_concerned and not self.changes and self.component.name not in self.request.named:
+            return self._decision("untouched")
         return self._cannot("OSR007", message, remedy)
+
+    # --- outcomes
 
     def _has_errors(self) -> bool:
         return any(finding.severity == "error" for finding in self.findings)
 
     def _cannot(self, code: str, message: str, remedy: str) -> Decision:
         self._add(code, message, remedy)
-        return self._decision("cannot", None)
+        return self._decision("cannot")
 
-    def _decision(self, outcome: Outcome, trace: Trace | None) -> Decision:
+    def _decision(self, outcome: Outcome, trace: Trace | None = None) -> Decision:
         # each new keyword goes right after from_pretrained, so the last one made comes first
         backwards = reversed(self.changes.items()) if outcome == "set" else ()
         changes = tuple(ConfigChange(self.component, key, value) for key, value in backwards)
         kept = tuple(self.kept.items()) if outcome in ("set", "already", "untouched") else ()
-        return Decision(self.component, outcome, self.type, tuple(self.findings), changes, trace, kept)
-
-    # --- words
+        return Decision(self.component, outcome, self.type or None, tuple(self.findings), changes, trace, kept)
 
     def _add(self, code: str, message: str, remedy: str, severity: Severity = "error", cause: str = "") -> None:
-        span = self.component.span
-        dotted = self.component.dotted
-        finding = Finding(code, self.context.path, span.line, span.column, dotted, message, remedy, severity, cause)
+        place = self.context.path, self.component.span.line, self.component.span.column, self.component.dotted
+        finding = Finding(code, *place, message, remedy, severity, cause)
         if finding not in self.findings:
             self.findings.append(finding)
+
+    # --- remedies and words
 
     def _command(self, option: str) -> str:
         path = quote_word(self.component.origin) if self.component.origin is not None else "{path}"
         return f"opensora-rewriter rewrite {path} {option}{select_option(self.component.name)}"
 
-    def _cached(self) -> list[str]:
-        return cached_repos(self.request.dir_for(self.owner))
+    def _set_command(self, sets: Mapping[str, str]) -> str:
+        words = [f" --set {quote_word(f'{self.component.name}.{key}={value}')}" for key, value in sets.items()]
+        return self._command(cache_option(self.request, self.owner) + "".join(words))
 
-    def _repo_remedy(self, key: str, path: str) -> tuple[str, str]:
-        repo, sureness = suggest_repo(path, self.type, self.context.root, self._cached())
-        return self._set_command(key, repo), sureness
+    def _leave_out_unsets(self) -> str:
+        removed = [key for key, value in self.changes.items() if value is REMOVE]
+        return "leave out " + " ".join(f"--unset {self.component.name}.{key}" for key in removed)
 
-    def _set_command(self, key: str, repo: str) -> str:
-        option = cache_option(self.request, self.owner)
-        return self._command(f"{option} --set {self.component.name}.{key}={repo}")
+    def _threading_remedy(self, key: str, values: Mapping[str, Value]) -> str:
+        refusal = self.context.thread(self.type, values, key).refusal
+        if refusal is not None:
+            return f"edit the loader by hand: {self._shorten(refusal)}"
+        if self.request.edit_source and not self.request.checking:  # this run was that command
+            return f"edit the loader by hand: no edit that rewrite can make leads {key} there"
+        option = key_option(self.request, self.component.name, self.owner, key)
+        return self._command(option) + ("" if self.request.edit_source else ", without --no-source")
 
-    def _below(self, path: str) -> str:
-        root = self.context.root
-        return os.path.relpath(path, root) if root and path.startswith(root + os.sep) else path
+    def _shorten(self, text: str) -> str:
+        """A text with its paths relative to the checkout."""
+        return text.replace(self.context.root + os.sep, "") if self.context.root is not None else text
 
     def _place(self, path: str, line: int) -> str:
-        return f"{self._below(path)}:{line}" if path else "the table of released loaders"
+        return f"{self._shorten(path)}:{line}" if path else "the table of released loaders"
 
-    def _place_reason(self, reason: str) -> str:
-        root = self.context.root
-        return reason.replace(root + os.sep, "") if root else reason
+
+def names_weights(value: object) -> bool:
+    """Whether ``from_pretrained`` can be a repo id or a path."""
+    return isinstance(value, str) and (is_repo_id(value) or is_path_like(value))
 
 
 def list_keys(keys: list[str], most: int = 10) -> str:
@@ -489,5 +476,5 @@ def _is_value(key: str, present: Value | None, wanted: object) -> bool:
 def _same(key: str, present: object, wanted: object) -> bool:
     """Equal as the key means it: paths normalised, everything else by type and value."""
     if key == CACHE_DIR and isinstance(present, str) and isinstance(wanted, str):
-        return normalize_path(present) == normalize_path(wanted) if os.path.isabs(present) else present == wanted
+        return os.path.normpath(present) == os.path.normpath(wanted) if os.path.isabs(present) else present == wanted
     return type(present) is type(wanted) and present == wanted

@@ -24,10 +24,8 @@ class IgnoreSettings:
 
     def hides(self, finding: Finding) -> bool:
         """Whether ``finding`` is hidden."""
-        if finding.code in NEVER_IGNORED:
-            return False
-        if finding.code in self.codes:
-            return True
+        if finding.code in NEVER_IGNORED or finding.code in self.codes:
+            return finding.code not in NEVER_IGNORED
         prefix = (self.folder or "").rstrip(os.sep) + os.sep
         if self.folder is None or not finding.path.startswith(prefix):
             return False
@@ -51,11 +49,13 @@ def hide_findings(
     used: set[tuple[str, int, str]] = set()
     kept: list[Finding] = []
     for finding in findings:
-        comment = _find_comment(finding, comments.get(finding.path, ()))
-        if comment is None:
+        near = [comment for comment in comments.get(finding.path, ()) if comment.line == finding.line]
+        # a comment that names the code comes before one that names none
+        hiding = [each for each in near if finding.code in each.codes] or [each for each in near if not each.codes]
+        if not hiding or finding.code in NEVER_IGNORED:
             kept.append(finding)
         else:
-            used.add((finding.path, comment.line, finding.code if comment.codes else ""))
+            used.add((finding.path, finding.line, finding.code if hiding[0].codes else ""))
     skipped = {result.path: result.skipped_lines for result in results}
     unused = dict.fromkeys(
         _report_unused(path, comment, code)
@@ -71,20 +71,8 @@ def hide_findings(
 def codes_not_requested(cache_dir: bool, local_files_only: bool) -> frozenset[str]:
     """Codes that ``check`` or ``rewrite`` cannot find with these options."""
     codes = {rule.code for rule in all_rules().values() if not rule.about_configs}
-    if not cache_dir:
-        codes.add("OSR003")
-    if not local_files_only:
-        codes.add("OSR011")
-    return frozenset(codes)
-
-
-def _find_comment(finding: Finding, comments: Sequence[Ignore]) -> Ignore | None:
-    """The comment that hides ``finding``: one that names its code before one that names none."""
-    if finding.code in NEVER_IGNORED:
-        return None
-    near = [comment for comment in comments if comment.line == finding.line]
-    named = [comment for comment in near if finding.code in comment.codes]
-    return next(iter(named or [comment for comment in near if not comment.codes]), None)
+    codes |= set() if cache_dir else {"OSR003"}
+    return frozenset(codes if local_files_only else codes | {"OSR011"})
 
 
 def _report_unused(path: str, comment: Ignore, code: str) -> Finding:

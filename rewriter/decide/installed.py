@@ -10,7 +10,6 @@ import ast
 import glob
 import os
 import re
-from collections.abc import Iterable
 
 from rewriter.checkout import find_packages
 from rewriter.files import Unreadable, read_bytes
@@ -30,7 +29,13 @@ def find_installed(package: str, site: str) -> str | None:
     for path in sorted(glob.glob(os.path.join(glob.escape(site), "*.pth"))):
         places += [os.path.join(site, line, name) for line in _read_lines(path) if not line.startswith(("#", "import"))]
     for path in sorted(glob.glob(os.path.join(glob.escape(site), "__editable__*finder.py"))):
-        places += _read_mapping(path, name)
+        for line in _read_lines(path):  # setuptools writes `MAPPING: dict[str, str] = {...}`
+            found = re.match(r"MAPPING\b[^=]*=\s*(\{.*\})$", line)
+            try:
+                mapping = ast.literal_eval(found[1]) if found is not None else {}
+            except (ValueError, SyntaxError):
+                continue
+            places += [str(folder) for key, folder in mapping.items() if key == name]
     return next((place for place in places if os.path.isdir(place)), None)
 
 
@@ -40,27 +45,26 @@ def report_installed(plan: Plan, python: str | None) -> list[Finding]:
     if site is None:
         return []
     new = {edit.path: edit.new for edit in plan.sources}
+    used: dict[str, set[str]] = {}
+    for result in plan.results:
+        traces = [decision.trace for decision in result.decisions if decision.trace is not None]
+        if result.root is not None:
+            used.setdefault(result.root, set()).update(path for trace in traces for path in trace.files)
     findings = []
-    for root in sorted({result.root for result in plan.results if result.root is not None}):
-        used = {
-            path
-            for result in plan.results
-            if result.root == root
-            for decision in result.decisions
-            for path in (decision.trace.files if decision.trace is not None else ())
-        }
-        for package in find_packages(root):
-            other = find_installed(package, site)
-            if other is None or os.path.realpath(other) == os.path.realpath(package):
-                continue
-            stale = next((path for path in sorted(used) if _differs(path, package, other, new)), None)
-            if stale is not None:
-                message = (
-                    f"an installed copy of {os.path.basename(package)} runs in the place of this checkout: {other}; "
-                    f"its {os.path.relpath(stale, package)} differs"
-                )
-                remedy = f"{quote_word(python or _find_python(site))} -m pip install -e {quote_word(root)}"
-                findings.append(Finding("OSR014", stale, 1, 0, "", message, remedy, "warning"))
+    for root, package in [(each, package) for each in sorted(used) for package in find_packages(each)]:
+        other = find_installed(package, site)
+        if other is None or os.path.realpath(other) == os.path.realpath(package):
+            continue
+        stale = next((path for path in sorted(used[root]) if _differs(path, package, other, new)), None)
+        if stale is not None:
+            own = os.path.normpath(os.path.join(site, *[os.pardir] * 3, "bin", "python"))
+            interpreter = python or (own if os.path.exists(own) else "python")
+            message = (
+                f"an installed copy of {os.path.basename(package)} runs in the place of this checkout: {other}; "
+                f"its {os.path.relpath(stale, package)} differs"
+            )
+            remedy = f"{quote_word(interpreter)} -m pip install -e {quote_word(root)}"
+            findings.append(Finding("OSR014", stale, 1, 0, "", message, remedy, "warning"))
     return findings
 
 
@@ -75,28 +79,9 @@ def _differs(path: str, package: str, other: str, new: dict[str, bytes]) -> bool
         return True
 
 
-def _find_python(site: str) -> str:
-    """The interpreter of a site-packages: ``PREFIX/lib/python3.X/site-packages``."""
-    found = os.path.join(site, *[os.pardir] * 3, "bin", "python")
-    return os.path.normpath(found) if os.path.exists(found) else "python"
-
-
-def _read_lines(path: str) -> Iterable[str]:
+def _read_lines(path: str) -> list[str]:
     try:
         text = read_bytes(path).decode("utf-8", "replace")
     except Unreadable:
         return []
     return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _read_mapping(path: str, name: str) -> list[str]:
-    """The folder that setuptools' finder gives for a package: ``MAPPING: dict[str, str] = {...}``."""
-    for line in _read_lines(path):
-        found = re.match(r"MAPPING\b[^=]*=\s*(\{.*\})$", line)
-        if found is not None:
-            try:
-                mapping = ast.literal_eval(found[1])
-            except (ValueError, SyntaxError):
-                return []
-            return [str(mapping[name])] if isinstance(mapping, dict) and name in mapping else []
-    return []

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator, Mapping
 
 from rewriter.checkout import find_packages
-from rewriter.model import RESERVED_KEYS, Finding, Trace, Value
+from rewriter.locality import locality
+from rewriter.model import RESERVED_KEYS, Finding, HubCall, Trace, Value
 from rewriter.read.census import can_load
 from rewriter.read.modules import Sources
 from rewriter.read.released import RELEASED, trace_released
@@ -15,6 +16,20 @@ from rewriter.read.released import RELEASED, trace_released
 def keywords(values: Mapping[str, Value]) -> dict[str, Value]:
     """What of a component's dict its loader is called with."""
     return {key: value for key, value in values.items() if key not in RESERVED_KEYS}
+
+
+def split_calls(trace: Trace, root: str | None) -> tuple[list[HubCall], list[HubCall]]:
+    """The calls of a trace that read from the Hub, and those whose path is missing on this machine.
+
+    Calls on an existing path, and ``from_pretrained(None)``, are in neither. Repo ids that could not be followed count
+    as the Hub's.
+    """
+    places = [
+        (call, "repo" if call.repo_id is None else locality(call.repo_id, root))
+        for call in trace.calls
+        if call.repo_text != "None"
+    ]
+    return [call for call, place in places if place == "repo"], [call for call, place in places if place == "missing"]
 
 
 class Loaders:
@@ -72,7 +87,7 @@ class Loaders:
     def read_source(self, path: str) -> bytes:
         """The bytes of a source, as they were read when it was traced."""
         known = [each for each in self._sources.values() if each is not None]
-        return next((each.read_file(path) for each in known if each.has_read(path)), known[0].read_file(path))
+        return next((each for each in known if each.has_read(path)), known[0]).read_file(path)
 
     def folders(self) -> set[str]:
         """The folders of the sources that were read."""
@@ -82,6 +97,5 @@ class Loaders:
         """Sources that could not be read, as warnings."""
         for sources in self._sources.values():
             for path, problem in sources.problems.items() if sources is not None else ():
-                message = f"{problem.message}; passed over"
-                remedy = "a loader in it cannot be traced"
+                message, remedy = f"{problem.message}; passed over", "a loader in it cannot be traced"
                 yield Finding("OSR900", path, problem.line, problem.column, "", message, remedy, "warning")

@@ -33,24 +33,13 @@ _OWN_WEIGHTS = {
     "OpenSoraVAE_V1_3": "hpcai-tech/OpenSora-VAE-v1.3",
     "clip": "openai/clip-vit-base-patch32",
 }
-"""Types with one released repo, whatever the tag. STDiT3 has two: see :func:`suggest_repo`."""
-_NO_NAMES = frozenset(
-    {
-        *("vae", "vae-pipeline", "vae_pipeline", "t5", "t5_ckpts", "clip", "text_encoder", "stdit", "model", "ema"),
-        *(
-            "ckpt",
-            "ckpts",
-            "checkpoint",
-            "checkpoints",
-            "pretrained",
-            "pretrained_models",
-            "weights",
-            "models",
-            "latest",
-        ),
-    }
+"""Types with one released repo, whatever the tag. STDiT3 has two: see :func:`own_weights`."""
+_NO_NAMES = re.compile(
+    r"vae|vae[-_]pipeline|t5|t5_ckpts|clip|text_encoder|stdit|models?|ema|ckpts?|checkpoints?|pretrained(_models)?"
+    r"|weights|latest|(epoch|global_step|step|iter)[\w-]*\d|\d+|v?\d+(\.\d+)*|.*\.(pt|pth|bin|safetensors)",
+    re.IGNORECASE,
 )
-_STEP = re.compile(r"(?:epoch|global_step|step|iter)[\w-]*\d|\d+|v?\d+(?:\.\d+)*")
+"""Last parts of a path that name no model."""
 
 
 def select_option(component: str) -> str:
@@ -90,35 +79,31 @@ def cached_repos(cache_dir: str | None) -> list[str]:
 
 
 def suggest_repo(path: str, type_name: str | None, root: str | None, cached: Iterable[str] = ()) -> tuple[str, str]:
-    """The repo that a lost path names, and how sure that is: "", "own weights" or "placeholder".
+    """The repo that a lost path names, and what to say of it where that is a guess.
 
     In this order: its last part is the NAME of a known or cached repo; its last two parts are one; its last part names
     no model and the type has one released repo; else ORG/LAST-PART.
 
     >>> suggest_repo("/mnt/x/OpenSora-STDiT-v3", "STDiT3-XL/2", None)
     ('hpcai-tech/OpenSora-STDiT-v3', '')
-    >>> suggest_repo("pretrained_models/vae-pipeline", "OpenSoraVAE_V1_2", None)
-    ('hpcai-tech/OpenSora-VAE-v1.2', 'own weights')
+    >>> suggest_repo("pretrained_models/vae-pipeline", "OpenSoraVAE_V1_2", None)[0]
+    'hpcai-tech/OpenSora-VAE-v1.2'
     >>> suggest_repo("/data/my-vae", "OpenSoraVAE_V1_2", None)
-    ('ORG/my-vae', 'placeholder')
+    ('ORG/my-vae', 'ORG is a placeholder')
     """
-    known = [*RELEASED_REPOS, *cached]
     parts = [part for part in path.rstrip("/").split("/") if part not in ("", ".", "..", "~")]
-    last = parts[-1] if parts else ""
-    for repo_id in known:
-        if last and repo_id.rpartition("/")[2].lower() == last.lower():
-            return repo_id, ""
-    pair = "/".join(parts[-2:])
-    for repo_id in known:
-        if repo_id.lower() == pair.lower():
-            return repo_id, ""
-    stem = last.rpartition(".")[0] if last.endswith((".pt", ".pth", ".bin", ".safetensors")) else last
-    if not stem or stem.lower() in _NO_NAMES or _STEP.fullmatch(stem) or stem != last:
-        own = own_weights(type_name, root)
-        if own is not None:
-            return own, "own weights"
+    last, pair = "".join(parts[-1:]), "/".join(parts[-2:])
+    known = [*RELEASED_REPOS, *cached]
+    by_name = [repo_id for repo_id in known if repo_id.rpartition("/")[2].lower() == last.lower()]
+    found = [*by_name, *(repo_id for repo_id in known if repo_id.lower() == pair.lower())]
+    if found:
+        return found[0], ""
+    own = own_weights(type_name, root) if not last or _NO_NAMES.fullmatch(last) else None
+    if own is not None:
+        return own, "the remedy names Open-Sora's own weights for this type"
+    stem = re.sub(r"\.(pt|pth|bin|safetensors)$", "", last)
     name = re.sub(r"[^\w.-]+", "-", stem).strip("-.")
-    return f"ORG/{name or 'NAME'}", "placeholder"
+    return f"ORG/{name or 'NAME'}", "ORG is a placeholder"
 
 
 def suggest_asserted_repo(text: str, path: str, type_name: str | None, root: str | None) -> str:
@@ -132,8 +117,8 @@ def suggest_asserted_repo(text: str, path: str, type_name: str | None, root: str
     named = re.findall(r"['\"]([\w.-]+/[\w.-]+)['\"]", text)
     if len(named) == 1:
         return str(named[0])
-    repo, sureness = suggest_repo(path, type_name, root)
-    return own_weights(type_name, root) or repo if sureness == "placeholder" else repo
+    repo, _ = suggest_repo(path, type_name, root)
+    return own_weights(type_name, root) or repo if repo.startswith("ORG/") else repo
 
 
 def own_weights(type_name: str | None, root: str | None) -> str | None:
@@ -151,8 +136,10 @@ def did_you_mean(repo_id: str, cached: Iterable[str] = ()) -> str | None:
     'hpcai-tech/OpenSora-VAE-v1.2'
     """
     org, _, name = repo_id.partition("/")
-    known = {each for each in (*RELEASED_REPOS, *cached) if each.partition("/")[2].lower() == name.lower()}
-    if repo_id in known or not name:
-        return None
-    near = get_close_matches(org.lower(), [each.partition("/")[0].lower() for each in known], 1, 0.7)
-    return next((each for each in sorted(known) if near and each.partition("/")[0].lower() == near[0]), None)
+    known = {
+        each.partition("/")[0].lower(): each
+        for each in sorted({*RELEASED_REPOS, *cached}, reverse=True)
+        if each.partition("/")[2].lower() == name.lower()
+    }
+    near = get_close_matches(org.lower(), known, 1, 0.7)
+    return known[near[0]] if near and name and repo_id not in known.values() else None

@@ -1,4 +1,4 @@
-"""What the user asks of a run: one frozen value, made by the command line and handed through unchanged."""
+"""What the user requests of a run: one frozen value, made by the command line and handed through unchanged."""
 
 from __future__ import annotations
 
@@ -41,32 +41,22 @@ class Request:
     @property
     def named(self) -> frozenset[str]:
         """Components that a per-component option names: naming one selects it."""
-        return frozenset(
-            [name for name, _ in self.cache_dirs]
-            + [name for name, _, _ in self.sets]
-            + [name for name, _ in self.unsets]
-        )
+        names = [name for name, _ in (*self.cache_dirs, *self.unsets)]
+        return frozenset([*names, *(name for name, _, _ in self.sets)])
 
     def dir_for(self, name: str) -> str | None:
         """The cache_dir that component ``name`` is to have, or None where none is requested."""
         return dict(self.cache_dirs).get(name, self.cache_dir)
 
     def looks_at_cache_dir(self, name: str) -> bool:
-        """Whether the component's cache_dir is this run's business."""
-        if self.dir_for(name) is not None:
-            return True
-        # `check` without any directory asks for an absolute one; with COMPONENT=DIR only, others are not looked at.
-        return self.checking and not self.cache_dirs
+        """Whether the component's cache_dir is this run's business; ``check`` without a DIR wants any absolute one."""
+        return self.dir_for(name) is not None or (self.checking and not self.cache_dirs)
 
     def requested_keys(self, name: str) -> tuple[tuple[str, object], ...]:
         """``(key, value)`` pairs that a Hub-loading component ``name`` is to have, beside ``sets``."""
-        pairs: list[tuple[str, object]] = []
         directory = self.dir_for(name)
-        if directory is not None:
-            pairs.append((CACHE_DIR, directory))
-        if self.local_files_only:
-            pairs.append((LOCAL_FILES_ONLY, True))
-        return tuple(pairs)
+        pairs: list[tuple[str, object]] = [] if directory is None else [(CACHE_DIR, directory)]
+        return (*pairs, (LOCAL_FILES_ONLY, True)) if self.local_files_only else tuple(pairs)
 
     @property
     def keys_possible(self) -> bool:
@@ -75,6 +65,4 @@ class Request:
 
     def default_for(self, key: str) -> object:
         """What a parameter added to a loader for ``key`` defaults to, so that without the key nothing changes."""
-        if key == LOCAL_FILES_ONLY:
-            return False
-        return self.source_default
+        return False if key == LOCAL_FILES_ONLY else self.source_default

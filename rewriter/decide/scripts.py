@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rewriter import checkout
-from rewriter.decide.planner import ProofError
+from rewriter.decide.plan import ProofError
 from rewriter.files import outside, read_bytes
 from rewriter.model import CACHE_DIR, FileEdit, Finding, SourceChange
 from rewriter.read.scripts import ScriptCall, find_script_calls, list_scripts

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rewriter.locality import locality
-from rewriter.model import CACHE_DIR, HubCall, SourceChange, Span, Step, Trace
-
-_NEUTRAL = (None, False)
+from rewriter.model import CACHE_DIR, HubCall, SourceChange, Step, Trace
+from rewriter.read.syntax import span_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +45,16 @@ class SpecialCase:
     parameter: str
 
 
-# v1.0.0's T5Embedder: its `cache_dir` is the parent folder of a flat download, and it joins a path where a repo id is
-# needed (opensora/models/text_encoder/t5.py of that tag).
-SPECIAL_CASES = (
-    SpecialCase(
-        "T5Embedder.__init__",
-        CACHE_DIR,
-        "local_cache",
-        ("tokenizer_path", "path"),
-        "DeepFloyd/t5-v1_1-xxl",
-        "hub_cache_dir",
-    ),
+SPECIAL_CASE = SpecialCase(
+    "T5Embedder.__init__",
+    CACHE_DIR,
+    "local_cache",
+    ("tokenizer_path", "path"),
+    "DeepFloyd/t5-v1_1-xxl",
+    "hub_cache_dir",
 )
+"""v1.0.0's T5Embedder: its ``cache_dir`` is the parent folder of a flat download, and it joins a path where a repo id
+is needed (opensora/models/text_encoder/t5.py of that tag)."""
 
 
 class _RefusalError(Exception):
@@ -75,7 +72,7 @@ def thread_key(trace: Trace, key: str, root: str | None, default: object = None)
     grown: set[tuple[str, str]] = set()
     try:
         for call in trace.calls:
-            if not needs_key(call, key, root) or _is_behind_guard(call, key):
+            if not _needs_key(call, key, root) or _is_behind_guard(call, key):
                 continue
             if key in call.unseen:
                 raise _RefusalError(f"what `**` gives {call.callee} cannot be known, line {call.line} of {call.path}")
@@ -94,63 +91,52 @@ def thread_key(trace: Trace, key: str, root: str | None, default: object = None)
     return Threading(tuple(changes), None, frozenset(functions), tuple(repos))
 
 
-def needs_key(call: HubCall, key: str, root: str | None) -> bool:
+def _needs_key(call: HubCall, key: str, root: str | None) -> bool:
     """Whether a hub call reads from the Hub and lacks the key."""
     if key in call.reached or call.repo_text == "None":
         return False
-    return call.repo_id is None or locality(call.repo_id, root) != "local" or bool(_find_case(call.chain, key))
+    is_special = any(_find_guarded_if(step, key) is not None for step in call.chain)
+    return call.repo_id is None or locality(call.repo_id, root) != "local" or is_special
 
 
-def _find_case(chain: tuple[Step, ...], key: str) -> SpecialCase | None:
-    for step in chain:
-        for case in SPECIAL_CASES:
-            if step.function == case.function and key == case.key and _find_guarded_if(step, case) is not None:
-                return case
-    return None
-
-
-def _find_guarded_if(step: Step, case: SpecialCase) -> ast.If | None:
-    """The ``if`` of a special case, which sets its variables."""
-    body = step.definition.body
-    for node in body:
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == case.test:
+def _find_guarded_if(step: Step, key: str) -> ast.If | None:
+    """The ``if`` of the special case, which sets its variables; None where the step is another function."""
+    case = SPECIAL_CASE
+    for node in step.definition.body if (step.function, key) == (case.function, case.key) else ():
+        if isinstance(node, ast.If) and getattr(node.test, "id", None) == case.test:
             names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
             return node if names.issuperset(case.variables) else None
     return None
 
 
 def _is_behind_guard(call: HubCall, key: str) -> bool:
-    """Whether a special case's new branch takes the place of the one that makes this call."""
-    last = call.chain[-1] if call.chain else None
-    case = _case_of(last, key) if last is not None else None
-    guarded = _find_guarded_if(last, case) if last is not None and case is not None else None
+    """Whether the special case's new branch takes the place of the one that makes this call."""
+    guarded = _find_guarded_if(call.chain[-1], key) if call.chain else None
     return guarded is not None and any(node is call.chain[-1].node for node in ast.walk(guarded))
-
-
-def _case_of(step: Step, key: str) -> SpecialCase | None:
-    return next((case for case in SPECIAL_CASES if _find_case((step,), key) is case), None)
 
 
 def _thread_call(call: HubCall, key: str, default: object) -> Iterator[tuple[Step, SourceChange]]:
     """The changes along one path, each with the step whose function it edits."""
-    name = key
+    case, name = SPECIAL_CASE, key
     for place, step in enumerate(call.chain):
-        case = _case_of(step, key)
-        if case is not None:
+        guard = _find_guarded_if(step, key)
+        if guard is not None:
             name = case.parameter
-            guard = _find_guarded_if(step, case)
-            assert guard is not None
             assign = tuple((variable, case.repo_id) for variable in case.variables)
-            yield step, SourceChange(step.path, "guard", _span(guard), key, name, assign=assign)
+            yield step, SourceChange(step.path, "guard", span_of(guard), key, name, assign=assign)
         held = step.held.get(key) if name == key else None
         if held is None and name not in _parameter_names(step.definition):
-            if place and _uses_name(step.definition, name):
+            if place and any(getattr(each, "id", None) == name for each in ast.walk(step.definition)):
                 raise _RefusalError(f"{step.function} uses the name {name} for something else")
-            yield step, SourceChange(step.path, "parameter", _span(step.definition), key, name, default)
+            yield step, SourceChange(step.path, "parameter", span_of(step.definition), key, name, default)
         name = held or name
         following = call.chain[place + 1] if place + 1 < len(call.chain) else None
-        next_case = _case_of(following, key) if following is not None else None
-        parameter = next_case.parameter if next_case is not None else key
+        if following is not None and getattr(getattr(step.node, "func", None), "attr", "") == "from_pretrained":
+            # the library makes the object, and hands none of its own keywords on to __init__
+            where = f"line {following.line} of {following.path}"
+            raise _RefusalError(f"{ast.unparse(step.node.func)} passes no {key} on to {following.function}, {where}")  # type: ignore[attr-defined]
+        is_special = following is not None and _find_guarded_if(following, key) is not None
+        parameter = case.parameter if is_special else key
         if not (key in step.passes and parameter == key):
             change = _pass_on(step, parameter, name, key)
             if change is not None:
@@ -162,11 +148,11 @@ def _pass_on(step: Step, parameter: str, name: str, key: str) -> SourceChange | 
     """The change that gives the call or dict of a step ``parameter=name``; None where it has it."""
     written = _find_keyword(step.node, parameter)
     if written is None:
-        return SourceChange(step.path, "keyword", _span(step.node), parameter, name)
+        return SourceChange(step.path, "keyword", span_of(step.node), parameter, name)
     if isinstance(written, ast.Name) and written.id == name:
         return None
-    if isinstance(written, ast.Constant) and written.value in _NEUTRAL:
-        return SourceChange(step.path, "value", _span(written), parameter, name)
+    if isinstance(written, ast.Constant) and written.value in (None, False):
+        return SourceChange(step.path, "value", span_of(written), parameter, name)
     where = f"line {step.line} of {step.path}"
     raise _RefusalError(f"{key} is given another value there: `{ast.unparse(written)}`, {where}")
 
@@ -183,11 +169,3 @@ def _find_keyword(node: ast.expr, name: str) -> ast.expr | None:
 def _parameter_names(node: ast.FunctionDef | ast.ClassDef) -> frozenset[str]:
     assert isinstance(node, ast.FunctionDef)
     return frozenset(each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs))
-
-
-def _uses_name(node: ast.AST, name: str) -> bool:
-    return any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(node))
-
-
-def _span(node: ast.expr | ast.stmt) -> Span:
-    return Span(node.lineno, node.col_offset, node.end_lineno or node.lineno, node.end_col_offset or node.col_offset)

@@ -7,99 +7,102 @@ element is the gap between the two. Removing what was added gives the old row ba
 from __future__ import annotations
 
 import keyword
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import libcst as cst
 
-from rewriter.edit.literals import EditError, write_literal
+from rewriter.edit.literals import EditError, is_literal, write_literal
+from rewriter.model import REMOVE
 
 __all__ = ["EditError"]
 
-Node = cst.Call | cst.Dict
 Gap = cst.BaseParenthesizableWhitespace
 
 AFTER = ("from_pretrained", "type")
-"""A new keyword of a config goes behind the first of these that is there."""
+"""A new keyword of a config goes behind the first of these that is there, in the quotes of that one."""
 NOTHING = cst.SimpleWhitespace("")
 _SPACE = cst.SimpleWhitespace(" ")
+_INNER_GAPS: dict[type, str] = {cst.Arg: "whitespace_after_arg", cst.Param: "whitespace_after_param"}
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What is between two brackets.
-
-    ``gaps``: the white space in front of each element, and behind the last one. ``trailing``: whether a comma follows
-    the last one.
-    """
-
-    elements: tuple[Any, ...]
-    gaps: tuple[Gap, ...]
-    trailing: bool
+_EDITED: dict[tuple[str, str, tuple[str, ...], str], str] = {}
 
 
-def edit_expression(text: str, edit: Callable[[Node], Node]) -> str:
-    """The source of a call or a dict after ``edit``. Raises EditError where it is none."""
-    # The brackets let it run over lines, as it may inside somebody else's brackets.
-    module = cst.parse_module("(" + text + ")")
-    statement = module.body[0]
-    value = statement.body[0] if isinstance(statement, cst.SimpleStatementLine) else None
-    node = value.value if isinstance(value, cst.Expr) else None
-    if not isinstance(node, cst.Call | cst.Dict) or module.code != "(" + text + ")":
-        raise EditError(0, "this is no call or dict that can be edited")
-    changed = module.deep_replace(node, edit(node))
-    assert isinstance(changed, cst.Module)
-    return changed.code[1:-1]
+class StatementTransformer(cst.CSTTransformer):
+    """Changes the one node of ``kinds`` that a statement consists of, by ``edit``; nothing inside it is visited."""
+
+    kinds: tuple[type[cst.CSTNode], ...]
+
+    def edit(self, node: Any) -> Any:
+        """The node as it is to be. Raises EditError."""
+        raise NotImplementedError
+
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        return not isinstance(node, self.kinds)
+
+    def on_leave(self, original_node: cst.CSTNode, updated_node: cst.CSTNode) -> Any:
+        return self.edit(updated_node) if isinstance(original_node, self.kinds) else updated_node
 
 
 # --- keywords ----------------------------------------------------------------------------------
 
 
-def set_keyword(node: Node, key: str, text: str, after: Sequence[str] = AFTER) -> Node:
-    """Give ``node`` the keyword ``key`` with the value ``text``: in its place where it is there (the last one counts).
+class KeywordTransformer(StatementTransformer):
+    """Sets or removes keywords of a call or a dict, in a file of that ``encoding``.
 
-    A new one goes after the first of ``after`` that is there, else last, before ``**``.
-
-    Raises:
-        EditError: the key cannot be written here, or the call holds a bare generator.
+    ``requested``: keys and their values: for literals, an expression of libcst, or REMOVE. A new keyword goes behind
+    the first of ``after`` that is there, else last, before ``**``.
     """
-    values, value, row = find_values(node, key), cst.parse_expression(text), read_row(node)
-    if values:
-        changed = node.deep_replace(values[-1], value)
-        assert isinstance(changed, cst.Call | cst.Dict)
-        return changed
-    if isinstance(node, cst.Call):
-        if not key.isidentifier() or keyword.iskeyword(key):
-            raise EditError(0, f"{key!r} cannot be a keyword argument of a call")
-        if any(isinstance(arg.value, cst.GeneratorExp) and not arg.value.lpar for arg in node.args):
-            raise EditError(0, "a call with a bare generator takes no further argument")
-    keys = [_read_key(element) for element in row.elements]
-    stars = [*(getattr(element, "star", "") for element in row.elements), "**"]
-    place = next((keys.index(each) for each in after if each in keys), stars.index("**") - 1)
-    make = _make_argument if isinstance(node, cst.Call) else _make_item
-    return _write_row(node, insert(row, place, make(row, place, key, value)))
+
+    kinds = (cst.Call, cst.Dict)
+
+    def __init__(self, requested: Sequence[tuple[str, object]], after: Sequence[str], encoding: str) -> None:
+        super().__init__()
+        self.requested, self.after, self.encoding = requested, after, encoding
+
+    def edit(self, node: Any) -> Any:
+        row = _read_row(node)
+        for key, value in self.requested:
+            keys = [_read_key(element) for element in row.elements]
+            if keys.count(key) > 1 or keyword.iskeyword(key):
+                raise EditError(0, f"{key!r} cannot be set or removed: it is there twice, or a word of Python")
+            if value is REMOVE:
+                row = remove(row, keys.index(key)) if key in keys else row
+            elif key in keys:
+                place = keys.index(key)
+                if is_literal(cst.Module([]).code_for_node(row.elements[place].value), value):
+                    continue  # as it is written
+                new = row.elements[place].with_changes(value=self._make_value(row, keys, key, value))
+                row = Row((*row.elements[:place], new, *row.elements[place + 1 :]), row.gaps, row.trailing)
+            else:
+                stars = [*(getattr(element, "star", "") for element in row.elements), "**"]
+                place = next((keys.index(each) for each in self.after if each in keys), stars.index("**") - 1)
+                near = [row.elements[i] for i in sorted(range(len(keys)), key=lambda i: abs(i - place))]
+                make = _make_argument if isinstance(node, cst.Call) else _make_item
+                row = insert(row, place, make(near, key, self._make_value(row, keys, key, value)))
+        return _write_row(node, row)
+
+    def _make_value(self, row: Row, keys: Sequence[str | None], key: str, value: object) -> cst.BaseExpression:
+        """In the quotes of the old value, of the path, the type, any value, any key, else in ``"``."""
+        if isinstance(value, cst.BaseExpression):
+            return value
+        order = [key, *AFTER, *keys]
+        ranked = [row.elements[i] for i in sorted(range(len(keys)), key=lambda i: order.index(keys[i]))]
+        strings = [*(each.value for each in ranked), *(getattr(each, "key", None) for each in ranked)]
+        quote = next((each.quote[0] for each in strings if isinstance(each, cst.SimpleString)), '"')
+        return cst.parse_expression(write_literal(value, quote, self.encoding))
 
 
-def remove_keyword(node: Node, key: str) -> Node:
-    """Take every ``key`` away, each with the comment on its line."""
-    row = read_row(node)
-    for place in reversed(range(len(row.elements))):
-        if _read_key(row.elements[place]) == key:
-            row = remove(row, place)
-    return _write_row(node, row)
-
-
-def find_values(node: Node, key: str) -> list[cst.BaseExpression]:
-    """The values of that key; the last one wins."""
-    return [element.value for element in read_row(node).elements if _read_key(element) == key]
-
-
-def find_quote(node: Node) -> str:
-    """The quote character of the strings of ``node``: of its path, its type, any value, any key, else ``"``."""
-    ranked = sorted(read_row(node).elements, key=lambda each: [*AFTER, _read_key(each)].index(_read_key(each)))
-    strings = [each.value for each in ranked] + [getattr(each, "key", None) for each in ranked]
-    return next((each.quote[0] for each in strings if isinstance(each, cst.SimpleString)), '"')
+def edit_keywords(text: str, requested: Sequence[tuple[str, object]], after: tuple[str, ...], encoding: str) -> str:
+    """The source of a call or a dict, edited by :class:`KeywordTransformer`; many configs share their dicts."""
+    known = (text, repr(requested), after, encoding)
+    if known not in _EDITED:
+        # The brackets let it run over lines, as it may inside somebody else's brackets.
+        module = cst.parse_module(f"({text})").visit(KeywordTransformer(requested, after, encoding))
+        _EDITED[known] = module.code[1:-1]
+    return _EDITED[known]
 
 
 def _read_key(element: Any) -> str | None:
@@ -109,42 +112,41 @@ def _read_key(element: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _make_argument(row: Row, place: int, key: str, value: cst.BaseExpression) -> cst.Arg:
-    signs = (near.equal for near in _sort_by_distance(row, place) if isinstance(near, cst.Arg))
-    equal = next((sign for sign in signs if isinstance(sign, cst.AssignEqual)), cst.AssignEqual(NOTHING, NOTHING))
+def _make_argument(near: Sequence[cst.Arg], key: str, value: cst.BaseExpression) -> cst.Arg:
+    signs = (each.equal for each in near if isinstance(each.equal, cst.AssignEqual))
+    equal = next(signs, cst.AssignEqual(NOTHING, NOTHING))
     sign = cst.AssignEqual(_copy_space(equal.whitespace_before), _copy_space(equal.whitespace_after))
     return cst.Arg(value, cst.Name(key), sign)
 
 
-def _make_item(row: Row, place: int, key: str, value: cst.BaseExpression) -> cst.DictElement:
-    items = [near for near in _sort_by_distance(row, place) if isinstance(near, cst.DictElement)]
-    quote = next((near.key.quote[0] for near in items if isinstance(near.key, cst.SimpleString)), '"')
-    before = _copy_space(items[0].whitespace_before_colon if items else NOTHING)
-    after = _copy_space(items[0].whitespace_after_colon if items else _SPACE)
+def _make_item(near: Sequence[cst.BaseDictElement], key: str, value: cst.BaseExpression) -> cst.DictElement:
+    items = [each for each in near if isinstance(each, cst.DictElement)]
+    model = items[0] if items else cst.DictElement(value, value)
+    quote = next((each.key.quote[0] for each in items if isinstance(each.key, cst.SimpleString)), '"')
+    before, after = _copy_space(model.whitespace_before_colon), _copy_space(model.whitespace_after_colon)
     name = cst.SimpleString(write_literal(key, quote))
     return cst.DictElement(name, value, cst.MaybeSentinel.DEFAULT, before, after)
 
 
-def _sort_by_distance(row: Row, place: int) -> list[cst.CSTNode]:
-    return [row.elements[i] for i in sorted(range(len(row.elements)), key=lambda i: abs(i - place))]
-
-
 def _copy_space(gap: Gap) -> Gap:
-    """The space at the sign of a neighbour; one space where signs are lined up by several."""
-    plain = isinstance(gap, cst.SimpleWhitespace) and "\\" not in gap.value
-    return cst.SimpleWhitespace(gap.value[:1]) if plain and isinstance(gap, cst.SimpleWhitespace) else NOTHING
+    """The space at the sign of a neighbour; one space where signs are lined up by several, none for a line break."""
+    value = getattr(gap, "value", "")
+    return cst.SimpleWhitespace("" if "\\" in value else value[:1])
 
 
 # --- rows --------------------------------------------------------------------------------------
 
 
-def read_row(node: Node) -> Row:
-    """The row of a call's arguments or of a dict's items."""
-    if isinstance(node, cst.Call):
-        last = node.args[-1].whitespace_after_arg if node.args else NOTHING
-        return make_row(node.whitespace_before_args, node.args, last)
-    row = make_row(node.lbrace.whitespace_after, node.elements, NOTHING)
-    return Row(row.elements, (*row.gaps[:-1], node.rbrace.whitespace_before), row.trailing) if node.elements else row
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is between two brackets. ``gaps``: the white space in front of each element, and behind the last one.
+
+    ``trailing``: whether a comma follows the last element.
+    """
+
+    elements: tuple[Any, ...]
+    gaps: tuple[Gap, ...]
+    trailing: bool
 
 
 def make_row(opening: Gap, elements: Sequence[Any], closing: Gap) -> Row:
@@ -156,41 +158,40 @@ def make_row(opening: Gap, elements: Sequence[Any], closing: Gap) -> Row:
     return Row(tuple(elements), (opening, *behind), bool(commas) and commas[-1] is not None)
 
 
-def set_commas(row: Row) -> list[Any]:
-    """The elements, each with its comma and the gap behind it; a last one without a comma is left to the caller."""
+def write_elements(row: Row) -> list[Any]:
+    """The elements, each with its comma and the gap behind it (but for that of a dict without a trailing comma)."""
     written = []
     for element, gap in zip(row.elements, row.gaps[1:], strict=True):
-        comma: cst.Comma | cst.MaybeSentinel = cst.MaybeSentinel.DEFAULT
+        changes: dict[str, Any] = {"comma": cst.MaybeSentinel.DEFAULT}
         if row.trailing or element is not row.elements[-1]:
             comma = element.comma if isinstance(element.comma, cst.Comma) else cst.Comma()
-            comma = comma.with_changes(whitespace_after=gap)
-        written.append(element.with_changes(comma=comma))
+            changes["comma"], gap = comma.with_changes(whitespace_after=gap), NOTHING
+        if type(element) in _INNER_GAPS:
+            changes[_INNER_GAPS[type(element)]] = gap
+        written.append(element.with_changes(**changes))
     return written
 
 
-def _write_row(node: Node, row: Row) -> Node:
-    written, closing = set_commas(row), row.gaps[-1]
+def _read_row(node: cst.Call | cst.Dict) -> Row:
     if isinstance(node, cst.Call):
-        inner = [NOTHING if isinstance(each.comma, cst.Comma) else closing for each in written]
-        args = [each.with_changes(whitespace_after_arg=gap) for each, gap in zip(written, inner, strict=True)]
-        return node.with_changes(args=args, whitespace_before_args=row.gaps[0])
-    if row.trailing:
-        written[-1] = written[-1].with_deep_changes(written[-1].comma, whitespace_after=NOTHING)
-    return node.with_changes(
-        elements=written,
-        lbrace=node.lbrace.with_changes(whitespace_after=row.gaps[0]),
-        rbrace=node.rbrace.with_changes(whitespace_before=closing if written else NOTHING),
-    )
+        closing = node.args[-1].whitespace_after_arg if node.args else NOTHING
+        return make_row(node.whitespace_before_args, node.args, closing)
+    row = make_row(node.lbrace.whitespace_after, node.elements, NOTHING)
+    return Row(row.elements, (*row.gaps[:-1], node.rbrace.whitespace_before), row.trailing) if node.elements else row
+
+
+def _write_row(node: cst.Call | cst.Dict, row: Row) -> cst.Call | cst.Dict:
+    written = write_elements(row)
+    if isinstance(node, cst.Call):
+        return node.with_changes(args=written, whitespace_before_args=row.gaps[0])
+    lbrace, closing = cst.LeftCurlyBrace(row.gaps[0]), NOTHING if row.trailing or not written else row.gaps[-1]
+    return node.with_changes(elements=written, lbrace=lbrace, rbrace=cst.RightCurlyBrace(closing))
 
 
 def insert(row: Row, place: int, element: Any) -> Row:
     """Put ``element`` after the one at ``place`` (-1: first), on a line of its own where that one has one."""
     if not row.elements:
-        opening = row.gaps[0]
-        if not isinstance(opening, cst.ParenthesizedWhitespace):
-            return Row((element,), (opening, NOTHING), trailing=False)
-        inner = opening.with_changes(last_line=cst.SimpleWhitespace(opening.last_line.value + "    "))
-        return Row((element,), (inner, _end_line(opening).with_changes(empty_lines=())), trailing=True)
+        return Row((element,), (row.gaps[0], NOTHING), trailing=False)
     last, gap = place == len(row.elements) - 1, row.gaps[place + 1]
     style = row.gaps[1 if place == 0 and not last else max(place, 0)]
     if isinstance(style, cst.ParenthesizedWhitespace) and (place < 0 or last or _is_line_break(gap)):

@@ -1,4 +1,4 @@
-"""Values as the source of a literal, the comparison of two literals, and the error of an edit that cannot be made."""
+"""Values as the source of a literal, and the error of an edit that cannot be made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ast
 import warnings
 from collections.abc import Iterable
 
-_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _ERRORS = (ValueError, SyntaxError, TypeError, RecursionError, MemoryError)
 
 
@@ -22,13 +21,8 @@ class EditError(Exception):
 def write_literal(value: object, quote: str = '"', encoding: str = "utf-8") -> str:
     """The source of a literal: one line, no prefix, nothing in it that Python, mmengine or a terminal would act upon.
 
-    Args:
-        value: str, bool, int, float, None, or a list, tuple or dict of these.
-        quote: the quote character to prefer; the other is taken where that saves escapes.
-        encoding: of the file; letters that it lacks are escaped.
-
-    Raises:
-        EditError: the value has no literal (a nan, an object).
+    ``value``: str, bool, int, float, None, or a list, tuple or dict of these; else EditError. ``quote`` is preferred,
+    the other one is taken where that saves escapes. Letters that the file's ``encoding`` lacks are escaped.
     """
     try:
         text = _write_value(value, quote, encoding)
@@ -40,24 +34,13 @@ def write_literal(value: object, quote: str = '"', encoding: str = "utf-8") -> s
 
 
 def is_literal(source: str | ast.expr, value: object) -> bool:
-    """Whether ``source`` is a literal of ``value``."""
+    """Whether ``source`` is a literal of ``value``, types included (True is not 1)."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return same(ast.literal_eval(source), value)
+            return repr(ast.literal_eval(source)) == repr(value)
     except _ERRORS:
         return False
-
-
-def same(one: object, other: object) -> bool:
-    """Whether two literals are the same to a build: equal, and of equal types all the way down (True is not 1)."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, dict) and isinstance(other, dict):
-        return same([*one.items()], [*other.items()])
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
 
 
 def _write_value(value: object, quote: str, encoding: str) -> str:
@@ -65,7 +48,11 @@ def _write_value(value: object, quote: str, encoding: str) -> str:
         return ", ".join(_write_value(each, quote, encoding) for each in values)
 
     if isinstance(value, str):
-        return _write_string(value, quote, encoding)
+        other = "'" if quote == '"' else '"'
+        quote = other if quote in value and other not in value else quote
+        body = repr('"' + value)[2:-1].replace("\\'", "'").replace(quote, "\\" + quote)  # repr of both escapes the '
+        body = body.encode(encoding, "backslashreplace").decode(encoding)
+        return quote + body.replace("{{", "{\\x7b") + quote  # mmengine replaces {{ ... }} in the text of a config
     if isinstance(value, list):
         return f"[{join(value)}]"
     if isinstance(value, tuple):
@@ -73,24 +60,3 @@ def _write_value(value: object, quote: str, encoding: str) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{join([key])}: {join([each])}" for key, each in value.items()) + "}"
     return repr(value)
-
-
-def _write_string(value: str, quote: str, encoding: str) -> str:
-    other = "'" if quote == '"' else '"'
-    if quote in value and other not in value:
-        quote = other
-    body = "".join(_write_letter(letter, quote, encoding) for letter in value)
-    # mmengine replaces {{ ... }} in the text of a config before it runs it.
-    return quote + body.replace("{{", "{\\x7b") + quote
-
-
-def _write_letter(letter: str, quote: str, encoding: str) -> str:
-    if letter == quote:
-        return "\\" + quote
-    if letter in _ESCAPES:
-        return _ESCAPES[letter]
-    # An encoding may take a letter and give another one back.
-    if letter.isprintable() and letter.encode(encoding, "ignore").decode(encoding, "ignore") == letter:
-        return letter
-    code = ord(letter)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -12,10 +12,9 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 from rewriter.files import LIMIT, Unreadable, read_bytes
@@ -26,16 +25,14 @@ LOCK_SECONDS = 30.0
 _ORDER = ("source", "script", "config")
 _LEFTOVER = re.compile(r"\..*\.opensora-rewriter-(\d+)-[0-9a-f]{8}\.tmp", re.DOTALL)
 
-Hook = Callable[[str], None]
-
 
 class WriteError(Exception):
     """Not written. ``path`` is the file at fault; ``message`` says why, and what holds now."""
 
-    def __init__(self, path: str, message: str) -> None:
-        super().__init__(f"{path}: {message}")
+    def __init__(self, path: str, message: str, state: str = "nothing was written") -> None:
+        super().__init__(f"{path}: {message}; {state}")
         self.path = path
-        self.message = message
+        self.message = f"{message}; {state}"
 
 
 @dataclass(slots=True)
@@ -44,74 +41,58 @@ class _Staged:
 
     edit: FileEdit
     target: str
-    temporary: str | None = None
-
-    @property
-    def folder(self) -> str:
-        return os.path.dirname(self.target)
+    folder: str
+    temporary: str = ""
 
 
-def commit(edits: Sequence[FileEdit], *, hook: Hook = lambda _step: None) -> None:
-    """Write every edit, or none.
+def commit(edits: Sequence[FileEdit], *, hook: Callable[[str], None] = lambda _step: None) -> None:
+    """Write every edit, or none; those that change nothing are passed over. ``hook`` hears the name of every step.
 
-    Mode bits stay, the owner where the system permits; a link stays a link and its file is written; a file with other
-    hard links is detached from them. Interrupts (Ctrl-C, SIGTERM) are held back: before the first rename they end the
-    commit with nothing written, after it they wait until all is written; then they take their course.
-
-    Args:
-        edits: each file at most once (or twice with the same bytes, by two links); those that change nothing are passed
-            over. That no link leads out of the checkout is checked by the caller.
-        hook: called with the name of every step, for tests.
+    Mode bits stay, the owner where the system permits; a link stays a link (that none leads out of the checkout is
+    checked by the caller); other hard links are detached. Ctrl-C and SIGTERM are held back: before the first rename
+    they end the commit with nothing written, after it they wait until all is written; then they take their course.
 
     Raises:
-        WriteError: nothing was written (or, where a rename failed, what was written has been put back; the message
-            names any file for which that failed too).
+        WriteError: nothing was written; or, where a rename failed, all was put back but for the files that it names.
     """
     staged = _find_targets(edits)
     if not staged:
         return
-    with held_signals() as interrupts, _lock_folders({file.folder for file in staged}):
+    with held_signals() as interrupts, _lock_folders({file.folder for file in staged}) as folders:
         hook("locked")
         clean_leftovers(file.folder for file in staged)
         try:
             for file in staged:
                 _stage(file, file.edit.new)
                 hook(f"staged {file.target}")
-            for file in staged:
-                _check_unchanged(file)
+            for file in staged:  # a link may lead elsewhere now
+                if not _holds(file, file.edit.old) or os.path.realpath(file.edit.path) != file.target:
+                    raise WriteError(file.edit.path, "changed by another program meanwhile, run again")
             hook("checked")
             if interrupts:
-                raise WriteError(staged[0].edit.path, "interrupted; nothing was written")
-            _rename_all(staged, hook)
+                raise WriteError(staged[0].edit.path, "interrupted")
+            _rename_all(staged, folders, hook)
         finally:
             for file in staged:
-                if file.temporary is not None:
-                    with suppress(OSError):
-                        os.unlink(file.temporary)
+                with suppress(OSError):
+                    os.unlink(file.temporary)
         hook("done")
 
 
-def clean_leftovers(folders: Iterable[str]) -> list[str]:
-    """Remove what runs that were killed left staged in ``folders``; the sorted paths of what was removed.
-
-    Staged files of a process that is running are left alone.
-    """
-    removed = []
+def clean_leftovers(folders: Iterable[str]) -> None:
+    """Remove what runs that were killed left staged in ``folders``; what a running process staged is left alone."""
     for folder in set(folders):
         with suppress(OSError):
             for name in os.listdir(folder):
                 match = _LEFTOVER.fullmatch(name)
                 if match is not None and not _is_running(int(match[1])):
                     os.unlink(os.path.join(folder, name))
-                    removed.append(os.path.join(folder, name))
-    return sorted(removed)
 
 
 def _is_running(process: int) -> bool:
-    if os.name == "nt":  # pragma: no cover - Windows, where os.kill would end it
-        return process == os.getpid()
     try:
-        os.kill(process, 0)
+        if os.name != "nt":  # there os.kill would end it
+            os.kill(process, 0)
     except PermissionError:
         return True  # another user's
     except (OSError, OverflowError):
@@ -128,19 +109,18 @@ def _find_targets(edits: Sequence[FileEdit]) -> list[_Staged]:
     for edit in sorted(edits, key=lambda edit: (_ORDER.index(edit.kind), edit.path)):
         if edit.new != edit.old:
             target = os.path.realpath(edit.path)
-            other = by_target.setdefault(target, _Staged(edit, target)).edit
+            other = by_target.setdefault(target, _Staged(edit, target, os.path.dirname(target))).edit
             if (other.old, other.new) != (edit.old, edit.new):
-                message = f"the same file as {other.path}, with another edit; nothing was written"
-                raise WriteError(edit.path, message)
+                raise WriteError(edit.path, f"the same file as {other.path}, with another edit")
     return list(by_target.values())
 
 
 def _stage(file: _Staged, data: bytes) -> None:
     """Write ``data`` beside the target, with its mode and owner, and onto the disk before any name points to it."""
-    if not os.access(file.target, os.W_OK) and os.path.exists(file.target):
-        raise WriteError(file.edit.path, "cannot be written: no write permission; nothing was written")
     try:
         status = os.stat(file.target)
+        if not os.access(file.target, os.W_OK):
+            raise WriteError(file.edit.path, "cannot be written: no write permission")
         # Short enough for any file system, hidden, and no suffix that anything imports or checks.
         name = f".{os.path.basename(file.target)[:40]}.opensora-rewriter-{os.getpid()}-{os.urandom(4).hex()}.tmp"
         temporary = os.path.join(file.folder, name)
@@ -148,28 +128,25 @@ def _stage(file: _Staged, data: bytes) -> None:
             file.temporary = temporary
             stream.write(data)
             stream.flush()
-            if hasattr(os, "chown"):  # pragma: no branch - Windows has none
-                with suppress(OSError):  # only root gives files away
-                    os.chown(temporary, status.st_uid, status.st_gid)
+            with suppress(OSError, AttributeError):  # only root gives files away; Windows has no owners
+                os.chown(temporary, status.st_uid, status.st_gid)
             os.chmod(temporary, status.st_mode & 0o7777)  # last: a change of owner clears set-id bits
             os.fsync(stream.fileno())
     except OSError as error:
-        raise WriteError(file.edit.path, f"cannot be written: {error.strerror}; nothing was written") from None
+        raise WriteError(file.edit.path, f"cannot be written: {error.strerror}") from None
 
 
-def _check_unchanged(file: _Staged) -> None:
+def _holds(file: _Staged, data: bytes) -> bool:
     try:
-        same = read_bytes(file.target, max(LIMIT, len(file.edit.old))) == file.edit.old
-    except Unreadable as problem:
-        raise WriteError(file.edit.path, f"{problem.message}; nothing was written") from None
-    if not same or os.path.realpath(file.edit.path) != file.target:  # or a link leads elsewhere now
-        raise WriteError(file.edit.path, "changed by another program meanwhile; nothing was written, run again")
+        return read_bytes(file.target, max(LIMIT, len(data))) == data
+    except Unreadable:
+        return False
 
 
 # --- the renames ---------------------------------------------------------------------------------
 
 
-def _rename_all(staged: Sequence[_Staged], hook: Hook) -> None:
+def _rename_all(staged: Sequence[_Staged], folders: Mapping[str, int], hook: Callable[[str], None]) -> None:
     """Sources, then configs; the sources' new names are on the disk before a config's can be."""
     done: list[_Staged] = []
     try:
@@ -180,20 +157,20 @@ def _rename_all(staged: Sequence[_Staged], hook: Hook) -> None:
                 _rename(file)
                 done.append(file)
                 hook(f"renamed {file.target}")
-            _sync_folders({file.folder for file in files})
+            _sync(files, folders)
     except BaseException as error:
-        failed = next((file for file in staged if file.temporary is not None), staged[-1])
         kept = _put_back(done)
-        state = "nothing was written" if not kept else "written, and could not be put back: " + ", ".join(kept)
-        if isinstance(error, OSError):
-            raise WriteError(failed.edit.path, f"cannot be replaced: {error.strerror}; {state}") from None
-        raise
+        _sync(done, folders)
+        if not isinstance(error, OSError):
+            raise
+        failed = next((file for file in staged if file.temporary), staged[-1])
+        state = f"written, and could not be put back: {', '.join(kept)}" if kept else "nothing was written"
+        raise WriteError(failed.edit.path, f"cannot be replaced: {error.strerror}", state) from None
 
 
 def _rename(file: _Staged) -> None:
-    assert file.temporary is not None
     os.replace(file.temporary, file.target)
-    file.temporary = None
+    file.temporary = ""
 
 
 def _put_back(done: Sequence[_Staged]) -> list[str]:
@@ -204,59 +181,50 @@ def _put_back(done: Sequence[_Staged]) -> list[str]:
     kept: list[_Staged] = []
     for file in reversed(done):
         needed = file.edit.kind == "source" and any(other.edit.kind != "source" for other in kept)
+        if needed or not _holds(file, file.edit.new):  # what another program wrote since stays
+            kept.append(file)
+            continue
         try:
-            # What another program wrote since stays.
-            if needed or read_bytes(file.target, max(LIMIT, len(file.edit.new))) != file.edit.new:
-                kept.append(file)
-                continue
             _stage(file, file.edit.old)
             _rename(file)
-        except (OSError, WriteError, Unreadable):
+        except (OSError, WriteError):
             kept.append(file)
-    _sync_folders({file.folder for file in done})
     return [file.edit.path for file in kept]
 
 
-def _sync_folders(folders: Iterable[str]) -> None:
-    for folder in folders:
-        with suppress(OSError):  # Windows opens no folder, and some network file systems sync none
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+def _sync(files: Iterable[_Staged], folders: Mapping[str, int]) -> None:
+    for folder in {file.folder for file in files} & folders.keys():
+        with suppress(OSError):  # some network file systems sync no folder
+            os.fsync(folders[folder])
 
 
 # --- other runs, and signals -----------------------------------------------------------------------
 
 
 @contextmanager
-def _lock_folders(folders: Iterable[str]) -> Iterator[None]:
-    """Hold the folders against other runs. The lock is on the folder itself, so it leaves nothing behind.
+def _lock_folders(folders: Iterable[str]) -> Iterator[Mapping[str, int]]:
+    """Hold the folders against other runs; their descriptors. The locks are on themselves, so nothing is left behind.
 
-    Raises:
-        WriteError: another run holds one for more than ``LOCK_SECONDS``.
+    WriteError where another run holds one for more than ``LOCK_SECONDS``.
     """
-    descriptors: list[int] = []
+    descriptors: dict[str, int] = {}
+    deadline = time.monotonic() + LOCK_SECONDS
     try:
         for folder in sorted(folders):  # in one order everywhere, or two runs could wait for each other
             with suppress(OSError, ImportError):  # a file system without locks, a folder that may not be read, Windows
                 import fcntl
 
-                descriptors.append(os.open(folder, os.O_RDONLY))
-                deadline = time.monotonic() + LOCK_SECONDS
+                descriptors[folder] = os.open(folder, os.O_RDONLY)
                 while True:
-                    try:
-                        fcntl.flock(descriptors[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    with suppress(BlockingIOError):
+                        fcntl.flock(descriptors[folder], fcntl.LOCK_EX | fcntl.LOCK_NB)
                         break
-                    except BlockingIOError:
-                        if time.monotonic() >= deadline:
-                            message = "another run of opensora-rewriter is writing here; nothing was written"
-                            raise WriteError(folder, message) from None
-                        time.sleep(0.02)
-        yield
+                    if time.monotonic() >= deadline:
+                        raise WriteError(folder, "another run of opensora-rewriter is writing here")
+                    time.sleep(0.02)
+        yield descriptors
     finally:
-        for descriptor in descriptors:
+        for descriptor in descriptors.values():
             os.close(descriptor)
 
 
@@ -264,25 +232,20 @@ def _lock_folders(folders: Iterable[str]) -> Iterator[None]:
 def held_signals() -> Iterator[list[int]]:
     """Collect interrupts instead of obeying them; on the way out they are raised again, for their own handlers.
 
-    What is taken out of the list is not raised; a handler that is set meanwhile stays; may be nested.
-    Python lets only the main thread set handlers; elsewhere signals arrive in the main thread and disturb nothing here.
+    What is taken out of the list is not raised; may be nested. Python lets only the main thread set handlers;
+    elsewhere signals arrive in the main thread and disturb nothing here.
     """
     caught: list[int] = []
     previous: dict[int, Any] = {}
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        caught.append(number)
-
     try:
         if threading.current_thread() is threading.main_thread():
             for number in {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGINT)}:
                 # None: a handler that Python did not set; an ignored signal (nohup) stays ignored
                 if signal.getsignal(number) not in (None, signal.SIG_IGN):
-                    previous[number] = signal.signal(number, note)
+                    previous[number] = signal.signal(number, lambda caught_number, _frame: caught.append(caught_number))
         yield caught
     finally:
         for number, handler in previous.items():
-            if signal.getsignal(number) is note:
-                signal.signal(number, handler)
+            signal.signal(number, handler)
         for number in dict.fromkeys(caught):
             signal.raise_signal(number)

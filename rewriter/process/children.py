@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any, Literal
 
-from rewriter.process.environment import child_environment, lend_caches
+from rewriter.process.interpreters import child_environment
 
 _PROBES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "probes")
 SCRATCH = "opensora-rewriter-probe-"
@@ -32,10 +32,9 @@ Reason = Literal["start", "time", "memory", "ended"]
 
 
 class ChildError(Exception):
-    """Why a task got no answer, in plain words.
+    """Why a task got no answer, in plain words. ``output``: the last line that the child printed.
 
-    ``reason``: "start" concerns the interpreter, all others the task; "time": no word for as long as one task may
-    take; "memory": killed. ``output``: the last line that the child printed.
+    ``reason``: "start" concerns the interpreter, all others the task; "time": no word for as long as one may take.
     """
 
     def __init__(self, reason: Reason, message: str, remedy: str) -> None:
@@ -59,14 +58,9 @@ def run_probe(
 ) -> list[Answer | ChildError]:
     """Have ``probes/PROBE.py`` answer ``tasks`` in a Python. Nothing is started where there are none.
 
-    A task that ends its process, or takes too long, costs itself alone: another process takes the rest. One that does
-    not even get ready fails them all.
-
-    Args:
-        timeout: seconds for one task.
-        inherit: see :func:`child_environment`.
-        caches: Hugging Face caches that calls without ``cache_dir`` read, see :func:`lend_caches`.
-        on_answer: hears of each task, by its index, as its answer comes.
+    A task that ends its process, or takes more than ``timeout`` seconds, costs itself alone: another process takes the
+    rest. One that does not even get ready fails them all. ``inherit``: see :func:`child_environment`; ``caches``: see
+    :func:`lend_caches`. ``on_answer`` hears of each task, by its index, as its answer comes.
     """
     answers: dict[int, Answer | ChildError] = {}
 
@@ -86,14 +80,29 @@ def run_probe(
                     add(message["result"], message)
                     current = None
             if left[0] not in answers:
-                raise ChildError("ended", "the child process answered nothing", _look_at(command[0]))
+                raise ChildError("ended", "the child process answered nothing", "name another one with --python")
         except ChildError as error:
-            if current is not None:
-                add(current, error)
-            elif left[0] not in answers:  # else: what a task left behind ended the process between two of them
-                for number in left:
-                    add(number, error)
+            # With an answer and no current task, what a task left behind ended the process between two of them.
+            failed = [current] if current is not None else left if left[0] not in answers else []
+            for number in failed:
+                add(number, error)
     return [answers[number] for number in range(len(tasks))]
+
+
+def lend_caches(scratch: str, caches: Mapping[str, str]) -> dict[str, str]:
+    """Variables that make a folder below ``scratch`` the Hugging Face home, with links to the repos of ``caches``.
+
+    Libraries that write beside the repos (transformers' version.txt, locks) write there, never into a shared cache.
+    ``caches``: variable (HF_HUB_CACHE, TRANSFORMERS_CACHE) -> the cache that it is to name; none: an empty home.
+    """
+    variables = {"HF_HOME": scratch}
+    for variable, cache in ({"HF_HUB_CACHE": ""} | dict(caches)).items():
+        variables[variable] = folder = os.path.join(scratch, variable.lower())
+        os.makedirs(folder)
+        for name in os.listdir(cache) if os.path.isdir(cache) else ():
+            if name.startswith("models--"):
+                os.symlink(os.path.join(cache, name), os.path.join(folder, name))
+    return variables
 
 
 def _talk(
@@ -109,17 +118,14 @@ def _talk(
         job_file.write(json.dumps({**job, "word": word}).encode("ascii"))
         job_file.seek(0)
         environment = environment | lend_caches(os.path.join(scratch, "huggingface"), caches)
+        files: dict[str, Any] = {"stdin": job_file, "stdout": subprocess.PIPE, "stderr": output}
         try:
-            process = subprocess.Popen(
-                command, stdin=job_file, stdout=subprocess.PIPE, stderr=output, cwd=scratch, env=environment,
-                start_new_session=True,
-            )  # fmt: skip
+            process = subprocess.Popen(command, **files, cwd=scratch, env=environment, start_new_session=True)
         except OSError as error:
-            text = f"{command[0]} cannot be started: {error.strerror or error}"
-            raise ChildError("start", text, "name a Python interpreter with --python") from None
-        # A thread: Windows cannot wait for a pipe with a time limit.
+            raise _refuse(f"{command[0]} cannot be started: {error.strerror or error}") from None
         lines: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
-        threading.Thread(target=_read_lines, args=(process.stdout, word.encode(), lines.put), daemon=True).start()
+        for run in (lambda: _read_lines(process.stdout, word.encode(), lines.put), lambda: _await(process, lines.put)):
+            threading.Thread(target=run, daemon=True).start()
         ready = False
         try:
             while "end" not in (message := _receive(process, lines, timeout, command[0])):
@@ -127,67 +133,56 @@ def _talk(
                 yield message
         except ChildError as error:
             error.reason = error.reason if ready else "start"
-            error.output = _read_last_line(output)
+            output.seek(0)
+            printed = output.read().decode("utf-8", "replace").split("\n")
+            error.output = next((line.strip()[-300:] for line in reversed(printed) if line.strip()), "")
             raise
         finally:
             _end(process)
+
+
+def _read_lines(pipe: IO[bytes] | None, word: bytes, put: Callable[[Answer | None], None]) -> None:
+    """Pass on what the lines that begin with the secret word say, then None; nothing else on this pipe counts."""
+    for line in pipe or ():
+        if line.startswith(word):
+            with contextlib.suppress(ValueError):
+                put(json.loads(line[len(word) :]))
+    put(None)
+
+
+def _await(process: subprocess.Popen[bytes], put: Callable[[Answer | None], None]) -> None:
+    """Say that a child has ended whose pipe another process may still hold; its last answer may take a moment."""
+    process.wait()
+    time.sleep(2.0)
+    put(None)
 
 
 def _receive(
     process: subprocess.Popen[bytes], lines: queue.SimpleQueue[Answer | None], timeout: float, executable: str
 ) -> Answer:
     """The next message. Raises ChildError where none will come."""
-    limit = time.monotonic() + timeout
-    while True:
-        ended = process.poll() is not None
-        try:
-            # Once it has ended: what a large answer takes to be read on a busy machine.
-            message = lines.get(timeout=2.0 if ended else min(0.2, timeout))
-        except queue.Empty:
-            if not ended and time.monotonic() < limit:
-                continue
-            if not ended:
-                text = f"no answer within {timeout:g} s"
-                raise ChildError("time", text, "give it more time, or free the machine") from None
-            message = None  # a process that it started still holds the pipe
-        if message is None:
-            raise _explain_end(process, executable)
-        if "fatal" in message:
-            text = f"{executable}: {message['fatal']}"
-            raise ChildError("start", text, "name another interpreter with --python")
+    try:
+        message = lines.get(timeout=timeout)
+    except queue.Empty:
+        raise ChildError("time", f"no answer within {timeout:g} s", "give it more time, or free the machine") from None
+    if message is not None and "fatal" in message:
+        raise _refuse(f"{executable}: {message['fatal']}")
+    if message is not None:
         return message
-
-
-def _explain_end(process: subprocess.Popen[bytes], executable: str) -> ChildError:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=1.0)
-    code = process.returncode
-    if code == -9:
+    code = process.returncode or 0
+    if code == -signal.SIGKILL:
         text = "the child process was killed (signal 9), as the kernel does when memory runs out"
-        return ChildError("memory", text, "use a machine with more memory")
+        raise ChildError("memory", text, "use a machine with more memory")
     text = f"the child process ended with status {code} before it answered"
-    if code is None:
-        text = "the child process closed its answers"
-    elif code < 0:
-        name = signal.strsignal(-code) or f"signal {-code}"
-        text = f"the child process crashed ({name})"
-    return ChildError("ended", text, _look_at(executable))
+    if code < 0:
+        text = f"the child process crashed ({signal.strsignal(-code) or f'signal {-code}'})"
+    raise ChildError("ended", text, f"look whether {shlex.quote(executable)} runs Open-Sora at all")
 
 
-def _look_at(executable: str) -> str:
-    return f"look whether {shlex.quote(executable)} runs Open-Sora at all"
-
-
-def _read_lines(pipe: IO[bytes], word: bytes, put: Callable[[Answer | None], None]) -> None:
-    """Pass on what the lines that begin with the secret word say, then None; nothing else on this pipe counts."""
-    with contextlib.suppress(OSError, ValueError), pipe:
-        for line in pipe:
-            if line.startswith(word):
-                with contextlib.suppress(ValueError):
-                    message = json.loads(line[len(word) :])
-                    if isinstance(message, dict):
-                        put(message)
-    put(None)
+def _refuse(text: str) -> ChildError:
+    return ChildError("start", text, "name another interpreter with --python")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -195,15 +190,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(0.5)
     with contextlib.suppress(OSError):
-        if os.name == "nt":  # pragma: no cover - Windows
-            process.kill()
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _read_last_line(output: IO[bytes]) -> str:
-    """The last line that says something, at most 300 characters."""
-    output.seek(0)
-    lines = output.read().decode("utf-8", "replace").split("\n")
-    return next((line.strip()[-300:] for line in reversed(lines) if line.strip()), "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from rewriter.process.children import Answer, ChildError, run_probe
 from rewriter.process.interpreters import InterpreterError
@@ -17,8 +17,7 @@ CONFIG_SECONDS = 20.0
 class ConfigTask:
     """One config to load. ``root``: the checkout, where relative paths are looked up.
 
-    ``files``: new bytes by absolute path, written before the config is loaded (for a temporary tree, to load a config
-    as it is and as it would be at the same path).
+    ``files``: new bytes by absolute path, written first (in a temporary tree, to load it as it is and as it would be).
     """
 
     path: str
@@ -44,10 +43,8 @@ class Resolved:
 def load_configs(executable: str, tasks: Sequence[ConfigTask]) -> list[Resolved]:
     """Load every config with ``Config.fromfile`` (custom imports are not followed), in order.
 
-    A config that ends its process, or takes more than :data:`CONFIG_SECONDS`, costs itself only.
-
-    Raises:
-        InterpreterError: the interpreter does not start, or mmengine does not import.
+    A config that ends its process, or takes more than :data:`CONFIG_SECONDS`, costs itself only. InterpreterError: the
+    interpreter does not start, or mmengine does not import.
     """
     results: dict[int, Resolved] = {}
     # Two checkouts have packages of the same names: a process each.
@@ -79,22 +76,15 @@ def _one_line(text: str) -> str:
 
 # --- comparing -----------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True, slots=True)
-class _Missing:
-    """The one value of :data:`MISSING`."""
-
-
-MISSING = _Missing()
-
+MISSING: Final = object()
 Difference = tuple[tuple[object, ...], object, object]
 
 
 def find_differences(old: object, new: object) -> list[Difference]:
     """Where two resolved values differ: ``(path, old, new)``, with :data:`MISSING` for a key that one side lacks.
 
-    Types count (``1`` is neither ``True`` nor ``1.0``, a list no tuple); the order of keys does not. Lists and tuples
-    of another length differ as a whole.
+    Types count (``1`` is neither ``True`` nor ``1.0``, a list no tuple); the order of keys does not. Lists of another
+    length differ as a whole.
 
     >>> find_differences({"vae": {"type": "a"}}, {"vae": {"type": "a", "size": 1}})[0][0]
     ('vae', 'size')
@@ -104,9 +94,6 @@ def find_differences(old: object, new: object) -> list[Difference]:
 
 def _iter_differences(path: tuple[object, ...], old: Any, new: Any) -> Iterator[Difference]:
     if isinstance(old, dict) and isinstance(new, dict):
-        if old.keys() == new.keys() == {"$tuple"}:
-            yield from _iter_differences(path, old["$tuple"], new["$tuple"])
-            return
         for key in [*old, *(key for key in new if key not in old)]:
             yield from _iter_differences((*path, key), old.get(key, MISSING), new.get(key, MISSING))
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):

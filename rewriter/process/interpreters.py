@@ -1,4 +1,7 @@
-"""Finds the Python that a probe runs in: the user's own environment before the one of this tool."""
+"""Finds the Python that a probe runs in, the user's own environment before the one of this tool, and its environment.
+
+A child gets none of the user's tokens, keys or proxies, and is offline.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,26 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from rewriter.process.environment import child_environment
-
 _ABSENT = 3
 _FIND_MODULE = (
     "import sys; sys.path[:] = [p for p in sys.path if p]; import importlib.util as u; "
     "found = u.find_spec(sys.argv[1]); sys.exit(0 if found and found.origin else 3)"
 )
+# What an interpreter needs to start and to find its packages.
+_NEEDED = (
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "SYSTEMDRIVE",
+    "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "PYENV_ROOT",
+    "PYENV_VERSION", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
+)  # fmt: skip
+_SECRET = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY")
+_DROPPED = ("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "TRANSFORMERS_", "DIFFUSERS_", "PYTORCH_TRANSFORMERS_",
+            "PYTORCH_PRETRAINED_", "AWS_", "WANDB_", "GIT_", "PYTHONSTARTUP", "PYTHONINSPECT")  # fmt: skip
+_SWITCHES = (
+    "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN", "HF_HUB_DISABLE_PROGRESS_BARS", "TORCHDYNAMO_DISABLE", "PYTHONDONTWRITEBYTECODE",
+    "PYTHONUNBUFFERED",
+)  # fmt: skip
+_ADDED = {"TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "PYTHONIOENCODING": "utf-8"}
 
 
 class InterpreterError(Exception):
@@ -27,19 +43,18 @@ class InterpreterError(Exception):
 def find_interpreter(named: str | None, module: str) -> str | None:
     """The executable that has ``module``: ``named``, else the first of :func:`list_candidates` that does.
 
-    Raises:
-        InterpreterError: ``named`` is not a Python, or lacks the module.
+    InterpreterError: ``named`` is not a Python, or lacks the module.
     """
     if named is None:
         return next((each for each in list_candidates() if _run_find(each, module) == 0), None)
     executable = choose_interpreter(named, module)
     code = _run_find(executable, module)
-    if code == _ABSENT:
-        remedy = f"install it: {named} -m pip install {module}"
-        raise InterpreterError(f"--python {named}: {module} is not installed there; {remedy}")
-    if code != 0:
-        raise InterpreterError(f"--python {named}: this does not run as a Python interpreter")
-    return executable
+    if code == 0:
+        return executable
+    text = f"{module} is not installed there; install it: {named} -m pip install {module}"
+    raise InterpreterError(
+        f"--python {named}: {text if code == _ABSENT else 'this does not run as a Python interpreter'}"
+    )
 
 
 def choose_interpreter(named: str | None, module: str) -> str:
@@ -53,9 +68,9 @@ def choose_interpreter(named: str | None, module: str) -> str:
 def list_candidates() -> Iterator[str]:
     """The active virtual environment's interpreter, the conda environment's, and the one that runs this tool."""
     for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
-        names = ("Scripts\\python.exe", "python.exe") if os.name == "nt" else ("bin/python",)
-        paths = [os.path.join(os.environ.get(variable, os.devnull), name) for name in names]
-        yield from (path for path in paths if os.path.isfile(path))
+        path = os.path.join(os.environ.get(variable, os.devnull), "bin", "python")
+        if os.path.isfile(path):
+            yield path
     yield sys.executable
 
 
@@ -68,12 +83,8 @@ def site_packages(named: str | None) -> str | None:
     prefixes = [each for each in prefixes if each and os.path.realpath(each) != os.path.realpath(sys.prefix)]
     if named is not None:
         prefixes = [os.path.dirname(os.path.dirname(choose_interpreter(named, "")))]
-    for prefix in prefixes:
-        found = glob.glob(os.path.join(glob.escape(prefix), "lib", "python3.*", "site-packages"))
-        found += glob.glob(os.path.join(glob.escape(prefix), "Lib", "site-packages"))
-        if found:
-            return max(found)
-    return None
+    patterns = (os.path.join(glob.escape(prefix), "lib", "python3.*", "site-packages") for prefix in prefixes)
+    return next((max(found) for found in map(glob.glob, patterns) if found), None)
 
 
 def _run_find(executable: str, module: str) -> int:
@@ -81,10 +92,10 @@ def _run_find(executable: str, module: str) -> int:
     if executable == sys.executable:
         spec = find_spec(module)
         return 0 if spec is not None and spec.origin else _ABSENT
-    command = [executable, "-c", _FIND_MODULE, module]
+    command, environment = [executable, "-c", _FIND_MODULE, module], child_environment()
     try:
         return subprocess.run(
-            command, env=child_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
         ).returncode
     except (OSError, subprocess.SubprocessError):
         return -1
@@ -95,3 +106,21 @@ def find_major(site: str | None, package: str) -> int | None:
     names = glob.glob(os.path.join(glob.escape(site), f"{package}-*.dist-info")) if site is not None else []
     found = re.match(rf"{package}-(\d+)", os.path.basename(max(names, default="")))
     return int(found[1]) if found is not None else None
+
+
+def child_environment(*, inherit: bool = False) -> dict[str, str]:
+    """What a child gets of this process's environment.
+
+    ``inherit`` False: only what an interpreter needs to start (configs of a checkout run with it, unasked). True:
+    all but credentials, proxies and what names another cache (loaders may read variables of their own).
+    """
+
+    def is_passed(name: str) -> bool:
+        if name.startswith(_DROPPED) or name.endswith("_PROXY") or any(word in name for word in _SECRET):
+            return False
+        return inherit or name in _NEEDED or name.startswith("LC_")
+
+    return {name: value for name, value in os.environ.items() if is_passed(name.upper())} | {
+        **_ADDED,
+        **dict.fromkeys(_SWITCHES, "1"),
+    }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from rewriter.model import KEYS, HubCall, Rejection, Step, Value
 from rewriter.read import library
 from rewriter.read.census import can_load
-from rewriter.read.names import dotted_name, find_lineage, find_method, find_name, find_outside_bases, package_of
+from rewriter.read.syntax import dotted_name, names_in, package_of
 from rewriter.read.values import (
     Definition,
     Env,
@@ -23,15 +23,16 @@ from rewriter.read.values import (
     find_held,
     find_passed,
     is_given,
+    join,
+    matters,
     replace_held,
 )
 
 if TYPE_CHECKING:
     from rewriter.read.walk import Chain, Frame, Walk
 
+Evaluate = Callable[[ast.expr], Val]
 _BUILTINS = frozenset(dir(builtins))
-_READING_METHODS = frozenset({"get", "keys", "values", "items", "copy"})
-_STRINGS = ("subfolder", "revision", "filename")
 
 
 def collect(walk: Walk, pairs: Iterable[tuple[ast.expr | str | None, ast.expr]], frame: Frame) -> Items:
@@ -78,38 +79,34 @@ def follow_call(walk: Walk, node: ast.Call, frame: Frame) -> Val:
         return _call_expression(walk, node, positional, given, frame)
     if dotted == "dict" and not node.args:
         return make_dict(walk, node, given, frame)
-    holder = frame.env.get(dotted.rpartition(".")[0])
-    if isinstance(holder, Items):
-        return _call_dict_method(dotted.rpartition(".")[2], holder, positional, frame.env)
-    if isinstance(holder, Known) and isinstance(holder.value, str) and len(positional) == 1:
-        end = positional[0].value if isinstance(positional[0], Known) else None
-        if isinstance(end, str) and dotted.endswith((".endswith", ".startswith")):
-            found = holder.value.endswith(end) if dotted.endswith(".endswith") else holder.value.startswith(end)
-            return Known(found, holder.given)
-    callee = find_name(walk.sources, node.func, frame.env, frame.definition)
+    holder, _, last = dotted.rpartition(".")
+    held = frame.env.get(holder)
+    if isinstance(held, Items):
+        return _call_dict_method(last, held, positional, frame.env)
+    if isinstance(held, Known) and isinstance(held.value, str) and last in ("endswith", "startswith"):
+        end = positional[0].value if len(positional) == 1 and isinstance(positional[0], Known) else None
+        if isinstance(end, str):
+            return Known(held.value.endswith(end) if last == "endswith" else held.value.startswith(end), held.given)
+    callee = walk.sources.find_name(node.func, frame.env, frame.definition)
     if isinstance(callee, (External, Definition)):
-        walk.called.update(ast.walk(node.func))
+        walk.called.update(names_in(node.func))
     if isinstance(callee, External):
         return _call_external(walk, callee, node, positional, given, frame)
     if isinstance(callee, Definition):
         return _call_own(walk, callee, node, positional, given, frame)
-    _call_unknown(walk, dotted, node, [*positional, given], frame)
-    return Unknown(given=any(map(is_given, [callee, *positional, given])))
+    if last in library.HUB_NAMES:
+        walk.called.update(names_in(node.func))
+        walk.note_unknown(frame.definition, node, f"what `{dotted}` loads")
+    elif not holder and dotted not in _BUILTINS and any(map(matters, [*positional, given])):
+        walk.note_unknown(frame.definition, node, f"what `{dotted}` does with what it is given")
+    return join([callee, *positional, given])
 
 
 def _extend(frame: Frame, node: ast.expr, given: Items) -> Chain:
     """The path to what ``node`` leads to."""
-    definition = frame.definition
-    step = Step(
-        definition.name,
-        definition.module.path,
-        node.lineno,
-        definition.node,
-        node,
-        find_held(frame.env),
-        find_passed(given),
-    )
-    return (*frame.chain, step)
+    made_by = frame.definition
+    place = made_by.name, made_by.module.path, node.lineno
+    return (*frame.chain, Step(*place, made_by.node, node, find_held(frame.env), find_passed(given)))
 
 
 def _call_expression(walk: Walk, node: ast.Call, positional: list[Val], given: Items, frame: Frame) -> Val:
@@ -123,9 +120,9 @@ def _call_expression(walk: Walk, node: ast.Call, positional: list[Val], given: I
         if func.attr in library.HUB_NAMES:
             walk.note_unknown(frame.definition, node, f"what `{ast.unparse(func)}` loads")
             walk.called.update(ast.walk(func))
-        return Unknown(given=is_given(holder) or any(map(is_given, positional)))
+        return join([holder, *positional])
     walk.evaluate(func, frame)
-    if any(map(_matters, [*positional, given])):
+    if any(map(matters, [*positional, given])):
         walk.note_unknown(frame.definition, node, f"what `{ast.unparse(func)}` does with what it is given")
     return Unknown()
 
@@ -136,14 +133,13 @@ def _call_dict_method(method: str, holder: Items, positional: list[Val], env: En
     if method in ("pop", "get") and isinstance(first, Known):
         key = str(first.value)
         default = positional[1] if len(positional) > 1 else Known(None)
-        found = holder.items.get(key, default if holder.complete else Unknown())
         if method == "pop":
-            left = Items({name: value for name, value in holder.items.items() if name != key}, holder.complete)
-            replace_held(env, holder, left)
-        return found
+            left = {name: value for name, value in holder.items.items() if name != key}
+            replace_held(env, holder, Items(left, holder.complete))
+        return holder.items.get(key, default if holder.complete else Unknown())
     if method == "copy" and not positional:
         return holder
-    if method not in _READING_METHODS:
+    if method not in ("get", "keys", "values", "items"):
         replace_held(env, holder, Unknown())
     return Unknown()
 
@@ -151,13 +147,16 @@ def _call_dict_method(method: str, holder: Items, positional: list[Val], env: En
 def _call_own(walk: Walk, callee: Definition, node: ast.Call, positional: list[Val], given: Items, frame: Frame) -> Val:
     """A call of a definition of the checkout."""
     if callee.node.name == "build_module":
-        _build(walk, positional, node, frame)
+        # a component that was made in sight has been walked there; else nothing is known of it
+        argument = node.args[0] if node.args else None
+        in_sight = isinstance(argument, ast.Attribute) and argument.attr in walk.made_keys
+        if not in_sight and (not positional or isinstance(positional[0], Unknown)):
+            walk.note_unknown(frame.definition, node, f"what `{ast.unparse(node)}` builds")
         return Unknown()
     if callee.owner is not None and isinstance(node.func, ast.Attribute):
         bound = _find_bound(walk, callee, node.func.value, frame)
         positional = [bound, *positional] if bound is not None else positional
-    handed_on = not given.complete or any(map(_matters, [*positional, given]))
-    if not handed_on and not can_load(walk.sources, callee):
+    if given.complete and not any(map(matters, [*positional, given])) and not can_load(walk.sources, callee):
         return Unknown()
     result = walk.enter(callee, positional, given.items, given.complete, _extend(frame, node, given))
     arguments = (*node.args, *(word.value for word in node.keywords if word.arg is not None))
@@ -172,10 +171,10 @@ def _call_own(walk: Walk, callee: Definition, node: ast.Call, positional: list[V
 def _find_bound(walk: Walk, callee: Definition, receiver: ast.expr, frame: Frame) -> Val | None:
     """The class that takes the place of ``self`` or ``cls``; None where none does."""
     decorators = {getattr(each, "id", "") for each in callee.node.decorator_list}
-    found = find_name(walk.sources, receiver, frame.env, frame.definition)
+    found = walk.sources.find_name(receiver, frame.env, frame.definition)
     is_class = isinstance(found, Definition) and isinstance(found.node, ast.ClassDef)
-    through_instance = dotted_name(receiver) in ("self", "cls")
-    if "staticmethod" in decorators or (is_class and not through_instance and "classmethod" not in decorators):
+    by_name = is_class and dotted_name(receiver) not in ("self", "cls")
+    if "staticmethod" in decorators or (by_name and "classmethod" not in decorators):
         return None
     return found if is_class else callee.owner
 
@@ -190,7 +189,7 @@ def _call_super(
     cls = own if isinstance(own, Definition) and isinstance(own.node, ast.ClassDef) else definition.owner
     if cls is None:
         return
-    lineage = list(find_lineage(walk.sources, cls))
+    lineage = list(walk.sources.find_lineage(cls))
     behind = lineage[lineage.index(definition.owner) + 1 :] if definition.owner in lineage else lineage[1:]
     for base in behind:
         for node in base.node.body:
@@ -198,7 +197,7 @@ def _call_super(
                 method = Definition(base.module, node, base)
                 walk.enter(method, [cls, *positional], given.items, given.complete, chain)
                 return
-    outside = find_outside_bases(walk.sources, cls) or []
+    outside = walk.sources.find_outside_bases(cls) or []
     if func.attr == "__init__" and outside and all(base.name.startswith("torch.nn.") for base in outside):
         place = definition.module.path, chain[-1].line
         walk.rejections += [Rejection(key, f"super of {definition.name}", *place, chain) for key in given.items]
@@ -206,50 +205,29 @@ def _call_super(
         walk.note_unknown(definition, func, f"what `super().{func.attr}` loads")
 
 
-def _call_unknown(walk: Walk, dotted: str, node: ast.Call, arguments: list[Val], frame: Frame) -> None:
-    """A call of a name that stands for nothing known."""
-    if dotted.rpartition(".")[2] in library.HUB_NAMES:
-        walk.called.update(ast.walk(node.func))
-        walk.note_unknown(frame.definition, node, f"what `{dotted}` loads")
-    elif "." not in dotted and dotted not in _BUILTINS and any(map(_matters, arguments)):
-        walk.note_unknown(frame.definition, node, f"what `{dotted}` does with what it is given")
-
-
-def _build(walk: Walk, positional: list[Val], node: ast.Call, frame: Frame) -> None:
-    """``build_module(x)``: a component that was made in sight has been walked there; else nothing is known of it."""
-    first = positional[0] if positional else Unknown()
-    argument = node.args[0] if node.args else None
-    in_sight = isinstance(argument, ast.Attribute) and argument.attr in walk.made_keys
-    if isinstance(first, Unknown) and not in_sight:
-        walk.note_unknown(frame.definition, node, f"what `{ast.unparse(node)}` builds")
-
-
 def _call_external(
     walk: Walk, callee: External, node: ast.Call, positional: list[Val], given: Items, frame: Frame
 ) -> Val:
     """A call of something outside the checkout."""
-    last = callee.name.rpartition(".")[2]
-    package = package_of(callee.name)
+    last, package, name = callee.name.rpartition(".")[2], package_of(callee.name), ast.unparse(node.func)
     own = walk.sources.is_own(package)
     first = positional[0] if positional else Unknown()
     reads_config = last in ("from_config", "load_config") and isinstance(first, Known) and isinstance(first.value, str)
-    name = ast.unparse(node.func)
-    if last in library.HUB_NAMES or reads_config:
-        if package in library.OTHER_KEYWORDS:
-            walk.note_unknown(frame.definition, node, f"`{name}`: {library.OTHER_KEYWORDS[package]}")
-        elif package in library.CACHE_DIR_LIBRARIES or own:
-            _add_hub_call(walk, callee, node, positional, given, frame)
-        else:
-            walk.note_unknown(frame.definition, node, f"what `{name}` loads")
-        return Unknown()
-    if any(map(_matters, [*positional, given])):
-        if package in library.OTHER_KEYWORDS:
-            walk.note_unknown(frame.definition, node, f"`{name}`: {library.OTHER_KEYWORDS[package]}")
-        elif own:
-            walk.note_unknown(frame.definition, node, f"`{callee.name}` is not found in the checkout")
-        elif library.may_load(package) and any(map(_names_repo, [*positional, *given.items.values()])):
-            walk.note_unknown(frame.definition, node, f"what `{name}` loads")
-    return call_library(callee.name, positional, walk.sources.root)
+    is_hub = last in library.HUB_NAMES or reads_config
+    handed_on = [*positional, *given.items.values()]
+    names_repo = any(matters(each) and isinstance(each, Known) and "/" in str(each.value) for each in handed_on)
+    problem = None
+    if package in library.OTHER_KEYWORDS and (is_hub or any(map(matters, handed_on))):
+        problem = f"`{name}`: {library.OTHER_KEYWORDS[package]}"
+    elif is_hub and (package in library.CACHE_DIR_LIBRARIES or own):
+        _add_hub_call(walk, callee, node, positional, given, frame)
+    elif own and any(map(matters, handed_on)):
+        problem = f"`{callee.name}` is not found in the checkout"
+    elif is_hub or (names_repo and library.may_load(package)):
+        problem = f"what `{name}` loads"
+    if problem is not None:
+        walk.note_unknown(frame.definition, node, problem)
+    return Unknown() if is_hub else call_library(callee.name, positional, walk.sources.root)
 
 
 def _add_hub_call(
@@ -258,26 +236,27 @@ def _add_hub_call(
     """Record a hub call; of a class of the checkout the ``__init__`` is walked too."""
     repo = next((given.items[name] for name in library.REPO_PARAMETERS if name in given.items), None)
     repo = repo or (positional[0] if positional else Unknown())
+    parts = callee.name.split(".")
+    kind = parts[-1]
+    named: dict[str, Val] = dict(given.items)
+    if kind == "hf_hub_download" and len(positional) > 1:
+        named["filename"] = positional[1]
     strings = {
         key: value.value
-        for key, value in given.items.items()
-        if key in _STRINGS and isinstance(value, Known) and isinstance(value.value, str)
+        for key, value in named.items()
+        if key in ("subfolder", "revision", "filename") and isinstance(value, Known) and isinstance(value.value, str)
     }
-    kind = callee.name.rpartition(".")[2]
-    if kind == "hf_hub_download" and len(positional) > 1 and isinstance(positional[1], Known):
-        strings["filename"] = str(positional[1].value)
     repo_id = repo.value if isinstance(repo, Known) and isinstance(repo.value, str) else None
     text = repo_id if repo_id is not None else _describe(repo, node)
     if kind in library.HUB_FUNCTIONS and isinstance(repo, Unknown) and repo.given:
         if any(call.kind == "from_pretrained" and not call.hard_coded for call in walk.calls):
             return  # v1.3's load_checkpoint: the repo that was read, cut out of the same string
-        value = walk.config.get("from_pretrained", Value("")).value
-        if isinstance(value, str):
-            if value.count("/") < 2:
+        written = walk.config.get("from_pretrained", Value("")).value
+        if isinstance(written, str):
+            if written.count("/") < 2:
                 return  # what is left of it when the file name is cut off is no repo id
-            repo_id, strings["filename"] = "/".join(value.split("/")[:2]), value.split("/", 2)[2]
-            text = repo_id
-    parts = callee.name.split(".")
+            organisation, name, strings["filename"] = written.split("/", 2)
+            text = repo_id = f"{organisation}/{name}"
     chain = _extend(frame, node, given)
     walk.calls.append(
         HubCall(
@@ -291,13 +270,11 @@ def _add_hub_call(
             repo_id,
             text,
             hard_coded=repo_id is not None and not is_given(repo),
-            subfolder=strings.get("subfolder"),
-            revision=strings.get("revision"),
-            filename=strings.get("filename"),
             reached=find_passed(given),
             certain=not walk.doubt,
             chain=chain,
             unseen=frozenset() if given.complete else frozenset(KEYS) - set(given.items),
+            **strings,
         )
     )
     if walk.sources.is_own(parts[0]) and isinstance(node.func, ast.Attribute):
@@ -314,23 +291,10 @@ def _describe(repo: Val, node: ast.Call) -> str:
 
 def _enter_model(walk: Walk, cls: ast.expr, frame: Frame, chain: Chain) -> None:
     """The ``__init__`` of the checkout's own model class, which its ``from_pretrained`` runs with a config object."""
-    found = find_name(walk.sources, cls, frame.env, frame.definition)
-    init = find_method(walk.sources, found, "__init__") if isinstance(found, Definition) else None
+    found = walk.sources.find_name(cls, frame.env, frame.definition)
+    init = walk.sources.find_method(found, "__init__") if isinstance(found, Definition) else None
     if init is not None and isinstance(found, Definition):
         before = len(walk.rejections)
         walk.entered.setdefault(found.node, found)
         walk.enter(init, [found], {}, False, chain)
         del walk.rejections[before:]
-
-
-def _matters(value: Val) -> bool:
-    """Whether a value is one of the keys that are followed, or a string of the config."""
-    if isinstance(value, Items):
-        return any(map(_matters, value.items.values()))
-    if getattr(value, "key", None) is not None:
-        return True
-    return isinstance(value, Known) and value.given and isinstance(value.value, str)
-
-
-def _names_repo(value: Val) -> bool:
-    return isinstance(value, Known) and value.given and isinstance(value.value, str) and "/" in value.value

@@ -9,75 +9,93 @@ from __future__ import annotations
 import ast
 import functools
 import re
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from rewriter.read import library
-from rewriter.read.modules import Sources
-from rewriter.read.names import find_lineage, find_name
+from rewriter.read.modules import Module, Sources
+from rewriter.read.syntax import FUNCTIONS
 from rewriter.read.values import Definition, External, Unknown
 
 if TYPE_CHECKING:
     from rewriter.read.walk import Walk
-
 
 _LOADING = re.compile(
     rb"""[.'"]\s*(?:from_pretrained|from_config|load_config)\b|\b(?:hf_hub_download|snapshot_download|build_module)\b"""
     rb"""|\btype\s*=\s*['"]|['"]type['"]"""
 )
 """What the text of a definition that loads, or builds a component, holds."""
+_IMPORT = re.compile(rb"^\s*(?:from|import)\s+(\.*)([\w.]*)", re.MULTILINE)
+_HUB_NAME = re.compile("|".join(library.HUB_NAMES).encode())
+_SUSPICIOUS = library.HUB_NAMES | library.UNFOLLOWED_NAMES | {"partial", "global", "nonlocal"}
 
 
 def find_unwalked(walk: Walk) -> list[str]:
     """What is left unexplained, in plain words with file and line."""
-    dead = {inner for node in walk.dead for inner in ast.walk(node)}
-    loading_methods = _unwalked_loading_methods(walk)
-    found = [f"{place}: what `{name}` loads" for name, place in loading_methods.items() if name.startswith("__")]
+    methods = _unwalked_loading_methods(walk)
+    found = [f"{place}: what `{name}` loads" for name, place in methods.items() if name.startswith("__")]
     for function in list(walk.entered.values()):
-        for node in _find_names(function.node):
-            reason = _explain(walk, function, node, loading_methods) if node not in dead else None
-            if reason is not None:
-                found.append(f"{function.module.path}:{getattr(node, 'lineno', 1)}: {reason}")
+        for node, body in _find_suspects(walk.sources, function, frozenset(methods)):
+            if node in walk.called or body in walk.entered or node in _dead_nodes(walk):
+                continue
+            name = node.names[0] if isinstance(node, (ast.Global, ast.Nonlocal)) else ast.unparse(node)
+            verb = "loads" if body is not None else "does"
+            found.append(f"{function.module.path}:{getattr(node, 'lineno', 1)}: what `{name}` {verb}")
     return found
 
 
-@functools.cache
-def _find_names(node: ast.FunctionDef | ast.ClassDef) -> list[ast.AST]:
-    """Every name in a function; of a class those of its own body, not of its methods."""
-    parts: list[ast.AST] = [*node.body]
-    if isinstance(node, ast.ClassDef):
-        parts = [part for part in parts if not isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    kinds = (ast.Name, ast.Attribute, ast.Global, ast.Nonlocal)
-    return [each for part in parts for each in ast.walk(part) if isinstance(each, kinds)]
+def _dead_nodes(walk: Walk) -> set[ast.AST]:
+    return {inner for node in walk.dead for inner in ast.walk(node)}
 
 
-def _explain(walk: Walk, function: Definition, node: ast.AST, loading_methods: Collection[str]) -> str | None:
-    if isinstance(node, (ast.Global, ast.Nonlocal)):
-        return f"what it does to `{node.names[0]}`"
-    if not isinstance(node, (ast.Name, ast.Attribute)) or node in walk.called:
-        return None
-    word = node.id if isinstance(node, ast.Name) else node.attr
-    if isinstance(node, ast.Attribute):
-        if not isinstance(node.ctx, ast.Load):
-            return None
-        reads = word in library.HUB_NAMES and not _is_value(walk, function, node)
-        hidden = reads or word in loading_methods or word == "partial"
-        return f"what `{ast.unparse(node)}` does" if hidden else None
-    if word in library.HUB_FUNCTIONS or word in library.UNFOLLOWED_NAMES:
-        return f"what `{word}` does"
-    named = function.module.names.get(word, ())
-    values = [function.module.find(word)] if named else []
-    for value in (*named, *values):
-        body = value.node if isinstance(value, Definition) else value
-        walked = isinstance(value, Definition) and (value.node in walk.entered or word == "build_module")
-        if isinstance(body, ast.AST) and not walked and _contains_hub_name(body):
-            return f"what `{word}` loads"
-    return None
+def _find_suspects(
+    sources: Sources, function: Definition, methods: frozenset[str]
+) -> list[tuple[ast.AST, ast.AST | None]]:
+    """The names in a function that may load, each with the code of the checkout that it stands for, if any.
+
+    Of a class those of its own body, not of its methods. ``methods``: names of methods that load and were not walked.
+    """
+    key = function.node, methods
+    if key not in sources.suspects:
+        words = _read_words(_read_text(function.module, function.node))
+        bodies = {word: _find_loading(function.module, word) for word in words if word in function.module.names}
+        bodies = {word: found for word, found in bodies.items() if found and word != "build_module"}
+        parts = function.node.body if bodies or not words.isdisjoint(_SUSPICIOUS | methods) else []
+        if isinstance(function.node, ast.ClassDef):
+            parts = [part for part in parts if not isinstance(part, FUNCTIONS)]
+        sources.suspects[key] = [
+            (node, body)
+            for part in parts
+            for node in ast.walk(part)
+            for body in (
+                bodies[node.id]
+                if isinstance(node, ast.Name) and node.id in bodies
+                else [None] * _is_suspicious(sources, function, node, methods)
+            )
+        ]
+    return sources.suspects[key]
 
 
-def _is_value(walk: Walk, function: Definition, node: ast.Attribute) -> bool:
-    """Whether ``name.from_pretrained`` reads a value of an object (``config.from_pretrained``) and no class method."""
-    return isinstance(node.value, ast.Name) and isinstance(find_name(walk.sources, node.value, {}, function), Unknown)
+def _find_loading(module: Module, word: str) -> list[ast.AST]:
+    """The code of the checkout that contains a hub call and is meant by a top-level name."""
+    found: list[ast.AST] = []
+    for value in (*module.names[word], module.find(word)):
+        home, body = (value.module, value.node) if isinstance(value, Definition) else (module, value)
+        if isinstance(body, ast.AST) and _contains_hub_name(home, body):
+            found.append(body)
+    return found
+
+
+def _is_suspicious(sources: Sources, function: Definition, node: ast.AST, methods: frozenset[str]) -> bool:
+    """Whether a name means a hub call, or something that nobody can follow, by itself."""
+    if isinstance(node, ast.Name):
+        return node.id in library.HUB_FUNCTIONS or node.id in library.UNFOLLOWED_NAMES
+    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+        if node.attr in library.HUB_NAMES:
+            # `config.from_pretrained` reads a value of an object and is no class method
+            is_name = isinstance(node.value, ast.Name)
+            return not (is_name and isinstance(sources.find_name(node.value, {}, function), Unknown))
+        return node.attr in methods or node.attr == "partial"
+    return isinstance(node, (ast.Global, ast.Nonlocal))
 
 
 def _unwalked_loading_methods(walk: Walk) -> dict[str, str]:
@@ -86,17 +104,16 @@ def _unwalked_loading_methods(walk: Walk) -> dict[str, str]:
     return {
         node.name: f"{base.module.path}:{node.lineno}"
         for cls in classes
-        for base in find_lineage(walk.sources, cls)
+        for base in walk.sources.find_lineage(cls)
         for node in base.node.body
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        and node not in walk.entered
-        and _contains_hub_name(node)
+        if isinstance(node, FUNCTIONS) and node not in walk.entered and _contains_hub_name(base.module, node)
     }
 
 
-@functools.cache
-def _contains_hub_name(node: ast.AST) -> bool:
-    """Whether some code names a hub call: as an attribute, or as a function."""
+def _contains_hub_name(module: Module, node: ast.AST) -> bool:
+    """Whether some code of a module names a hub call: as an attribute, or as a function."""
+    if _HUB_NAME.search(_read_text(module, node)) is None:
+        return False
     for inner in ast.walk(node):
         if isinstance(inner, ast.Attribute) and inner.attr in library.HUB_NAMES and isinstance(inner.ctx, ast.Load):
             return True
@@ -114,33 +131,56 @@ def can_load(sources: Sources, definition: Definition) -> bool:
     known = sources.can_load
     if definition.node in known:
         return known[definition.node]
-    seen = {definition.node: definition.owner or definition}
-    for each in (todo := list(seen.values())):
-        text = _read_text(each)
-        names = each.module.names
-        found = [each.module.find(word) for word in _read_words(text) if word in names or "*" in names]
-        # a module of the checkout that is named as a whole may do whatever is in it
-        modules = [other for other in found if isinstance(other, External) and sources.find_module(other.name)]
-        others = [other for other in found if isinstance(other, Definition)]
-        if modules or _holds_loading(text) or any(known.get(other.node, False) for other in others):
+    seen: dict[object, None] = {definition.node: None}
+    todo: list[Definition | Module] = [definition.owner or definition]
+    for each in todo:
+        module, node = (each.module, each.node) if isinstance(each, Definition) else (each, each.tree)
+        text = _read_text(module, node)
+        words = _read_words(text) if isinstance(each, Definition) else module.names
+        found = [
+            module.find(word)
+            for word in words
+            if (word in module.names or "*" in module.names) and _text_may_load(sources, module, word)
+        ]
+        # of a module of the checkout that is named as a whole, anything in it may run
+        whole = [sources.find_module(other.name) for other in found if isinstance(other, External)]
+        others = [other for other in (*found, *whole) if isinstance(other, (Definition, Module))]
+        keys = [other.node if isinstance(other, Definition) else other for other in others]
+        if _LOADING.search(text) or any(known.get(key, False) for key in keys):
             known[definition.node] = True
             return True
-        for other in others:
-            if other.node not in seen and other.node not in known:
-                seen[other.node] = other
-                todo.append(other)
+        new = {key: other for key, other in zip(keys, others, strict=True) if key not in seen and key not in known}
+        seen |= dict.fromkeys(new)
+        todo += new.values()
     known.update(dict.fromkeys(seen, False))
     return False
 
 
-@functools.cache
-def _holds_loading(text: bytes) -> bool:
-    return _LOADING.search(text) is not None
+def _text_may_load(sources: Sources, module: Module, word: str) -> bool:
+    """False where a name is imported from a file which, like all that it imports, holds no word that loads."""
+    for value in module.names.get(word, [None]):
+        names = [value.name, value.name.rpartition(".")[0]] if isinstance(value, External) else []
+        home = next((home for name in names if (home := sources.find_module(name)) is not None), None)
+        if home is None or _file_may_load(sources, home):
+            return True
+    return False
 
 
-def _read_text(definition: Definition) -> bytes:
-    node = definition.node
-    return b"\n".join(definition.module.lines[node.lineno - 1 : node.end_lineno])
+def _file_may_load(sources: Sources, module: Module) -> bool:
+    if module not in sources.can_load:
+        text = _read_text(module, ast.Module([], []))
+        sources.can_load[module] = False  # for files that import one another
+        sources.can_load[module] = bool(module.path.endswith("__init__.py") or _LOADING.search(text)) or any(
+            _file_may_load(sources, home)
+            for dots, name in _IMPORT.findall(text)
+            if (home := sources.find_module(module.find_origin(ast.ImportFrom(name.decode(), [], len(dots)))))
+        )
+    return sources.can_load[module]
+
+
+def _read_text(module: Module, node: ast.AST) -> bytes:
+    first, last = getattr(node, "lineno", 1), getattr(node, "end_lineno", None)
+    return b"\n".join(module.lines[first - 1 : last])
 
 
 @functools.cache

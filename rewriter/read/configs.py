@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from rewriter.decoding import decode, parse
-from rewriter.model import Component, Config, Ignore, Keyword, Override, Problem, Span, Value
+from rewriter.model import Component, Config, Ignore, Keyword, Override, Problem, Value
 from rewriter.read.mentions import Binding, find_mentions
+from rewriter.read.syntax import span_of
 
 _IGNORE = re.compile(r"#\s*opensora-rewriter:\s*ignore(?:\[([\w\s,]+)\]|(?!\w|\[))")
 _LONGEST_TEXT = 200
@@ -34,11 +35,9 @@ def read_config(data: bytes, path: str) -> Config:
         path: of the file, absolute; ``_base_`` files are found from there.
     """
     source = decode(data)
-    if isinstance(source, Problem):
-        return Config(path, problem=source)
-    tree = parse(source)
-    if isinstance(tree, Problem):
-        return Config(path, problem=tree)
+    tree = source if isinstance(source, Problem) else parse(source)
+    if isinstance(source, Problem) or isinstance(tree, Problem):
+        return Config(path, problem=tree if isinstance(tree, Problem) else None)
     try:
         return _Reader(tree, source.utf8).read(path)
     except RecursionError:
@@ -107,13 +106,13 @@ class _Reader:
                 continue
             if any(each.key == key for each in keywords):
                 doubt = doubt or (f"line {value.lineno} gives `{key}` twice", value.lineno)
-            keywords.append(Keyword(key, self._value(value), _span(value)))
+            keywords.append(Keyword(key, self._value(value), span_of(value)))
             if not _holds_no_dict(value) and key.isidentifier():
                 inner.append((key, value))
         overrides = tuple(Override(key, self._value(value), value.lineno) for key, value in items)
         values = {each.key: each.value for each in keywords} | {each.key: each.value for each in overrides}
         why, line = doubt or (None, 0)
-        yield Component(keys, _span(node), self._text(node), tuple(keywords), values, overrides, why, line)
+        yield Component(keys, span_of(node), self._text(node), tuple(keywords), values, overrides, why, line)
         for key, value in inner:
             later = next((item for name, item in items if name == key), None)
             changed = (f"line {later.lineno} gives `{key}` again", later.lineno) if later is not None else None
@@ -128,8 +127,8 @@ class _Reader:
     def _opaque(self, keys: tuple[str, ...], node: ast.AST) -> Component:
         """A name that is bound to no dict that can be read."""
         text = self._text(node) if isinstance(node, (ast.expr, ast.stmt)) else keys[-1]
-        line = getattr(node, "lineno", 1)
-        return Component(keys, _span(node), text, unsure=f"`{text}` is no dict that can be read", unsure_line=line)
+        span = span_of(node)
+        return Component(keys, span, text, unsure=f"`{text}` is no dict that can be read", unsure_line=span.line)
 
     # --- values
 
@@ -261,12 +260,6 @@ def _dict_items(node: ast.expr | None) -> Iterator[tuple[str | None, ast.expr]]:
             if isinstance(key, ast.Constant) and not isinstance(key.value, str):
                 continue  # a number builds nothing
             yield (str(key.value) if isinstance(key, ast.Constant) else None), value
-
-
-def _span(node: ast.AST) -> Span:
-    line = getattr(node, "lineno", 1)
-    column = getattr(node, "col_offset", 0)
-    return Span(line, column, getattr(node, "end_lineno", line), getattr(node, "end_col_offset", column))
 
 
 def _read_ignores(source: bytes) -> tuple[Ignore, ...]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 
 from rewriter.model import KEYS, Trace, Value
 from rewriter.read.census import find_unwalked
 from rewriter.read.modules import Sources
-from rewriter.read.names import find_init
-from rewriter.read.signatures import accepted_keys, required_parameters
-from rewriter.read.values import Known, Unknown, Val
+from rewriter.read.values import Definition, Known, Unknown, Val
 from rewriter.read.walk import Walk
 
 
@@ -31,14 +30,14 @@ def trace_loader(sources: Sources, type_name: str, values: Mapping[str, Value]) 
         return Trace(type_name, True, path=path, line=line, unknown=(reason,), files=frozenset({path}))
     walk = Walk(sources, values)
     walk.enter(loader, [], {key: _make_value(key, value) for key, value in values.items()}, True, ())
-    init = find_init(sources, loader)
+    accepts, required = _read_signature(sources, loader)
     return Trace(
         type_name,
         True,
         path=path,
         line=line,
-        accepts=accepted_keys(init),
-        required=required_parameters(init),
+        accepts=accepts,
+        required=required,
         calls=tuple(walk.calls),
         rejections=tuple(each for each in walk.rejections if each.key in values),
         failures=tuple(walk.failures),
@@ -51,3 +50,18 @@ def _make_value(key: str, value: Value) -> Val:
     """A keyword of the config as the walk sees it."""
     own = key if key in KEYS else None
     return Known(value.value, True, own) if value.known else Unknown(value.text, True, own)
+
+
+def _read_signature(sources: Sources, loader: Definition) -> tuple[frozenset[str], frozenset[str]]:
+    """The followed keys that a loader takes, by name or by ``**kwargs``, and its parameters without a default."""
+    is_class = isinstance(loader.node, ast.ClassDef)
+    function = sources.find_method(loader, "__init__") if is_class else loader
+    if function is None or not isinstance(function.node, ast.FunctionDef):
+        return frozenset(), frozenset()
+    arguments = function.node.args
+    named = [each.arg for each in (*arguments.posonlyargs, *arguments.args)]
+    required = named[1 if is_class else 0 : len(named) - len(arguments.defaults)]
+    pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    required += [each.arg for each, default in pairs if default is None]
+    names = {*named[len(arguments.posonlyargs) :], *(each.arg for each in arguments.kwonlyargs)}
+    return frozenset(KEYS) if arguments.kwarg is not None else frozenset(KEYS) & names, frozenset(required)

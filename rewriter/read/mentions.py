@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_NESTED_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+from rewriter.read.syntax import FUNCTIONS, imported_names, last_name, package_of, statements_run_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +47,31 @@ def find_mentions(tree: ast.Module) -> Mentions:
     methods = {node.func for node in nodes if isinstance(node, ast.Call)}
     for node in nodes:
         explained |= _add_reading(found, node, methods)
-    module_scope: set[ast.AST] = set()
+    scopes = [node for node in nodes if isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Lambda))]
+    local = {inner for node in scopes for inner in ast.walk(node)}
     for node in nodes:
-        if isinstance(node, ast.Name) and node not in explained:
-            found.others.setdefault(node.id, node.lineno)
-            if not isinstance(node.ctx, ast.Load):
-                module_scope = module_scope or set(_walk_scope(tree))
-                if node in module_scope:
+        if isinstance(node, ast.Name):
+            if node not in explained:
+                found.others.setdefault(node.id, node.lineno)
+                if not isinstance(node.ctx, ast.Load) and node not in local:
                     found.bind(node.id, node)
         elif isinstance(node, (ast.Global, ast.Nonlocal)):
             for name in node.names:
                 found.bind(name, node)
                 found.others.setdefault(name, node.lineno)
-        elif isinstance(node, (ast.MatchAs, ast.MatchStar, ast.ExceptHandler)) and node.name is not None:
-            found.bind(node.name, node)
-        elif isinstance(node, ast.MatchMapping) and node.rest is not None:
-            found.bind(node.rest, node)
+        elif isinstance(node, (ast.pattern, ast.ExceptHandler)):
+            bound = getattr(node, "name", None) or getattr(node, "rest", None)
+            if bound is not None:
+                found.bind(bound, node)
     return found
 
 
 def _add_statement(found: Mentions, statement: ast.stmt, top_level: bool) -> set[ast.AST]:
     """Note what a statement binds; returns the names in it that are thereby explained."""
     if isinstance(statement, (ast.Import, ast.ImportFrom)):
-        for alias in statement.names:
-            found.bind("*" if alias.name == "*" else (alias.asname or alias.name).partition(".")[0], statement)
-    elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        for name, _ in imported_names(statement):
+            found.bind(package_of(name), statement)
+    elif isinstance(statement, (*FUNCTIONS, ast.ClassDef)):
         found.bind(statement.name, statement)
     elif isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
@@ -80,11 +79,11 @@ def _add_statement(found: Mentions, statement: ast.stmt, top_level: bool) -> set
         if isinstance(target, ast.Name):
             found.bind(target.id, statement, statement.value)
             return {target}
-        is_item = top_level and isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name)
-        key = getattr(target.slice, "value", None) if is_item and isinstance(target, ast.Subscript) else None
-        if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name) and isinstance(key, str):
-            found.items.setdefault(target.value.id, []).append((key, statement.value))
-            return {target.value}
+        if top_level and isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
+            key = getattr(target.slice, "value", None)
+            if isinstance(key, str):
+                found.items.setdefault(target.value.id, []).append((key, statement.value))
+                return {target.value}
     return set()
 
 
@@ -92,14 +91,11 @@ def _add_reading(found: Mentions, node: ast.AST, methods: set[ast.expr]) -> set[
     """Note a use that changes nothing of what a name holds; returns the names in it that are thereby explained."""
     holder: ast.expr | None = None
     key: object = None
-    if isinstance(node, ast.Call):
-        is_name, is_attribute = isinstance(node.func, ast.Name), isinstance(node.func, ast.Attribute)
-        last = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-        if node.args and (
-            last == "build_module" or (is_name and last == "print") or (is_attribute and last == "build")
-        ):
+    if isinstance(node, ast.Call) and node.args:
+        last, is_name = last_name(node), isinstance(node.func, ast.Name)
+        if last == "build_module" or last == ("print" if is_name else "build"):
             return {node.args[0]}
-        if isinstance(node.func, ast.Attribute) and last == "get" and node.args:
+        if isinstance(node.func, ast.Attribute) and last == "get":
             holder, key = node.func.value, getattr(node.args[0], "value", None)
     elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
         holder, key = node.value, getattr(node.slice, "value", None)
@@ -111,34 +107,14 @@ def _add_reading(found: Mentions, node: ast.AST, methods: set[ast.expr]) -> set[
     return set()
 
 
-def statements_run_once(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements that a module runs at most once: those in ``if``, ``try`` and ``with`` too, loops as a whole."""
-    for node in body:
-        if isinstance(node, (ast.If, ast.Try, ast.With)):
-            for part in ("body", "orelse", "finalbody"):
-                yield from statements_run_once(getattr(node, part, []))
-            for handler in getattr(node, "handlers", ()):
-                yield from statements_run_once(handler.body)
-        else:
-            yield node
-
-
 def _list_nodes(tree: ast.AST) -> list[ast.AST]:
     """Every node below ``tree``; twice as fast as ``ast.walk``, and half of the time of reading a config."""
     found = [tree]
     for node in found:
         for name in node._fields:
             value = getattr(node, name, None)
-            if isinstance(value, ast.expr) or (isinstance(value, ast.AST) and name != "ctx"):
-                found.append(value)
-            elif isinstance(value, list):
+            if isinstance(value, list):
                 found += [each for each in value if isinstance(each, ast.AST)]
+            elif isinstance(value, ast.AST) and name != "ctx":
+                found.append(value)
     return found
-
-
-def _walk_scope(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a scope, without those of the functions and classes in it."""
-    for child in ast.iter_child_nodes(node):
-        yield child
-        if not isinstance(child, _NESTED_SCOPES):
-            yield from _walk_scope(child)

@@ -10,8 +10,9 @@ from functools import cached_property
 from rewriter import checkout, files
 from rewriter.decoding import decode, parse
 from rewriter.model import Problem, Trace, Value
-from rewriter.read.mentions import statements_run_once
-from rewriter.read.values import Definition, External, Known, Unknown, Val
+from rewriter.read import library
+from rewriter.read.syntax import dotted_name, imported_names, package_of, statements_run_once
+from rewriter.read.values import Definition, Env, External, Known, Unknown, Val, is_given, read_literal
 
 _MISSING = Unknown("?")
 
@@ -22,6 +23,7 @@ class Module:
     def __init__(self, sources: Sources, name: str, path: str) -> None:
         self.sources, self.name, self.path = sources, name, path
         self.package = name if path.endswith("__init__.py") else name.rpartition(".")[0]
+        self._found: dict[str, Val] = {}
 
     @cached_property
     def tree(self) -> ast.Module:
@@ -29,58 +31,57 @@ class Module:
         return self.sources.parse_file(self.path)
 
     @cached_property
-    def registrations(self) -> list[tuple[str, str, Definition]]:
-        """``(registry, registered name, definition)``: decorators and plain calls of ``register_module``."""
-        return list(_find_registrations(self))
-
-    @cached_property
     def lines(self) -> list[bytes]:
         """The lines of the file as they are numbered in its tree."""
         return self.sources.read_file(self.path).splitlines()
 
     @cached_property
+    def registrations(self) -> list[tuple[str, str, Definition]]:
+        """``(registry, registered name, definition)``: decorators and plain calls of ``register_module``."""
+        return list(_find_registrations(self))
+
+    @cached_property
     def names(self) -> dict[str, list[Val | ast.AST]]:
-        """What each top-level name may stand for; constants as their expression, ``*`` the modules imported whole."""
+        """What each top-level name may stand for; values as their expression, ``*`` the modules imported whole."""
         found: dict[str, list[Val | ast.AST]] = {}
         for node in statements_run_once(self.tree.body):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 found.setdefault(node.name, []).append(Definition(self, node))
             elif isinstance(node, ast.AsyncFunctionDef):
                 found.setdefault(node.name, []).append(node)
-            elif isinstance(node, ast.Assign):
-                for target in node.targets:
+            elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+                for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                     if isinstance(target, ast.Name):
                         found.setdefault(target.id, []).append(node.value)
-            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-                found.setdefault(node.target.id, []).append(node.value)
-            elif isinstance(node, ast.Import):
-                for alias in node.names:
-                    whole = External(alias.name if alias.asname else alias.name.partition(".")[0])
-                    found.setdefault(alias.asname or whole.name, []).append(whole)
-            elif isinstance(node, ast.ImportFrom):
-                origin = self.find_origin(node)
-                for alias in node.names:
-                    name = origin if alias.name == "*" else f"{origin}.{alias.name}"
-                    found.setdefault(alias.asname or alias.name, []).append(External(name))
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                for name, stands_for in imported_names(node, self.find_origin(node)):
+                    found.setdefault(name, []).append(External(stands_for))
         return found
 
-    def find_origin(self, node: ast.ImportFrom) -> str:
-        """The absolute name of the module that an import names."""
+    def find_origin(self, node: ast.Import | ast.ImportFrom) -> str:
+        """The absolute name of the module that a ``from`` import names."""
+        if isinstance(node, ast.Import):
+            return ""
         parts = self.package.split(".")
         base = ".".join(parts[: len(parts) - node.level + 1]) if node.level else ""
         return ".".join(filter(None, (base, node.module)))
 
     def find(self, name: str) -> Val:
         """What a top-level name stands for; unknown where it is bound to different things."""
-        found = self.names.get(name)
-        if found is None:
+        if name not in self._found:
+            self._found[name] = _MISSING  # for names that lead back to themselves
+            self._found[name] = self._find(name)
+        return self._found[name]
+
+    def _find(self, name: str) -> Val:
+        if name not in self.names:
             for module in self.names.get("*", ()):
                 assert isinstance(module, External)
                 value = self.sources.find(f"{module.name}.{name}")
                 if value is not _MISSING and not isinstance(value, External):
                     return value
             return _MISSING
-        values = [self._resolve(each) for each in found]
+        values = [self._resolve(each) for each in self.names[name]]
         return values[0] if all(value == values[0] for value in values) else Unknown()
 
     def _resolve(self, found: Val | ast.AST) -> Val:
@@ -88,12 +89,9 @@ class Module:
             return self.sources.find(found.name)
         if isinstance(found, ast.Name):
             return self.find(found.id)
-        if isinstance(found, ast.expr):
-            try:
-                return Known(ast.literal_eval(found))
-            except (ValueError, TypeError):
-                return Unknown()
-        return Unknown() if isinstance(found, ast.AST) else found
+        if isinstance(found, ast.AST):
+            return read_literal(found) if isinstance(found, ast.expr) else Unknown()
+        return found
 
 
 class Sources:
@@ -113,13 +111,14 @@ class Sources:
         parents = [os.path.dirname(package) for package in self.packages]
         self.import_roots = tuple(dict.fromkeys([*parents, root, os.path.join(root, "src")]))
         self.problems: dict[str, Problem] = {}
+        self.can_load: dict[object, bool] = {}
+        self.suspects: dict[object, list[tuple[ast.AST, ast.AST | None]]] = {}
         self._overlay = dict(overlay or {})
         self._read: dict[str, bytes] = {}
         self._trees: dict[str, ast.Module] = {}
         self._modules: dict[str, Module | None] = {}
         self._traces: dict[tuple[str, tuple[tuple[str, str, str], ...]], Trace] = {}
         self._loaders: dict[str, list[Definition]] = {}
-        self.can_load: dict[ast.AST, bool] = {}
 
     def with_overlay(self, overlay: Mapping[str, bytes]) -> Sources:
         """The same packages with other bytes for some files."""
@@ -129,11 +128,11 @@ class Sources:
         other._traces = {key: each for key, each in self._traces.items() if each.files.isdisjoint(overlay)}
         return other
 
+    # --- files
+
     def has_read(self, path: str) -> bool:
         """Whether a file is one of these sources."""
         return path in self._read or path in self._overlay
-
-    # --- files
 
     def read_file(self, path: str) -> bytes:
         """The bytes of one source, as they were first read. Raises :class:`rewriter.files.Unreadable`."""
@@ -146,21 +145,19 @@ class Sources:
     def parse_file(self, path: str) -> ast.Module:
         """The tree of one source; one that cannot be read is empty, and a problem."""
         if path not in self._trees:
-            tree = self._parse(path)
+            try:
+                source = decode(self.read_file(path))
+                tree = source if isinstance(source, Problem) else parse(source)
+            except files.Unreadable as error:
+                tree = Problem(1, 0, error.message, error.remedy)
             if isinstance(tree, Problem):
                 self.problems[path] = tree
                 tree = ast.Module([], [])
             self._trees[path] = tree
         return self._trees[path]
 
-    def _parse(self, path: str) -> ast.Module | Problem:
-        try:
-            source = decode(self.read_file(path))
-        except files.Unreadable as error:
-            return Problem(1, 0, error.message, error.remedy)
-        return source if isinstance(source, Problem) else parse(source)
-
-    def list_files(self) -> list[str]:
+    @cached_property
+    def _files(self) -> list[str]:
         """Every Python file of the packages, sorted."""
         found: set[str] = set()
         for package in self.packages:
@@ -184,32 +181,86 @@ class Sources:
             self._modules[name] = Module(self, name, path) if path is not None else None
         return self._modules[name]
 
+    def is_own(self, dotted: str) -> bool:
+        """Whether a dotted name leads into the checkout, found or not."""
+        return any(os.path.isdir(os.path.join(base, package_of(dotted))) for base in self.import_roots)
+
     def find(self, dotted: str) -> Val:
         """What an absolute dotted name stands for: a definition of the checkout, or something outside."""
         module, _, name = dotted.rpartition(".")
         home = self.find_module(module) if module else None
-        if home is None:
-            return External(dotted)
-        value = home.find(name)
+        value = home.find(name) if home is not None else _MISSING
         return External(dotted) if value is _MISSING else value
 
-    def is_own(self, dotted: str) -> bool:
-        """Whether a dotted name leads into the checkout, found or not."""
-        first = dotted.partition(".")[0]
-        return any(os.path.isdir(os.path.join(base, first)) for base in self.import_roots)
+    def find_name(self, node: ast.expr, env: Env, definition: Definition) -> Val:
+        """What a dotted name stands for in ``definition``, where ``env`` holds its local names."""
+        dotted = dotted_name(node)
+        if dotted is None:
+            return Unknown()
+        if dotted in env:
+            return env[dotted]
+        first, _, rest = dotted.partition(".")
+        found = env[first] if first in env else definition.module.find(first)
+        if not rest:
+            return found
+        if isinstance(found, External):
+            return self.find(f"{found.name}.{rest}")
+        return self.find_attribute(found, rest) if isinstance(found, Definition) else Unknown(dotted, is_given(found))
 
-    def _name_of(self, path: str) -> str:
-        base = next(base for base in self.import_roots if path.startswith(base.rstrip(os.sep) + os.sep))
-        dotted = os.path.relpath(path, base)[:-3].replace(os.sep, ".")
-        return dotted.removesuffix(".__init__")
+    def find_attribute(self, owner: Definition, name: str) -> Val:
+        """A method or a constant of a class of the checkout."""
+        for cls in self.find_lineage(owner):
+            for node in cls.node.body:
+                if isinstance(node, ast.FunctionDef) and node.name == name:
+                    return Definition(cls.module, node, cls)
+                if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == name:
+                    return read_literal(node.value)
+        bases = (self.find_outside_bases(owner) or []) if name in library.HUB_METHODS else []
+        if any(package_of(base.name) in library.CACHE_DIR_LIBRARIES for base in bases):
+            return External(f"{package_of(owner.module.name)}.{owner.node.name}.{name}")
+        return Unknown()
+
+    def find_method(self, cls: Definition, name: str) -> Definition | None:
+        """A method of a class of the checkout, by lineage."""
+        found = self.find_attribute(cls, name)
+        return found if isinstance(found, Definition) else None
+
+    def find_lineage(self, cls: Definition, seen: tuple[Definition, ...] = ()) -> Iterator[Definition]:
+        """A class and its base classes that the checkout defines."""
+        if isinstance(cls.node, ast.ClassDef) and cls not in seen:
+            yield cls
+            for base in cls.node.bases:
+                found = self.find_name(base, {}, cls)
+                if isinstance(found, Definition):
+                    yield from self.find_lineage(found, (*seen, cls))
+
+    def find_outside_bases(self, cls: Definition) -> list[External] | None:
+        """The base classes from outside the checkout; None where one is not known."""
+        found = [
+            self.find_name(base, {}, each)
+            for each in self.find_lineage(cls)
+            for base in getattr(each.node, "bases", ())
+        ]
+        if any(isinstance(base, (Unknown, Known)) for base in found):
+            return None
+        return [base for base in found if isinstance(base, External)]
 
     # --- registrations
 
+    def _module_at(self, path: str) -> Module:
+        base = next(base for base in self.import_roots if path.startswith(base.rstrip(os.sep) + os.sep))
+        name = os.path.relpath(path, base)[:-3].replace(os.sep, ".").removesuffix(".__init__")
+        module = self.find_module(name)
+        if module is None or module.path != path:  # `x.py` beside a folder `x`
+            module = self._modules.setdefault(path, Module(self, name, path))
+        assert module is not None
+        return module
+
     @cached_property
     def _registering_files(self) -> list[str]:
-        """The files that name ``register_module``."""
+        """The files that name ``register_module``; the others are not kept."""
         found = []
-        for path in self.list_files():
+        for path in self._files:
             try:
                 if b"register_module" in self.read_file(path):
                     found.append(path)
@@ -222,39 +273,26 @@ class Sources:
     def find_loaders(self, type_name: str) -> list[Definition]:
         """The definitions registered under a name: one, or several where which one is meant cannot be known."""
         if type_name not in self._loaders:
-            self._loaders[type_name] = self._find_loaders(type_name)
+            word = type_name.encode(errors="replace")
+            modules = [self._module_at(path) for path in self._registering_files if word in self.read_file(path)]
+            entries = [each for module in modules for each in module.registrations if each[1] == type_name]
+            models = [found for registry, _, found in entries if registry == "MODELS"]
+            loaders = list(dict.fromkeys(models or [found for _, _, found in entries]))
+            if len(loaders) > 1:
+                loaders = [each for each in loaders if each.module.name in self._imported_modules] or loaders
+            self._loaders[type_name] = loaders
         return self._loaders[type_name]
-
-    def _find_loaders(self, type_name: str) -> list[Definition]:
-        entries: list[tuple[str, Definition]] = []
-        for path in self._registering_files:
-            if type_name.encode(errors="replace") not in self.read_file(path):
-                continue
-            name = self._name_of(path)
-            module = self.find_module(name)
-            if module is None or module.path != path:
-                module = self._modules.setdefault(path, Module(self, name, path))
-            assert module is not None
-            entries += [(registry, found) for registry, name, found in module.registrations if name == type_name]
-        models = [each for registry, each in entries if registry == "MODELS"]
-        found = list(dict.fromkeys(models or [each for _, each in entries]))
-        if len(found) > 1:
-            return [each for each in found if each.module.name in self._imported_modules] or found
-        return found
 
     @cached_property
     def _imported_modules(self) -> frozenset[str]:
         """The modules that some file of the packages imports."""
         found: set[str] = set()
-        for path in self.list_files():
-            module = Module(self, self._name_of(path), path)
+        for module in map(self._module_at, self._files):
             for node in ast.walk(module.tree):
-                if isinstance(node, ast.Import):
-                    found.update(alias.name for alias in node.names)
-                elif isinstance(node, ast.ImportFrom):
+                if isinstance(node, (ast.Import, ast.ImportFrom)):
                     origin = module.find_origin(node)
-                    found.add(origin)
-                    found.update(f"{origin}.{alias.name}" for alias in node.names)
+                    found |= {origin, *(alias.name for alias in node.names)}
+                    found |= {f"{origin}.{alias.name}" for alias in node.names}
         return frozenset(found)
 
     def trace(self, type_name: str, values: Mapping[str, Value]) -> Trace:
@@ -275,32 +313,22 @@ def _drop_number(value: Value) -> Value:
 
 def _find_registrations(module: Module) -> Iterator[tuple[str, str, Definition]]:
     for node in statements_run_once(module.tree.body):
+        pairs: list[tuple[ast.expr, Val]] = []
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            for decorator in node.decorator_list:
-                if (call := _registering(decorator)) is not None:
-                    yield from _names_given(call[0], call[1], node.name, Definition(module, node))
-        elif isinstance(node, ast.Expr) and (call := _registering(node.value)) is not None:
-            given = [each.value for each in call[1].keywords if each.arg == "module"]
-            found = module.find(given[0].id) if given and isinstance(given[0], ast.Name) else None
-            if isinstance(found, Definition):
-                yield from _names_given(call[0], call[1], found.node.name, found)
+            pairs = [(decorator, Definition(module, node)) for decorator in node.decorator_list]
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            given = [each.value for each in node.value.keywords if each.arg == "module"]
+            pairs = [(node.value, module.find(each.id)) for each in given if isinstance(each, ast.Name)]
+        for call, found in pairs:
+            is_call = isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+            if is_call and call.func.attr == "register_module" and isinstance(found, Definition):  # type: ignore
+                registry = (dotted_name(call.func.value) or "").rpartition(".")[2]  # type: ignore
+                yield from ((registry, name, found) for name in _names_given(call, found.node.name))  # type: ignore
 
 
-def _registering(node: ast.expr) -> tuple[str, ast.Call] | None:
-    """The registry's name and the call, where ``node`` is ``REGISTRY.register_module(...)``."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "register_module":
-        holder = node.func.value
-        return getattr(holder, "id", getattr(holder, "attr", "")), node
-    return None
-
-
-def _names_given(registry: str, call: ast.Call, own: str, found: Definition) -> Iterator[tuple[str, str, Definition]]:
+def _names_given(call: ast.Call, own: str) -> Iterable[str]:
+    """The names under which ``register_module(...)`` registers a definition called ``own``."""
     given = [*call.args[:1], *(each.value for each in call.keywords if each.arg == "name")]
-    names: Iterable[object] = [own]
-    if given:
-        try:
-            value = ast.literal_eval(given[0])
-        except (ValueError, TypeError):
-            value = None
-        names = value if isinstance(value, (list, tuple)) else [value or own]
-    yield from ((registry, name, found) for name in names if isinstance(name, str))
+    value = read_literal(given[0]) if given else Known(None)
+    names = value.value if isinstance(value, Known) else None
+    return [name for name in (names if isinstance(names, (list, tuple)) else [names or own]) if isinstance(name, str)]

@@ -12,7 +12,7 @@ from rewriter.decoding import decode, parse
 from rewriter.locality import is_path_like
 from rewriter.model import CACHE_DIR, Problem, Span
 from rewriter.read import library
-from rewriter.read.names import dotted_name, package_of
+from rewriter.read.syntax import dotted_name, imported_names, package_of, span_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,11 @@ def find_script_calls(paths: Sequence[str], packages: Sequence[str] = ()) -> lis
     """
     found: list[ScriptCall] = []
     for path in paths:
-        tree = _read_tree(path)
+        try:
+            source = decode(files.read_bytes(path))
+            tree = source if isinstance(source, Problem) else parse(source)
+        except files.Unreadable as error:
+            tree = Problem(1, 0, error.message, error.remedy)
         if isinstance(tree, Problem):
             span = Span(tree.line, tree.column, tree.line, tree.column)
             found.append(ScriptCall(path, span, "", tree.message, "unreadable", False))
@@ -58,40 +62,38 @@ def find_script_calls(paths: Sequence[str], packages: Sequence[str] = ()) -> lis
     return sorted(found, key=lambda each: (each.path, each.span.line, each.span.column))
 
 
-def _read_tree(path: str) -> ast.Module | Problem:
-    try:
-        source = decode(files.read_bytes(path))
-    except files.Unreadable as error:
-        return Problem(1, 0, error.message, error.remedy)
-    return source if isinstance(source, Problem) else parse(source)
-
-
 def _find_calls(tree: ast.Module, path: str, inside_package: bool) -> Iterator[ScriptCall]:
-    origins = _find_imports(tree)
-    bound = {name for node in ast.walk(tree) for name in _names_bound_by(node)}
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    origins: dict[str, set[str]] = {}
+    for node in nodes:
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and not getattr(node, "level", 0):
+            for name, origin in imported_names(node, getattr(node, "module", "")):
+                origins.setdefault(name, set()).add(origin)
+    bound = {name for node in nodes for name in _names_bound_by(node)}
+    for node in nodes:
         dotted = dotted_name(node.func) if isinstance(node, ast.Call) else None
         if not isinstance(node, ast.Call) or dotted is None:
             continue
-        first, _, last = dotted.partition(".")
-        last = last.rpartition(".")[2] or first
-        origin = origins.get(first, "")
-        names_function = origin.rpartition(".")[2] if first == last else last
-        if last not in library.HUB_METHODS and names_function not in library.HUB_FUNCTIONS:
+        first, last = package_of(dotted), dotted.rpartition(".")[2]
+        origin = "|".join(origins.get(first, ()))  # imported in two ways: no name of a library
+        function = origin.rpartition(".")[2] if first == last else last
+        is_function = function in library.HUB_FUNCTIONS
+        if last not in library.HUB_METHODS and not is_function:
             continue
         if last in ("from_config", "load_config") and not (node.args and isinstance(node.args[0], ast.Constant)):
             continue
-        reads = _find_repo(node)
-        if isinstance(reads, ast.Constant) and isinstance(reads.value, str) and is_path_like(reads.value):
+        named = [word.value for word in node.keywords if word.arg in library.REPO_PARAMETERS]
+        repo = next(iter([*node.args[:1], *named]), None)
+        text = repo.value if isinstance(repo, ast.Constant) else None
+        if isinstance(text, str) and is_path_like(text):
             continue  # a folder on this machine
         keywords = {word.arg for word in node.keywords}
         state = "set" if CACHE_DIR in keywords else "unsure" if None in keywords else "open"
         direct = dotted == f"{first}.from_pretrained" and package_of(origin) in ("transformers", "diffusers")
-        function = names_function in library.HUB_FUNCTIONS and package_of(origin) == "huggingface_hub"
-        editable = (direct or function) and state == "open" and first not in bound and not inside_package
-        end = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
-        span = Span(node.lineno, node.col_offset, *end)
-        yield ScriptCall(path, span, dotted, _describe(reads), state, editable)
+        takes = (direct or (is_function and package_of(origin) == "huggingface_hub")) and "|" not in origin
+        reads = str(text) if isinstance(repo, ast.Constant) else ast.unparse(repo) if repo is not None else "?"
+        editable = takes and state == "open" and first not in bound and not inside_package
+        yield ScriptCall(path, span_of(node), dotted, reads, state, editable)
 
 
 def _names_bound_by(node: ast.AST) -> Iterator[str]:
@@ -102,29 +104,3 @@ def _names_bound_by(node: ast.AST) -> Iterator[str]:
         name = getattr(node, attribute, None)  # of a parameter, a definition, `except ... as` or a pattern
         if isinstance(name, str):
             yield name
-
-
-def _find_imports(tree: ast.Module) -> dict[str, str]:
-    """What each imported name stands for, dotted; a name that is imported twice in different ways is left out."""
-    found: dict[str, set[str]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                whole = alias.name if alias.asname else package_of(alias.name)
-                found.setdefault(alias.asname or whole, set()).add(whole)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            for alias in node.names:
-                found.setdefault(alias.asname or alias.name, set()).add(f"{node.module}.{alias.name}")
-    return {name: next(iter(origins)) for name, origins in found.items() if len(origins) == 1}
-
-
-def _find_repo(node: ast.Call) -> ast.expr | None:
-    """What names the repo: the first argument, or the keyword for it."""
-    named = [word.value for word in node.keywords if word.arg in library.REPO_PARAMETERS]
-    return next(iter([*node.args[:1], *named]), None)
-
-
-def _describe(value: ast.expr | None) -> str:
-    if isinstance(value, ast.Constant):
-        return str(value.value)
-    return ast.unparse(value) if value is not None else "?"

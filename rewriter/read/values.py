@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,6 +88,27 @@ def is_given(value: Val) -> bool:
     return isinstance(value, (Known, Unknown)) and value.given
 
 
+def join(values: Iterable[Val]) -> Unknown:
+    """What is made of several values, of which nothing is known but whether the config has a part in it."""
+    return Unknown(given=any(map(is_given, values)))
+
+
+def read_literal(node: ast.expr) -> Val:
+    """The value of a literal."""
+    try:
+        return Known(ast.literal_eval(node))
+    except (ValueError, TypeError):
+        return Unknown()
+
+
+def matters(value: Val) -> bool:
+    """Whether a value is one of the keys that are followed, or a string of the config."""
+    if isinstance(value, Items):
+        return any(map(matters, value.items.values()))
+    is_text = isinstance(value, Known) and value.given and isinstance(value.value, str)
+    return is_text or getattr(value, "key", None) is not None
+
+
 def compare(operator: ast.cmpop, left: Val, right: Val) -> Val:
     """``is``, ``in`` and ``==`` of known values."""
     if isinstance(operator, (ast.Is, ast.IsNot)) and isinstance(left, (Items, Known)) and isinstance(right, Known):
@@ -110,26 +131,21 @@ def call_library(name: str, arguments: list[Val], root: str) -> Val:
     ``os.path.exists`` and its kin are False for what is a repo id, whatever the disk holds.
     """
     texts = [each.value for each in arguments if isinstance(each, Known) and isinstance(each.value, str)]
-    given = any(map(is_given, arguments))
+    unknown = join(arguments)
     if not texts or len(texts) != len(arguments):
-        return Unknown(given=given)
-    place = os.path.join(root, os.path.expanduser(texts[0]))
+        return unknown
     if name in ("os.path.exists", "os.path.isdir", "os.path.isfile"):
-        if locality(texts[0], root) != "local":
-            return Known(False, given)
-        return Known(
-            {"exists": os.path.exists, "isdir": os.path.isdir, "isfile": os.path.isfile}[name[8:]](place), given
-        )
+        test = {"exists": os.path.exists, "isdir": os.path.isdir, "isfile": os.path.isfile}[name[8:]]
+        place = os.path.join(root, os.path.expanduser(texts[0]))
+        return Known(locality(texts[0], root) == "local" and test(place), unknown.given)
     if name == "os.path.join":
-        return Known(os.path.join(*texts), given)
-    if name == "os.path.expanduser":
-        return Known(os.path.expanduser(texts[0]), given)
-    return Unknown(given=given)
+        return Known(os.path.join(*texts), unknown.given)
+    return Known(os.path.expanduser(texts[0]), unknown.given) if name == "os.path.expanduser" else unknown
 
 
 def replace_held(env: Env, held: Val, changed: Val) -> None:
     """Give every name of a container that may have changed another value."""
-    env.update((name, changed) for name, value in list(env.items()) if value is held)
+    env.update([(name, changed) for name, value in env.items() if value is held])
 
 
 def find_held(env: Env) -> dict[str, str]:

@@ -15,26 +15,17 @@ from dataclasses import dataclass, field
 from rewriter.model import Failure, HubCall, Rejection, Step, Value
 from rewriter.read import calls, library
 from rewriter.read.modules import Sources
-from rewriter.read.names import (
-    dotted_name,
-    find_lineage,
-    find_method,
-    find_name,
-    find_outside_bases,
-    last_name,
-    stored_names,
-)
-from rewriter.read.signatures import bind_arguments
+from rewriter.read.syntax import dotted_name, imported_names, last_name, stored_names
 from rewriter.read.values import (
     Definition,
     Env,
-    External,
     Items,
     Known,
     Unknown,
     Val,
     compare,
     is_given,
+    join,
     replace_held,
     truth,
 )
@@ -87,11 +78,13 @@ class Walk:
         self, callee: Definition, positional: Sequence[Val], keywords: Mapping[str, Val], complete: bool, chain: Chain
     ) -> Val:
         """Walk the body of a function, or of the ``__init__`` of a class, that is called with these arguments."""
-        self._check_decorators(callee)
+        for decorator in callee.node.decorator_list:
+            if (name := last_name(decorator)) not in library.HARMLESS_DECORATORS:
+                self.note_unknown(callee, decorator, f"the decorator `{name}` may change what `{callee.name}` does")
         self.entered.setdefault(callee.node, callee)
         if isinstance(callee.node, ast.ClassDef):
             self._check_class(callee)
-            init = find_method(self.sources, callee, "__init__")
+            init = self.sources.find_method(callee, "__init__")
             if init is None:
                 self._call_plain_class(callee, keywords, chain)
                 return Unknown()
@@ -100,11 +93,8 @@ class Walk:
         node = callee.node
         assert isinstance(node, ast.FunctionDef)
         self._count += 1
-        if any(step.definition is node for step in chain):
-            self.note_unknown(callee, node, f"`{callee.name}` calls itself")
-            return Unknown()
-        if self._count > MOST_CALLS:
-            self.note_unknown(callee, node, "too many calls to follow")
+        if self._count > MOST_CALLS or any(step.definition is node for step in chain):
+            self.note_unknown(callee, node, f"`{callee.name}` calls itself, or more than can be followed")
             return Unknown()
         outer = Frame(callee, {}, chain)
         env, rejected = bind_arguments(node, positional, keywords, complete, lambda each: self.evaluate(each, outer))
@@ -115,17 +105,11 @@ class Walk:
         self.doubt = before
         if len(frame.returned) == 1 and isinstance(frame.returned[0], Known):
             return frame.returned[0]
-        return Unknown(given=any(map(is_given, [*positional, *keywords.values()])))
-
-    def _check_decorators(self, callee: Definition) -> None:
-        for decorator in callee.node.decorator_list:
-            name = last_name(decorator)
-            if name not in library.HARMLESS_DECORATORS:
-                self.note_unknown(callee, decorator, f"the decorator `{name}` may change what `{callee.name}` does")
+        return join([*positional, *keywords.values()])
 
     def _check_class(self, callee: Definition) -> None:
         """A class that makes its objects in a way of its own cannot be followed."""
-        for cls in find_lineage(self.sources, callee):
+        for cls in self.sources.find_lineage(callee):
             assert isinstance(cls.node, ast.ClassDef)
             names = {getattr(each, "name", "") for each in cls.node.body}
             if "__new__" in names or any(word.arg == "metaclass" for word in cls.node.keywords):
@@ -133,7 +117,7 @@ class Walk:
 
     def _call_plain_class(self, callee: Definition, keywords: Mapping[str, Val], chain: Chain) -> None:
         """A class without an ``__init__`` in the checkout."""
-        outside = find_outside_bases(self.sources, callee)
+        outside = self.sources.find_outside_bases(callee)
         if outside is None:
             self.note_unknown(callee, callee.node, f"the base classes of `{callee.name}` are not known")
         elif all(base.name.startswith("torch.nn.") for base in outside):
@@ -156,49 +140,48 @@ class Walk:
 
     def _walk_statement(self, node: ast.stmt, frame: Frame) -> bool:
         """Walk one statement; True where it certainly leaves the function."""
-        if isinstance(node, ast.If):
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            value = self.evaluate(node.value, frame) if node.value is not None else Unknown()
+            value = join([value]) if isinstance(node, ast.AugAssign) else value
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                self._bind(target, value, node.value, frame)
+        elif isinstance(node, ast.Expr):
+            self.evaluate(node.value, frame)
+        elif isinstance(node, ast.If):
             decided = truth(self.evaluate(node.test, frame))
             if decided is None:
                 return self._walk_either([node.body, node.orelse], frame)
             self.dead += node.orelse if decided else node.body
             return self.walk_block(node.body if decided else node.orelse, frame)
-        if isinstance(node, ast.Return):
+        elif isinstance(node, ast.Return):
             frame.returned.append(self.evaluate(node.value, frame) if node.value is not None else Known(None))
             return True
-        if isinstance(node, ast.Raise):
-            self._fail(node, frame)
-            return True
-        if isinstance(node, ast.Try):
-            self._walk_try(node, frame)
+        elif isinstance(node, (ast.Raise, ast.Assert)):
+            fails = isinstance(node, ast.Raise) or truth(self.evaluate(node.test, frame)) is False
+            if fails and not self.doubt:
+                text = ast.unparse(node.test if isinstance(node, ast.Assert) else node)
+                self.failures.append(Failure(text, frame.definition.module.path, node.lineno))
+            return isinstance(node, ast.Raise)
+        elif isinstance(node, ast.Try):
+            # the body may stop anywhere: what it binds is not known to a handler
+            bodies = [[*node.body, *node.orelse], *(handler.body for handler in node.handlers)]
+            self._walk_either(bodies, frame, forgotten=stored_names(node.body))
             return self.walk_block(node.finalbody, frame)
-        if isinstance(node, ast.With):
+        elif isinstance(node, ast.With):
             return self._walk_with(node, frame)
-        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
-            self._assign(node, frame)
-        elif isinstance(node, ast.Assert):
-            if truth(self.evaluate(node.test, frame)) is False:
-                self._fail(node.test, frame)
         elif isinstance(node, (ast.For, ast.While)):
             self._walk_loop(node, frame)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            self._import(node, frame)
+            origin = frame.definition.module.find_origin(node)
+            frame.env.update((name, self.sources.find(found)) for name, found in imported_names(node, origin))
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             frame.env[node.name] = Unknown()
-        elif isinstance(node, ast.Expr):
-            self.evaluate(node.value, frame)
         elif isinstance(node, ast.Delete):
             for target in node.targets:
                 self._bind(target, Unknown(), None, frame)
         elif not isinstance(node, (ast.Pass, ast.Break, ast.Continue, ast.Global, ast.Nonlocal)):
             self.note_unknown(frame.definition, node, f"a `{type(node).__name__.lower()}` statement")
         return False
-
-    def _assign(self, node: ast.Assign | ast.AnnAssign | ast.AugAssign, frame: Frame) -> None:
-        value = self.evaluate(node.value, frame) if node.value is not None else Unknown()
-        if isinstance(node, ast.AugAssign):
-            value = Unknown(given=is_given(value))
-        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-            self._bind(target, value, node.value, frame)
 
     def _bind(self, target: ast.expr, value: Val, node: ast.expr | None, frame: Frame) -> None:
         """Give a target a value; ``node`` is the expression that it comes from."""
@@ -210,30 +193,13 @@ class Walk:
             if isinstance(node, (ast.Tuple, ast.List)) and len(node.elts) == len(target.elts):
                 parts = node.elts
             for each, part in zip(target.elts, parts, strict=True):
-                found = self.evaluate(part, frame) if part is not None else Unknown(given=is_given(value))
-                self._bind(each, found, part, frame)
+                self._bind(each, self.evaluate(part, frame) if part is not None else join([value]), part, frame)
         elif isinstance(target, ast.Subscript) and (name := dotted_name(target.value)) in frame.env:
-            held, key = frame.env[str(name)], target.slice
+            held, key = frame.env[str(name)], getattr(target.slice, "value", None)
             changed: Val = Unknown()
-            stores = isinstance(target.ctx, ast.Store)
-            if stores and isinstance(held, Items) and isinstance(key, ast.Constant) and isinstance(key.value, str):
-                changed = Items({**held.items, key.value: value}, held.complete)
+            if isinstance(target.ctx, ast.Store) and isinstance(held, Items) and isinstance(key, str):
+                changed = Items({**held.items, key: value}, held.complete)
             replace_held(frame.env, held, changed)
-
-    def _import(self, node: ast.Import | ast.ImportFrom, frame: Frame) -> None:
-        """An import inside a function."""
-        for alias in node.names:
-            if isinstance(node, ast.ImportFrom):
-                origin = frame.definition.module.find_origin(node)
-                frame.env[alias.asname or alias.name] = self.sources.find(f"{origin}.{alias.name}")
-            else:
-                whole = alias.name if alias.asname else alias.name.partition(".")[0]
-                frame.env[alias.asname or whole] = External(whole)
-
-    def _walk_try(self, node: ast.Try, frame: Frame) -> None:
-        """The body may stop anywhere: what it binds is not known to a handler."""
-        handlers = [handler.body for handler in node.handlers]
-        self._walk_either([[*node.body, *node.orelse], *handlers], frame, forgotten=stored_names(node.body))
 
     def _walk_with(self, node: ast.With, frame: Frame) -> bool:
         """A context manager that is not known may end its body early."""
@@ -248,10 +214,10 @@ class Walk:
         """A loop's body, once, with all that it binds or may change unknown: any round is like that."""
         env = frame.env
         self.evaluate(node.iter if isinstance(node, ast.For) else node.test, frame)
-        env.update((name, Unknown(given=is_given(env.get(name, Unknown())))) for name in stored_names([node]))
+        env.update((name, join([env.get(name, Unknown())])) for name in stored_names([node]))
         used = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
         env.update((name, Unknown()) for name in used if isinstance(env.get(name), Items))
-        self._walk_either([[*node.body], [*node.orelse]], frame)
+        self._walk_either([node.body, node.orelse], frame)
 
     def _walk_either(self, bodies: list[list[ast.stmt]], frame: Frame, forgotten: Iterable[str] = ()) -> bool:
         """Walk each of several bodies, of which nobody knows which one runs; what they leave different is unknown.
@@ -270,13 +236,9 @@ class Walk:
             self.doubt -= 1  # else what follows runs only where none has left, until `enter` takes that back
         for name in {name for env in ends for name in env}:
             values = [env.get(name, Unknown()) for env in ends]
-            same = all(value == values[0] for value in values)
-            frame.env[name] = values[0] if same else Unknown(given=any(map(is_given, values)))
+            same = all(value is values[0] or value == values[0] for value in values)
+            frame.env[name] = values[0] if same else join(values)
         return not ends
-
-    def _fail(self, node: ast.AST, frame: Frame) -> None:
-        if not self.doubt:
-            self.failures.append(Failure(ast.unparse(node), frame.definition.module.path, getattr(node, "lineno", 1)))
 
     # --- expressions
 
@@ -286,8 +248,8 @@ class Walk:
             return Known(node.value)
         if isinstance(node, (ast.Name, ast.Attribute)):
             if isinstance(node, ast.Attribute) and dotted_name(node) is None:
-                return Unknown(given=is_given(self.evaluate(node.value, frame)))
-            return find_name(self.sources, node, frame.env, frame.definition)
+                return join([self.evaluate(node.value, frame)])
+            return self.sources.find_name(node, frame.env, frame.definition)
         if isinstance(node, ast.Call):
             return calls.follow_call(self, node, frame)
         if isinstance(node, ast.Dict):
@@ -303,11 +265,13 @@ class Walk:
         if isinstance(node, ast.IfExp):
             return self._evaluate_condition(node, frame)
         if isinstance(node, ast.Subscript):
-            return self._evaluate_item(node, frame)
+            held, key = self.evaluate(node.value, frame), self.evaluate(node.slice, frame)
+            found = held.items.get(str(key.value)) if isinstance(held, Items) and isinstance(key, Known) else None
+            return found if found is not None else join([held])
         if isinstance(node, (ast.List, ast.Tuple)):
             values = [self.evaluate(each, frame) for each in node.elts]
             known = [each.value for each in values if isinstance(each, Known)]
-            return Known(known) if len(known) == len(values) else Unknown(given=any(map(is_given, values)))
+            return Known(known) if len(known) == len(values) else join(values)
         if isinstance(node, ast.Lambda):
             return Unknown()
         if isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)):
@@ -316,7 +280,7 @@ class Walk:
         parts = [self.evaluate(child, frame) for child in ast.iter_child_nodes(node)]
         if isinstance(node, ast.NamedExpr):
             frame.env[node.target.id] = Unknown()
-        return Unknown(given=any(map(is_given, parts)))
+        return join(parts)
 
     def _evaluate_condition(self, node: ast.IfExp, frame: Frame) -> Val:
         decided = truth(self.evaluate(node.test, frame))
@@ -326,24 +290,49 @@ class Walk:
         self.doubt += 1
         values = [self.evaluate(node.body, frame), self.evaluate(node.orelse, frame)]
         self.doubt -= 1
-        return values[0] if values[0] == values[1] else Unknown(given=any(map(is_given, values)))
-
-    def _evaluate_item(self, node: ast.Subscript, frame: Frame) -> Val:
-        held, key = self.evaluate(node.value, frame), self.evaluate(node.slice, frame)
-        if isinstance(held, Items) and isinstance(key, Known) and str(key.value) in held.items:
-            return held.items[str(key.value)]
-        return Unknown(given=is_given(held))
+        return values[0] if values[0] == values[1] else join(values)
 
     def _evaluate_boolean(self, node: ast.BoolOp, frame: Frame) -> Val:
         """``and``, ``or``: what decides them is returned; parts that are not reached are not evaluated."""
-        wanted, unsure, given = isinstance(node.op, ast.Or), False, False
-        value: Val = Unknown()
+        wanted, unsure, values = isinstance(node.op, ast.Or), False, list[Val]()
         for place, each in enumerate(node.values):
-            value = self.evaluate(each, frame)
-            given = given or is_given(value)
-            decided = truth(value)
+            values.append(self.evaluate(each, frame))
+            decided = truth(values[-1])
             if decided == wanted:
                 self.dead += node.values[place + 1 :]
-                return value if not unsure else Known(wanted, given)
+                return Known(wanted, any(map(is_given, values))) if unsure else values[-1]
             unsure = unsure or decided is None
-        return Unknown(given=given) if unsure else value
+        return join(values) if unsure else values[-1]
+
+
+def bind_arguments(
+    node: ast.FunctionDef,
+    positional: Sequence[Val],
+    keywords: Mapping[str, Val],
+    complete: bool,
+    evaluate: calls.Evaluate,
+) -> tuple[Env, list[str]]:
+    """The local names of a call, and the keywords that the function does not take.
+
+    Args:
+        complete: False where more arguments may be given than are known.
+        evaluate: of the defaults.
+    """
+    arguments = node.args
+    named = [each.arg for each in (*arguments.posonlyargs, *arguments.args)]
+    keyword_only = [each.arg for each in arguments.kwonlyargs]
+    defaults = [
+        *zip(named[len(named) - len(arguments.defaults) :], arguments.defaults, strict=True),
+        *zip(keyword_only, arguments.kw_defaults, strict=True),
+    ]
+    env: Env = dict.fromkeys([*named, *keyword_only], Unknown())
+    env |= {name: evaluate(each) for name, each in defaults if each is not None and complete}
+    env.update(zip(named, positional, strict=False))
+    if arguments.vararg is not None:
+        env[arguments.vararg.arg] = Unknown()
+    takes = {*named[len(arguments.posonlyargs) :], *keyword_only}
+    env |= {key: value for key, value in keywords.items() if key in takes}
+    rest = {key: value for key, value in keywords.items() if key not in takes}
+    if arguments.kwarg is not None:
+        env[arguments.kwarg.arg] = Items(rest, complete)
+    return env, list(rest) if arguments.kwarg is None else []

@@ -5,10 +5,9 @@ Pure: a :class:`Report` in, text out. Only what a format needs is imported, when
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rewriter.files import find_repository
 from rewriter.model import FileEdit, Finding, Note, Plan
 from rewriter.report import text
 
@@ -41,9 +40,9 @@ class Report:
         return find_repository(self.cwd) or self.cwd
 
     @property
-    def texts(self) -> dict[str, bytes]:
-        """Configs as read: with them github and sarif count columns in characters, without them in bytes."""
-        return {result.path: result.old for result in self.plan.results if result.old is not None}
+    def lines(self) -> dict[str, list[str]]:
+        """The configs as read, by path, in lines: with them github and sarif count columns in characters."""
+        return {result.path: text.split_lines(result.old) for result in self.plan.results if result.old is not None}
 
 
 def render(name: str, report: Report, *, verbose: bool = False, scope: str = "") -> str:
@@ -60,14 +59,14 @@ def render(name: str, report: Report, *, verbose: bool = False, scope: str = "")
 
         return render_sarif(report)
     if name == "github":
-        from rewriter.report.github import format_commands
-
-        return _join(format_commands(report))
-    if name == "full":
-        return _join(text.format_full(report.findings, report.cwd, verbose=verbose, scope=scope))
-    if name == "concise":
-        return _join(text.format_concise(report.findings, report.cwd, verbose=verbose, scope=scope))
-    raise ValueError(f"unknown format {name!r}; one of {', '.join(FORMATS)}")
+        lines = text.format_github(report.findings, report.cwd, report.root, report.lines)
+    elif name == "full":
+        lines = text.format_full(report.findings, report.cwd, verbose=verbose, scope=scope)
+    elif name == "concise":
+        lines = text.format_concise(report.findings, report.cwd, verbose=verbose)
+    else:
+        raise ValueError(f"unknown format {name!r}; one of {', '.join(FORMATS)}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def make_schema() -> dict[str, object]:
@@ -75,18 +74,3 @@ def make_schema() -> dict[str, object]:
     from rewriter.report.json import JsonReport
 
     return JsonReport.model_json_schema(mode="serialization")
-
-
-def find_repository(start: str) -> str | None:
-    """The nearest folder at or above ``start`` that holds ``.git`` (a folder, or a file in a linked work tree)."""
-    folder = os.path.abspath(start)
-    while not os.path.exists(os.path.join(folder, ".git")):
-        above = os.path.dirname(folder)
-        if above == folder:
-            return None
-        folder = above
-    return folder
-
-
-def _join(lines: Iterable[str]) -> str:
-    return "".join(line + "\n" for line in lines)

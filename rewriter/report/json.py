@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -11,11 +10,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from rewriter.model import Decision, Finding, Note, Remove
+from rewriter.model import REMOVE, Decision, Finding
 from rewriter.report import Report
-from rewriter.report.text import fill_remedy, show_path, sort_findings
-
-SCHEMA_VERSION: Literal[1] = 1
+from rewriter.report.text import fill_remedy, show_path, show_paths, sort_findings
 
 # Allowed raw in JSON, but able to control a terminal or to reverse a line: DEL, C1, surrogates, separators, bidi.
 _UNSAFE = re.compile(r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
@@ -91,74 +88,67 @@ class JsonReport(_Model):
     notes: tuple[JsonNote, ...] = Field(description="facts that are no findings, in the order of the run")
 
 
-def make_json(report: Report) -> JsonReport:
-    """The report as its model. Text that UTF-8 cannot hold (a file name of other bytes) as escapes."""
-    findings = sort_findings(report.findings)
+def render_json(report: Report) -> str:
+    """The report as indented JSON; the same report gives the same bytes."""
+    findings, cwd = sort_findings(report.findings), report.cwd
     errors = sum(finding.severity == "error" for finding in findings)
     decisions = [(result.path, decision) for result in report.plan.results for decision in result.decisions]
     decisions.sort(key=lambda pair: (pair[0], pair[1].component.span.line, pair[1].component.dotted))
     rewritten = len(report.plan.config_edits)
-    summary = JsonSummary(
-        files=report.files,
-        rewritten=rewritten,
-        unchanged=report.files - rewritten,
-        errors=errors,
-        warnings=len(findings) - errors,
-        components=dict(sorted(Counter(decision.outcome for _, decision in decisions).items())),
-    )
-    return JsonReport(
-        schema_version=SCHEMA_VERSION,
-        tool="opensora-rewriter",
-        version=report.version,
-        command=report.command,
-        exit_code=report.exit_code,
-        summary=summary,
-        findings=tuple(_make_finding(finding, report) for finding in findings),
-        components=tuple(_make_component(path, decision, report) for path, decision in decisions),
-        edited=tuple(_make_path(edit.path, report) for edit in report.plan.edits),
-        notes=tuple(_make_note(note, report) for note in dict.fromkeys(report.notes)),
-    )
+    document = {
+        "schema_version": 1,
+        "tool": "opensora-rewriter",
+        "version": report.version,
+        "command": report.command,
+        "exit_code": report.exit_code,
+        "summary": {
+            "files": report.files,
+            "rewritten": rewritten,
+            "unchanged": report.files - rewritten,
+            "errors": errors,
+            "warnings": len(findings) - errors,
+            "components": dict(sorted(Counter(decision.outcome for _, decision in decisions).items())),
+        },
+        "findings": [_describe_finding(finding, cwd) for finding in findings],
+        "components": [_describe_component(show_path(path, cwd), decision) for path, decision in decisions],
+        "edited": [show_path(edit.path, cwd) for edit in report.plan.edits],
+        "notes": [
+            {
+                "message": note.message,
+                "path": show_path(note.path, cwd) if note.path else None,
+                "line": note.line or None,
+            }
+            for note in dict.fromkeys(report.notes)
+        ],
+    }
+    return escape_unsafe(JsonReport.model_validate(_make_value(document)).model_dump_json(indent=2)) + "\n"
 
 
-def _make_finding(finding: Finding, report: Report) -> JsonFinding:
-    return JsonFinding(
-        code=finding.code,
-        severity=finding.severity,
-        path=_make_path(finding.path, report),
-        line=finding.line,
-        column=finding.column + 1,
-        component=escape_surrogates(finding.component) or None,
-        message=escape_surrogates(finding.message),
-        remedy=escape_surrogates(fill_remedy(finding, report.cwd)),
-    )
+def _describe_finding(finding: Finding, cwd: str) -> dict[str, object]:
+    return {
+        "code": finding.code,
+        "severity": finding.severity,
+        "path": show_path(finding.path, cwd),
+        "line": finding.line,
+        "column": finding.column + 1,
+        "component": finding.component or None,
+        "message": show_paths(finding.message, cwd),
+        "remedy": fill_remedy(finding, cwd),
+    }
 
 
-def _make_component(path: str, decision: Decision, report: Report) -> JsonComponent:
-    return JsonComponent(
-        path=_make_path(path, report),
-        line=decision.component.span.line,
-        component=escape_surrogates(decision.component.dotted),
-        type=None if decision.type is None else escape_surrogates(decision.type),
-        outcome=decision.outcome,
-        changes=tuple(
-            JsonChange(
-                key=escape_surrogates(change.key),
-                removed=isinstance(change.value, Remove),
-                value=_make_value(change.value),
-            )
-            for change in decision.changes
-        ),
-    )
-
-
-def _make_note(note: Note, report: Report) -> JsonNote:
-    path = _make_path(note.path, report) if note.path else None
-    return JsonNote(message=escape_surrogates(note.message), path=path, line=note.line or None)
-
-
-def render_json(report: Report) -> str:
-    """The model as indented JSON; the same report gives the same bytes."""
-    return escape_unsafe(make_json(report).model_dump_json(indent=2)) + "\n"
+def _describe_component(path: str, decision: Decision) -> dict[str, object]:
+    return {
+        "path": path,
+        "line": decision.component.span.line,
+        "component": decision.component.dotted,
+        "type": decision.type,
+        "outcome": decision.outcome,
+        "changes": [
+            {"key": key, "removed": value == REMOVE, "value": None if value == REMOVE else value}
+            for key, value in ((change.key, change.value) for change in decision.changes)
+        ],
+    }
 
 
 def escape_unsafe(json: str) -> str:
@@ -171,19 +161,12 @@ def escape_surrogates(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _make_path(path: str, report: Report) -> str:
-    return escape_surrogates(show_path(path, report.cwd).replace(os.sep, "/"))
-
-
 def _make_value(value: object) -> JsonValue:
-    if isinstance(value, Remove) or value is None:
-        return None
-    if isinstance(value, str):
-        return escape_surrogates(value)
-    if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+    """``value`` as JSON has it; Python's repr where JSON has no such value."""
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, list):
         return [_make_value(item) for item in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {escape_surrogates(key): _make_value(item) for key, item in value.items()}
-    return escape_surrogates(repr(value))
+    return escape_surrogates(value if isinstance(value, str) else repr(value))

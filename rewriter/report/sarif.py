@@ -8,40 +8,22 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from difflib import SequenceMatcher
+from typing import Any
 from urllib.parse import quote
 
-from sarif_pydantic.sarif import (  # type: ignore[import-untyped]
-    ArtifactChange,
-    ArtifactContent,
-    ArtifactLocation,
-    Invocation,
-    Level,
-    Location,
-    LogicalLocation,
-    Message,
-    PhysicalLocation,
-    Region,
-    Replacement,
-    ReportingConfiguration,
-    ReportingDescriptor,
-    Result,
-    Run,
-    Sarif,
-    Tool,
-    ToolDriver,
-)
-from sarif_pydantic.sarif import Fix as SarifFix
+from sarif_pydantic.sarif import Sarif  # type: ignore[import-untyped]
 
 from rewriter.model import FileEdit, Finding
 from rewriter.report import Report
 from rewriter.report.json import escape_surrogates, escape_unsafe
-from rewriter.report.positions import Hunk, count_utf16, find_hunks, split_lines, text_before
-from rewriter.report.text import below, fill_remedy, sort_findings
+from rewriter.report.text import fill_remedy, show_path, show_paths, sort_findings, split_lines, text_before
 from rewriter.rules import Rule, all_rules
 from rewriter.words import printable
 
+Json = dict[str, Any]
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 BASE = "SRCROOT"
 FINGERPRINT = "opensoraRewriter/v1"
@@ -54,162 +36,121 @@ _LINE_NUMBER = re.compile(r"(?<=:)\d+|(?<=\bline )\d+")
 
 
 def render_sarif(report: Report) -> str:
-    """One SARIF log with one run, as indented JSON; the same report gives the same bytes."""
-    return escape_unsafe(make_sarif(report).model_dump_json(indent=2, by_alias=True, exclude_none=True)) + "\n"
+    """One SARIF log with one run, as indented JSON; the same report gives the same bytes.
+
+    URIs are relative to the repository's top, which ``originalUriBaseIds`` names.
+    """
+    findings = sort_findings(report.findings)
+    rules = _select_rules({finding.code for finding in findings})
+    driver = {
+        "name": "opensora-rewriter",
+        "version": report.version,
+        "semanticVersion": report.version,
+        "rules": [_describe_rule(rule) for rule in rules],
+    }
+    run = {
+        "tool": {"driver": driver},
+        "invocations": [{"executionSuccessful": report.exit_code < 2, "exitCode": report.exit_code}],
+        "originalUriBaseIds": {BASE: {"uri": _make_file_uri(report.root).rstrip("/") + "/"}},
+        "results": list(_make_results(report, findings, [rule.code for rule in rules])),
+        "newlineSequences": ["\r\n", "\n", "\r"],
+        "columnKind": "utf16CodeUnits",
+    }
+    log = Sarif.model_validate({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]})
+    return escape_unsafe(log.model_dump_json(indent=2, by_alias=True, exclude_none=True)) + "\n"
 
 
-def make_sarif(report: Report) -> Sarif:
-    """The report as a SARIF log. URIs are relative to the repository's top, named in ``originalUriBaseIds``."""
-    return _Log(report).make_log()
-
-
-@dataclass(frozen=True, slots=True)
-class _Cure:
-    """The hunks of one file that belong to the component at one line."""
-
-    path: str
-    hunks: tuple[Hunk, ...]
-
-
-class _Log:
-    """One log under construction."""
-
-    def __init__(self, report: Report) -> None:
-        self.report = report
-        self.base = report.root
-        self.texts = report.texts
-        self.findings = sort_findings(report.findings)
-        self.rules = _select_rules({finding.code for finding in self.findings})
-        self.index = {rule.code: number for number, rule in enumerate(self.rules)}
-        self.lines: dict[str, list[str] | None] = {}
-        self.seen: dict[str, int] = {}
-        self.cures = {(fix.path, line): cure for fix in report.fixes for line, cure in _split_by_component(fix)}
-        self.sources = [_Cure(fix.path, tuple(find_hunks(fix.old, fix.new))) for fix in report.fixes if not fix.changes]
-
-    def make_log(self) -> Sarif:
-        driver = ToolDriver(
-            name="opensora-rewriter",
-            version=self.report.version,
-            semantic_version=self.report.version,
-            rules=[_describe_rule(rule) for rule in self.rules],
-        )
-        run = Run(
-            tool=Tool(driver=driver),
-            invocations=[
-                Invocation.model_validate(
-                    {"executionSuccessful": self.report.exit_code < 2, "exitCode": self.report.exit_code}
-                )
-            ],
-            original_uri_base_ids={BASE: ArtifactLocation(uri=_make_file_uri(self.base).rstrip("/") + "/")},
-            results=[self.make_result(finding) for finding in self.findings],
-            newline_sequences=["\r\n", "\n", "\r"],
-            columnKind="utf16CodeUnits",
-        )
-        return Sarif.model_validate({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]})
-
-    def make_result(self, finding: Finding) -> Result:
-        remedy = fill_remedy(finding, self.report.cwd)
-        text = finding.message + (f"\n{remedy}" if remedy else "")
-        fixes = self.find_fixes(finding)
-        return Result(
-            rule_id=finding.code,
-            rule_index=self.index[finding.code],
-            level=Level(finding.severity),
-            message=Message(text=_escape_links(text)),
-            locations=self.find_locations(finding),
-            partial_fingerprints={FINGERPRINT: self.make_fingerprint(finding)},
-            fixes=fixes or None,
-        )
-
-    def find_locations(self, finding: Finding) -> list[Location]:
-        if finding.path not in self.lines:
-            self.lines[finding.path] = split_lines(self.texts.get(finding.path))
-        before = text_before(self.lines[finding.path], finding.line, finding.column)
-        column = finding.column if before is None else count_utf16(before)
+def _make_results(report: Report, findings: Iterable[Finding], codes: list[str]) -> Iterator[Json]:
+    base, lines = report.root, report.lines
+    changes = _find_changes(report.fixes, base)
+    seen: Counter[str] = Counter()
+    for finding in findings:
+        remedy = fill_remedy(finding, report.cwd)
+        message = show_paths(finding.message, report.cwd) + (f"\n{remedy}" if remedy else "")
         name = escape_surrogates(finding.component)
-        logical = [LogicalLocation(fully_qualified_name=name, name=name.rpartition(".")[2], kind="variable")]
-        return [
-            Location(
-                physical_location=PhysicalLocation(
-                    artifact_location=self.locate(finding.path),
-                    region=Region(start_line=max(finding.line, 1), start_column=column + 1),
-                ),
-                logical_locations=logical if name else None,
-            )
-        ]
-
-    def locate(self, path: str) -> ArtifactLocation:
-        relative = below(path, self.base)
-        if relative is None:
-            return ArtifactLocation(uri=_make_file_uri(path))
-        return ArtifactLocation(uri=_make_relative_uri(relative), uri_base_id=BASE)
-
-    def make_fingerprint(self, finding: Finding) -> str:
-        """Stable while lines above come and go; a second finding of the same words gets a number."""
-        path = below(finding.path, self.base) or finding.path
-        message = _LINE_NUMBER.sub("#", finding.message)
-        parts = "\0".join((finding.code, path, finding.component, message))
-        digest = hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        self.seen[digest] = self.seen.get(digest, 0) + 1
-        return digest if self.seen[digest] == 1 else f"{digest}:{self.seen[digest]}"
-
-    def find_fixes(self, finding: Finding) -> list[SarifFix]:
-        if finding.code not in _CURED:
-            return []
-        own = self.cures.get((finding.path, finding.line))
-        cures = [own] if own is not None else []
-        if finding.code in _CURED_BY_SOURCE:
-            cures += self.sources
-        changes = [self.make_change(cure) for cure in cures if cure.hunks]
-        if not changes:
-            return []
-        name = escape_surrogates(finding.component) or "the component"
-        return [SarifFix(description=Message(text=_escape_links(f"Rewrite {name}")), artifact_changes=changes)]
-
-    def make_change(self, cure: _Cure) -> ArtifactChange:
-        return ArtifactChange(
-            artifact_location=self.locate(cure.path),
-            replacements=[
-                Replacement(
-                    deleted_region=Region(
-                        start_line=hunk.first, start_column=1, end_line=hunk.end_line, end_column=hunk.end_column
-                    ),
-                    inserted_content=ArtifactContent(text=hunk.text) if hunk.text else None,
-                )
-                for hunk in cure.hunks
-            ],
-        )
+        logical = {"fullyQualifiedName": name, "name": name.rpartition(".")[2], "kind": "variable"}
+        column = _count_utf16(text_before(finding, lines)) + 1
+        physical = {
+            "artifactLocation": _locate(finding.path, base),
+            "region": {"startLine": max(finding.line, 1), "startColumn": column},
+        }
+        digest = _make_digest(finding, base)
+        seen[digest] += 1
+        fixed = _select_changes(finding, changes)
+        fix = {"description": {"text": _escape_links(f"Rewrite {name or 'the component'}")}, "artifactChanges": fixed}
+        yield {
+            "ruleId": finding.code,
+            "ruleIndex": codes.index(finding.code),
+            "level": finding.severity,
+            "message": {"text": _escape_links(message)},
+            "locations": [{"physicalLocation": physical, "logicalLocations": [logical] if name else None}],
+            "partialFingerprints": {FINGERPRINT: digest if seen[digest] == 1 else f"{digest}:{seen[digest]}"},
+            "fixes": [fix] if fixed else None,
+        }
 
 
-def _split_by_component(fix: FileEdit) -> Iterable[tuple[int, _Cure]]:
-    """The line of each changed component, with the hunks from there to the next one."""
-    lines = sorted({change.component.span.line for change in fix.changes})
-    found: dict[int, list[Hunk]] = {}
-    for hunk in find_hunks(fix.old, fix.new) if lines else ():
-        owner = max((line for line in lines if line <= hunk.anchor), default=lines[0])
-        found.setdefault(owner, []).append(hunk)
-    return [(line, _Cure(fix.path, tuple(parts))) for line, parts in found.items()]
+def _make_digest(finding: Finding, base: str) -> str:
+    """A fingerprint that stays the same while lines above come and go."""
+    message = _LINE_NUMBER.sub("#", finding.message)
+    parts = "\0".join((finding.code, show_path(finding.path, base), finding.component, message))
+    return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _select_rules(codes: set[str]) -> Sequence[Rule]:
+def _find_changes(fixes: Iterable[FileEdit], base: str) -> dict[tuple[str, int], Json]:
+    """``artifactChange`` objects by path and line of the component that they are for; the line of a loader's is 0."""
+    found: dict[tuple[str, int], Json] = {}
+    for fix in fixes:
+        lines = sorted({change.component.span.line for change in fix.changes})
+        for anchor, replacement in _find_replacements(fix.old, fix.new):
+            owner = max((line for line in lines if line <= anchor), default=min(lines, default=0))
+            empty = {"artifactLocation": _locate(fix.path, base), "replacements": []}
+            found.setdefault((fix.path, owner), empty)["replacements"].append(replacement)
+    return found
+
+
+def _find_replacements(old: bytes, new: bytes) -> Iterator[tuple[int, Json]]:
+    """Whole lines that differ, each with the last old line that it touches or follows; none of undecodable bytes."""
+    before, after = split_lines(old), split_lines(new)
+    for tag, start, stop, first, last in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if tag == "equal" or not before or not after:
+            continue
+        end, column = stop + 1, 1
+        if start < stop == len(before) and not before[-1].endswith(("\r", "\n")):
+            end, column = stop, _count_utf16(before[-1]) + 1
+        text = "".join(after[first:last])
+        region = {"startLine": start + 1, "startColumn": 1, "endLine": end, "endColumn": column}
+        anchor = max(start if tag == "insert" else start + 1, 1)
+        yield anchor, {"deletedRegion": region, "insertedContent": {"text": text} if text else None}
+
+
+def _select_changes(finding: Finding, changes: dict[tuple[str, int], Json]) -> list[Json]:
+    own = [changes[key] for key in ((finding.path, finding.line),) if key in changes and finding.code in _CURED]
+    sources = [change for (_, line), change in changes.items() if line == 0]
+    return own + (sources if finding.code in _CURED_BY_SOURCE else [])
+
+
+def _select_rules(codes: set[str]) -> list[Rule]:
     """Every rule of ``check`` and ``rewrite``; all rules where another command's are among the findings."""
     rules = [rule for rule in all_rules().values() if rule.about_configs]
     return rules if codes <= {rule.code for rule in rules} else list(all_rules().values())
 
 
-def _describe_rule(rule: Rule) -> ReportingDescriptor:
-    parts = [rule.explanation]
-    parts += [
-        f"{label}:\n\n```python\n{code}\n```" for label, code in (("Before", rule.bad), ("After", rule.good)) if code
-    ]
-    return ReportingDescriptor(
-        id=rule.code,
-        name="".join(word.capitalize() for word in rule.name.split("-")),
-        short_description=Message(text=rule.meaning),
-        full_description=Message(text=rule.explanation),
-        help=Message(text=f"{rule.meaning}. {rule.explanation}", markdown="\n\n".join(parts)),
-        default_configuration=ReportingConfiguration(level=rule.severity),
-    )
+def _describe_rule(rule: Rule) -> Json:
+    examples = [(label, code) for label, code in (("Before", rule.bad), ("After", rule.good)) if code]
+    parts = [rule.explanation, *(f"{label}:\n\n```python\n{code}\n```" for label, code in examples)]
+    return {
+        "id": rule.code,
+        "name": "".join(word.capitalize() for word in rule.name.split("-")),
+        "shortDescription": {"text": rule.meaning},
+        "fullDescription": {"text": rule.explanation},
+        "help": {"text": f"{rule.meaning}. {rule.explanation}", "markdown": "\n\n".join(parts)},
+        "defaultConfiguration": {"level": rule.severity},
+    }
+
+
+def _count_utf16(text: str) -> int:
+    """How many UTF-16 code units ``text`` takes: SARIF's default measure of a column."""
+    return len(text) + sum(character > "\uffff" for character in text)
 
 
 def _escape_links(text: str) -> str:
@@ -218,9 +159,12 @@ def _escape_links(text: str) -> str:
     return clean.replace("[", "\\[").replace("]", "\\]") if "](" in clean else clean
 
 
-def _make_relative_uri(below: str) -> str:
+def _locate(path: str, base: str) -> Json:
     # Every segment percent-encoded: `:` would read as a scheme, and file names may be bytes that are no UTF-8.
-    return quote(os.fsencode(below), safe="/")
+    relative = show_path(path, base)
+    if relative == path:
+        return {"uri": _make_file_uri(path)}
+    return {"uri": quote(os.fsencode(relative), safe="/"), "uriBaseId": BASE}
 
 
 def _make_file_uri(path: str) -> str:

@@ -7,31 +7,25 @@ a shell has them; a remedy for several files names them.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from rewriter.model import REMOVE, FileResult, Finding, Note, Outcome, Plan
+from rewriter.decoding import Decoded, decode
+from rewriter.files import show_path as show_path
+from rewriter.model import REMOVE, FileResult, Finding, Note, Plan
 from rewriter.words import counted, is_command, printable, quote_word
 
 WIDTH = 100
-PLACES = 4
-"""How many places of one cause are shown."""
-STEPS = 3
-"""How many lines a summary has for what to do next."""
-STEP_WIDTH = 240
-"""A command that is longer (it names many files) is not repeated in a summary."""
+PLACES = 4  # shown of one cause
+# `ast` ends a line at \r\n, \n and a lone \r, and at nothing else (str.splitlines knows eight more).
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 
 
-def show_path(path: str, cwd: str) -> str:
-    """A path relative to the working directory, if it is below; else as it is."""
-    prefix = cwd.rstrip(os.sep) + os.sep
-    return path[len(prefix) :] if path.startswith(prefix) else path
-
-
-def below(path: str, base: str) -> str | None:
-    """``path`` below ``base`` with ``/``, or None where it is outside."""
-    prefix = base.rstrip(os.sep) + os.sep
-    return path[len(prefix) :].replace(os.sep, "/") if path.startswith(prefix) else None
+def show_paths(words: str, cwd: str) -> str:
+    """A message or command with the Python files that it names relative to the working directory, if below."""
+    start = re.escape(cwd.rstrip(os.sep) + os.sep)
+    return re.sub(rf"(?<![^\s(]){start}(?=[^\s'\"-][^\s'\"]*\.py\b)", "", words)
 
 
 def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
@@ -41,15 +35,16 @@ def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
 
 def fill_remedy(finding: Finding, cwd: str) -> str:
     """The remedy with its ``{path}`` filled, as a shell word."""
-    return _fill(finding.remedy, [finding.path], cwd)
+    return _fill_group([finding], cwd, "")
 
 
-def _fill(remedy: str, paths: Sequence[str], cwd: str) -> str:
-    if "{path}" not in remedy:
-        return remedy
-    shown = [show_path(path, cwd) for path in dict.fromkeys(paths)]
-    words = [quote_word(os.path.join(".", path) if path.startswith("-") else path) for path in shown]
-    return remedy.replace("{path}", " ".join(words), 1)
+def _fill_group(group: Sequence[Finding], cwd: str, scope: str) -> str:
+    """One remedy for all places: it names each file, or, where that is right for all of them, the whole run."""
+    remedy = show_paths(group[0].remedy, cwd)
+    paths = dict.fromkeys(show_path(finding.path, cwd) for finding in group)
+    if len(paths) == 1 or not scope or " --set " in remedy:
+        scope = " ".join(quote_word(os.path.join(".", path) if path.startswith("-") else path) for path in paths)
+    return remedy.replace("{path}", scope, 1)
 
 
 def group_findings(findings: Iterable[Finding], *, verbose: bool = False) -> list[list[Finding]]:
@@ -64,33 +59,69 @@ def group_findings(findings: Iterable[Finding], *, verbose: bool = False) -> lis
     return list(groups.values())
 
 
-def format_place(finding: Finding, cwd: str) -> str:
-    """``path:line:column``, 1-based."""
+def _format_place(finding: Finding, cwd: str) -> str:
     return f"{printable(show_path(finding.path, cwd))}:{finding.line}:{finding.column + 1}"
 
 
-def format_concise(findings: Iterable[Finding], cwd: str, *, verbose: bool = False, scope: str = "") -> Iterator[str]:
+def format_concise(findings: Iterable[Finding], cwd: str, *, verbose: bool = False) -> Iterator[str]:
     """One line a cause: ``path:line:column: CODE component: message``, and where else it is."""
     for group in group_findings(findings, verbose=verbose):
         first = group[0]
         name = f"{_name_components(group)}: " if first.component else ""
         mark = "" if first.severity == "error" else "warning: "
-        line = f"{format_place(first, cwd)}: {first.code} {mark}{printable(name + first.message)}"
+        line = f"{_format_place(first, cwd)}: {first.code} {mark}{printable(name + show_paths(first.message, cwd))}"
         yield line + (f" ({_list_places(group, cwd)})" if len(group) > 1 else "")
 
 
 def format_full(findings: Iterable[Finding], cwd: str, *, verbose: bool = False, scope: str = "") -> Iterator[str]:
     """Place, code and component on one line, the message wrapped below it, other places, and the remedy."""
+    previous = ""
     for group in group_findings(findings, verbose=verbose):
         first = group[0]
         mark = "" if first.severity == "error" else " (warning)"
-        yield f"{format_place(first, cwd)}: {first.code}{mark} {printable(_name_components(group))}".rstrip()
-        yield from _wrap(first.message)
+        yield f"{_format_place(first, cwd)}: {first.code}{mark} {printable(_name_components(group))}".rstrip()
+        yield from _wrap(show_paths(first.message, cwd))
         if len(group) > 1:
             yield from _wrap(_list_places(group, cwd))
         remedy = printable(_fill_group(group, cwd, scope))
-        if remedy:
+        if remedy and remedy == previous and is_command(remedy):
+            yield "    the same command cures it"
+        elif remedy:
             yield f"    -> {remedy}" if is_command(remedy) else f"    {remedy}"
+        previous = remedy
+
+
+def format_github(findings: Iterable[Finding], cwd: str, root: str, lines: Mapping[str, list[str]]) -> Iterator[str]:
+    """A workflow command a finding, which GitHub shows as an annotation on the files of a pull request.
+
+    Each starts with ``::`` and holds no control character, whatever the values hold. Source of the syntax: GitHub's
+    "Workflow commands", and command.ts of the package ``@actions/core``. ``lines``: for :func:`text_before`.
+    """
+    for finding in sort_findings(findings):
+        place = {"file": show_path(finding.path, root), "line": str(max(finding.line, 1))}
+        place |= {"col": str(len(text_before(finding, lines)) + 1), "title": finding.code}
+        escaped = {key: _escape(value).replace(":", "%3A").replace(",", "%2C") for key, value in place.items()}
+        message = f"{finding.component}: " if finding.component else ""
+        message = _escape(message + show_paths(finding.message, cwd))
+        remedy = fill_remedy(finding, cwd)
+        message += f"%0A-> {_escape(remedy)}" if remedy else ""
+        yield f"::{finding.severity} {','.join(f'{key}={value}' for key, value in escaped.items())}::{message}"
+
+
+def _escape(words: str) -> str:
+    return printable(words).replace("%", "%25")  # CR and LF have become printable escapes
+
+
+def split_lines(data: bytes) -> list[str]:
+    """The lines of a Python file, ends kept, as ``ast`` counts them; none where the bytes cannot be decoded."""
+    decoded = decode(data)
+    return _LINE.findall(decoded.utf8.decode()) if isinstance(decoded, Decoded) else []
+
+
+def text_before(finding: Finding, lines: Mapping[str, list[str]]) -> str:
+    """The text of the line before a finding; of a file that is not among ``lines`` as many letters as bytes."""
+    found = lines.get(finding.path, [])[max(finding.line, 1) - 1 : max(finding.line, 1)]
+    return found[0].encode()[: finding.column].decode(errors="ignore") if found else " " * finding.column
 
 
 def _name_components(group: Sequence[Finding]) -> str:
@@ -98,29 +129,16 @@ def _name_components(group: Sequence[Finding]) -> str:
 
 
 def _list_places(group: Sequence[Finding], cwd: str) -> str:
-    shown = ", ".join(format_place(finding, cwd) for finding in group[1:PLACES])
+    shown = ", ".join(_format_place(finding, cwd) for finding in group[1:PLACES])
     more = f" and {len(group) - PLACES} more (--verbose lists each)" if len(group) > PLACES else ""
     return f"{len(group)} places: also {shown}{more}"
 
 
-def _fill_group(group: Sequence[Finding], cwd: str, scope: str) -> str:
-    """One remedy for all places: it names each file, or, where that is right for all of them, the whole run."""
-    remedy = group[0].remedy
-    paths = list(dict.fromkeys(finding.path for finding in group))
-    if len(paths) > 1 and scope and " --set " not in remedy:
-        return remedy.replace("{path}", scope, 1)
-    return _fill(remedy, paths, cwd)
-
-
 def _wrap(message: str) -> list[str]:
-    """The lines of a message, indented."""
-    lines: list[str] = []
-    for word in printable(message).split(" "):
-        if lines and len(lines[-1]) + 1 + len(word) <= WIDTH:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(f"    {word}")
-    return lines
+    from textwrap import TextWrapper
+
+    wrapper = TextWrapper(WIDTH, "    ", "    ", break_long_words=False, break_on_hyphens=False)
+    return wrapper.wrap(printable(message))
 
 
 def format_notes(notes: Iterable[Note], cwd: str) -> Iterator[str]:
@@ -131,13 +149,12 @@ def format_notes(notes: Iterable[Note], cwd: str) -> Iterator[str]:
         yield printable(f"note: {place}{note.message}")
 
 
-def count_codes(findings: Iterable[Finding]) -> str:
-    """``OSR001 x3, OSR004 x1``."""
+def _count_codes(findings: Iterable[Finding]) -> str:
     counts = Counter(finding.code for finding in findings)
     return ", ".join(f"{code} x{count}" for code, count in sorted(counts.items()))
 
 
-def summarize_check(files: int, found: Iterable[Finding], cwd: str, scope: str = "") -> Iterator[str]:
+def summarize_check(files: int, found: Iterable[Finding]) -> Iterator[str]:
     """The last lines of ``check``: counts, and what to do next."""
     findings = sort_findings(found)
     errors = sum(finding.severity == "error" for finding in findings)
@@ -146,29 +163,23 @@ def summarize_check(files: int, found: Iterable[Finding], cwd: str, scope: str =
         yield f"{read} read, nothing found"
         return
     warnings = counted(len(findings) - errors, "warning")
-    yield f"{read} read, {counted(errors, 'error')}, {warnings} ({count_codes(findings)})"
-    yield from list_next_steps(findings, cwd, scope)
+    yield f"{read} read, {counted(errors, 'error')}, {warnings} ({_count_codes(findings)})"
+    yield from list_next_steps(findings)
 
 
-def list_next_steps(findings: Iterable[Finding], cwd: str, scope: str = "") -> Iterator[str]:
-    """The commands that cure most errors, at most three; none where there is one cause, just shown with its remedy."""
-    groups = group_findings(finding for finding in findings if finding.severity == "error")
-    if len(groups) < 2:
-        return
-    sizes: Counter[str] = Counter()
-    for group in groups:
-        remedy = _fill_group(group, cwd, scope)
-        if is_command(remedy) and len(remedy) <= STEP_WIDTH:
-            sizes[remedy] += len(group)
-    for remedy, _ in sizes.most_common(STEPS):
-        yield f"next: {printable(remedy)}"
+def list_next_steps(findings: Iterable[Finding]) -> Iterator[str]:
+    """What is left to do by hand, as no command that was printed with a finding cures it; nothing for one cause."""
+    errors = [finding for finding in sort_findings(findings) if finding.severity == "error"]
+    by_hand = [finding for finding in errors if not is_command(finding.remedy)]
+    if by_hand and len(group_findings(errors)) > 1:
+        yield f"next: {len(by_hand)} of {counted(len(errors), 'error')} to cure by hand ({_count_codes(by_hand)})"
 
 
 def format_decisions(results: Sequence[FileResult], cwd: str) -> Iterator[str]:
     """``--verbose``: a line for every selected component."""
     for result in results:
         for decision in result.decisions:
-            changes = ", ".join(f"-{c.key}" if c.value is REMOVE else f"{c.key}={c.value!r}" for c in decision.changes)
+            changes = ", ".join(f"-{c.key}" if c.value == REMOVE else f"{c.key}={c.value!r}" for c in decision.changes)
             kind = f" ({decision.type})" if decision.type else ""
             place = f"{show_path(result.path, cwd)}:{decision.component.span.line}"
             line = f"{place}: {decision.component.dotted}{kind}: {decision.outcome}"
@@ -179,16 +190,12 @@ def format_edits(plan: Plan, cwd: str, *, would: bool) -> Iterator[str]:
     """One line for every file that was (or would be) written."""
     verb = "would rewrite" if would else "rewrote"
     for edit in plan.edits:
-        line = f"{verb} {printable(show_path(edit.path, cwd))}"
-        if edit.kind == "config":
-            yield f"{line}: {', '.join(dict.fromkeys(change.component.dotted for change in edit.changes))}"
-        else:
-            yield f"{line} ({'loader source' if edit.kind == 'source' else 'script'})"
+        names = ", ".join(dict.fromkeys(change.component.dotted for change in edit.changes))
+        what = {"config": f": {names}", "source": " (loader source)", "script": " (script)"}[edit.kind]
+        yield f"{verb} {printable(show_path(edit.path, cwd))}{what}"
 
 
-def summarize_rewrite(
-    plan: Plan, findings: Iterable[Finding], cwd: str, *, would: bool, scope: str = ""
-) -> Iterator[str]:
+def summarize_rewrite(plan: Plan, findings: Iterable[Finding], *, would: bool) -> Iterator[str]:
     """The last lines of ``rewrite``: files, components, and what to do next."""
     changed = len(plan.config_edits)
     verb = "to rewrite" if would else "rewritten"
@@ -198,16 +205,14 @@ def summarize_rewrite(
         if count:
             line += f"; {counted(count, word)} {'to edit' if would else 'edited'}"
     yield line
-    counts = Counter(decision.outcome for result in plan.results for decision in result.decisions)
-    words: tuple[tuple[Outcome, str], ...] = (
-        ("set", "set"),
-        ("already", "already set"),
-        ("not needed", "not needed"),
-        ("cannot", "refused"),
-    )
-    parts = [f"{counts[key]} {word}" for key, word in words if counts[key] or key in ("set", "cannot")]
-    yield "components: " + ", ".join(parts)
-    errors = [finding for finding in sort_findings(findings) if finding.severity == "error"]
-    if errors:
-        yield f"refused by: {count_codes(errors)}"
-        yield from list_next_steps(errors, cwd, scope)
+    decided = [(result, decision) for result in plan.results for decision in result.decisions]
+    counts = Counter(decision.outcome for _, decision in decided)
+    parts = [f"{counts['set']} set"]
+    parts += [f"{counts['already']} already set"] if counts["already"] else []
+    parts += [f"{counts['not needed']} not needed"] if counts["not needed"] else []
+    # each refused component once, by the first error that it, or else its file, has
+    refused = [(*decision.findings, *result.findings) for result, decision in decided if decision.outcome == "cannot"]
+    errors = [[each for each in found if each.severity == "error"][:1] for found in refused]
+    codes = _count_codes(each for found in errors for each in found)
+    yield f"components: {', '.join(parts)}, {counts['cannot']} refused" + (f" ({codes})" if codes else "")
+    yield from list_next_steps(findings)

@@ -1,83 +1,62 @@
-"""Turn a flat download or a git clone of a model into the Hugging Face cache's layout, all of it or nothing."""
+"""Turn a flat download or a git clone of a model into the Hugging Face cache's layout; the ref comes last."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from rewriter.verify.directories import is_flat_model, is_named_after, list_names
-from rewriter.verify.files import HashKind, Progress, check_file, format_hash, hash_files
-from rewriter.verify.snapshots import COMMIT, SYNTHETIC, CachedRepo, is_hub_repo_id
+from rewriter.locality import is_repo_id
+from rewriter.verify.directories import COMMIT, SYNTHETIC, CachedRepo, is_flat_model, is_named_after, list_names
+from rewriter.verify.files import HashKind, Progress, check_file, hash_files
 
 Mode = Literal["auto", "copy", "link"]
-Origin = Literal["given", "download metadata", "git HEAD", "synthetic"]
 
-_METADATA = ".cache/huggingface/download"
 # What git, huggingface_hub and ModelScope leave beside the files.
-_SKIPPED = (".git", ".cache/huggingface", "._____temp", ".msc", ".mv", ".mdl")
-# Where no download metadata says it: the suffixes that the Hub keeps in LFS, and its size limit.
-_LFS_SUFFIXES = (
-    *(".bin", ".safetensors", ".model", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".npz", ".zip"),
-)
+_SKIPPED = frozenset({".git", ".cache", "._____temp", ".msc", ".mv", ".mdl"})
+# The suffixes that the Hub keeps in LFS, and its size limit.
+_LFS_SUFFIXES = (".bin", ".safetensors", ".model", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".npz", ".zip")
 _LFS_BYTES = 10 * 1000 * 1000
-
-_STAGING = ".adopt"
-_NO_LINKS = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.EACCES)
 
 
 class AdoptError(Exception):
-    """Why it cannot be done, with a remedy. Nothing was changed, or only complete blobs were added."""
+    """Why it cannot be done, with a remedy. Nothing was changed, or only files were added that no ref leads to."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdoptFile:
-    """One file: posix name in the repo, where it is, size in bytes, its blob's name, its mtime when it was hashed."""
+    """One file: where it is, where its content and the snapshot's link to it belong, size in bytes."""
 
-    name: str
     source: str
-    size: int
     blob: str
-    modified_ns: int
+    link: str
+    size: int
+
+    def is_linked(self) -> bool:
+        """Whether the snapshot has the file already."""
+        other = os.path.islink(self.link) and os.path.basename(os.readlink(self.link)) != os.path.basename(self.blob)
+        return not other and os.path.exists(self.link) and os.path.getsize(self.link) == self.size
 
 
 @dataclass(frozen=True, slots=True)
 class AdoptPlan:
     """What :func:`run_adopt` will do.
 
-    ``origin``: where ``commit`` comes from; a "synthetic" one is made of the files' names and hashes.
-    ``notes``: what a user should know, in plain words.
+    ``origin``: where ``commit`` comes from: "given", "download metadata", "git HEAD", or "synthetic" (made of the
+    names and hashes of the files). ``notes``: what a user should know, in plain words.
     """
 
-    source: str
     repo: CachedRepo
     commit: str
-    origin: Origin
+    origin: str
     files: tuple[AdoptFile, ...]
     mode: Mode = "auto"
     notes: tuple[str, ...] = ()
-
-    @property
-    def snapshot(self) -> str:
-        """The commit's folder."""
-        return self.repo.get_snapshot(self.commit)
-
-    def get_blob(self, file: AdoptFile) -> str:
-        """Where a file's content will be."""
-        return os.path.join(self.repo.folder, "blobs", file.blob)
-
-    def get_link(self, file: AdoptFile) -> str:
-        """Where the snapshot has the file."""
-        return os.path.join(self.snapshot, *file.name.split("/"))
-
-    def has_blob(self, file: AdoptFile) -> bool:
-        """Whether the content is there already."""
-        return os.path.isfile(self.get_blob(file)) and os.path.getsize(self.get_blob(file)) == file.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +70,6 @@ class Adopted:
     changed: bool = True
 
 
-# --- planning: reads and hashes, writes nothing ---------------------------------------------------
-
-
 def plan_adopt(
     src: str,
     repo_id: str,
@@ -104,58 +80,43 @@ def plan_adopt(
     replace_ref: bool = False,
     progress: Progress | None = None,
 ) -> AdoptPlan:
-    """Read and hash a model's folder and decide what its place in the cache is.
+    """Read and hash a model's folder (of git, ``hf download --local-dir``, ModelScope) and decide its place in a cache.
 
-    Args:
-        src: a clone, or a folder of ``hf download --local-dir``, of ModelScope, or of a browser.
-        repo_id: ``ORG/NAME``.
-        cache_dir: the cache, absolute; it need not exist yet.
-        revision: the commit (40 hex digits) that ``src`` is known to be.
-        mode: "link": hard links only; "copy": copies; "auto": hard links where the file system allows.
-        replace_ref: let ``refs/main`` move on from another commit.
-        progress: called with (bytes hashed, bytes in all).
+    ``revision``: the commit (40 hex digits) that ``src`` is known to be. ``mode``: "auto" makes hard links where the
+    file system allows. ``replace_ref``: let ``refs/main`` move on from another commit. ``progress``: in bytes hashed.
 
     Raises:
         AdoptError: the folder, the id or the cache is not fit for it; the message says what to do.
     """
-    src = os.path.abspath(src)
-    if "/" not in repo_id or not is_hub_repo_id(repo_id):
+    if "/" not in repo_id or not is_repo_id(repo_id):
         raise AdoptError(f"--repo {repo_id!r} is not ORG/NAME as the Hub writes it")
     if revision is not None and not COMMIT.fullmatch(revision):
         raise AdoptError(f"--revision {revision!r} is not a commit (40 hex digits); leave it out if you do not know it")
-    if not os.path.isabs(cache_dir):
-        raise AdoptError(f"cache directory {cache_dir!r} is not absolute")
-    if (os.path.realpath(cache_dir) + os.sep).startswith(os.path.realpath(src) + os.sep):
+    if Path(cache_dir).is_relative_to(src):
         raise AdoptError(f"the cache {cache_dir} is inside {src}; name a cache outside of it")
+    _refuse_other_folders(src, repo_id)
     try:
-        _refuse_other_folders(src, repo_id)
-        names, notes = _find_files(src)
-        etags = {name: _read_metadata(src, name) for name in names}
-        files = _hash_sources(names, etags, progress)
-        commit, origin, more = _find_commit(src, revision, etags, files)
-        plan = AdoptPlan(src, CachedRepo(cache_dir, repo_id), commit, origin, files, mode, (*notes, *more))
-        _check_cache(plan, replace_ref)
+        paths, notes = _find_files(src)
+        blobs = _hash_sources(paths, progress)
+        commit, origin = _find_commit(src, revision, blobs)
+        repo = CachedRepo(cache_dir, repo_id)
+        present = (repo.read_ref() or "").strip()
+        files = []
+        for name, path in paths.items():
+            link = os.path.join(repo.get_snapshot(commit), *name.split("/"))
+            files.append(AdoptFile(path, os.path.join(repo.folder, "blobs", blobs[name]), link, os.path.getsize(path)))
     except OSError as error:
         raise AdoptError(f"{error.filename or src}: {error.strerror or error}") from error
-    return plan
-
-
-def _check_cache(plan: AdoptPlan, replace_ref: bool) -> None:
-    """A snapshot that is there may be completed, never contradicted; so may a ref."""
-    for file in plan.files:
-        path = plan.get_link(file)
-        linked = os.path.basename(os.readlink(path)) if os.path.islink(path) else file.blob
-        if linked != file.blob or (os.path.exists(path) and os.stat(path).st_size != file.size):
-            raise AdoptError(f"{path} has another content; remove {plan.snapshot} if {plan.source} is right")
-    present = (plan.repo.read_ref() or "").strip()
-    if present not in ("", plan.commit) and not replace_ref:
+    if other := next((file.link for file in files if os.path.exists(file.link) and not file.is_linked()), None):
+        raise AdoptError(f"{other} has another content; remove {repo.get_snapshot(commit)} if {src} is right")
+    if present not in ("", commit) and not replace_ref:
         raise AdoptError(
-            f"{plan.repo.ref_path} is commit {present} and not {plan.commit}: {plan.repo.repo_id} is in this cache "
-            f"already; give another --cache-dir, or --replace-ref to make {plan.commit} its main (the other stays)"
+            f"{repo.ref_path} is commit {present} and not {commit}: {repo_id} is in this cache already; give another "
+            f"--cache-dir, or --replace-ref to make {commit} its main (the other stays)"
         )
-
-
-# --- the source: which files, their hashes, which commit they are ----------------------------------
+    if origin == "synthetic":
+        notes += (f"the commit is not known; {commit} is used in its place, made of the files' names and hashes",)
+    return AdoptPlan(repo, commit, origin, tuple(files), mode, notes)
 
 
 def _refuse_other_folders(src: str, repo_id: str) -> None:
@@ -163,206 +124,131 @@ def _refuse_other_folders(src: str, repo_id: str) -> None:
     if not os.path.isdir(src):
         raise AdoptError(f"{src} is not a folder; name the one that holds config.json and the weights")
     names = sorted(list_names(src))
-    if {"blobs", "snapshots"} <= {*names}:
-        raise AdoptError(
-            f"{src} is in the cache's layout already; to have it elsewhere, copy it with its links (cp -a)"
-        )
-    models = [name for name in names if name.startswith("models--")]
-    if models:
-        raise AdoptError(f"{src} is a cache itself (it holds {models[0]}); name the folder of one model's files")
+    if {"blobs", "snapshots"} <= {*names} or any(name.startswith("models--") for name in names):
+        raise AdoptError(f"{src} is in the cache's layout already; copy it with its links (cp -a) to have it elsewhere")
     if is_flat_model(src) or {".git", ".cache"} & {*names}:
         return
     below = [os.path.join(src, name) for name in names if not name.startswith(".")]
     deeper = [os.path.join(path, name) for path in below for name in sorted(list_names(path))]
     models = [path for path in (*below, *deeper) if is_flat_model(path)]
     named = [path for path in models if is_named_after(path, repo_id)]
-    if not models or (is_named_after(src, repo_id) and not named):
-        return
-    if named or len(models) == 1:
-        raise AdoptError(f"{src} holds no model's files itself; name the folder that does: {(named or models)[0]}")
-    listed = ", ".join(models[:5])
-    raise AdoptError(f"{src} holds several models and none called {repo_id.split('/')[1]}; name one of them: {listed}")
+    if models and (named or not is_named_after(src, repo_id)):
+        listed = ", ".join((named or models)[:5])
+        raise AdoptError(f"{src} holds no model's files itself; name the folder that does: {listed}")
 
 
 def _find_files(src: str) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Every file to adopt (posix name -> real path), and notes. Links may point inside ``src``, not out of it."""
+    """Every file to adopt (posix name -> real path), and a note. Links may point inside ``src``, not out of it."""
     root = os.path.realpath(src) + os.sep
     found: dict[str, str] = {}
     unfinished: list[str] = []
-    for folder, folders, names in os.walk(src):
-        for name in (*names, *(each for each in folders if os.path.islink(os.path.join(folder, each)))):
-            path = os.path.join(folder, name)
-            inside = os.path.relpath(path, src).replace(os.sep, "/")
-            if name.endswith(".incomplete"):
-                unfinished.append(name)
-            elif not any(inside == skipped or inside.startswith(skipped + "/") for skipped in _SKIPPED):
-                real = found[inside] = os.path.realpath(path)
-                if not real.startswith(root):
-                    raise AdoptError(f"{path} is a link that leads out of the folder, to {real}; put the file there")
-                if not os.path.isfile(real):
-                    raise AdoptError(f"{path} is not a file, or a link that leads to none; replace or remove it")
-    pointers = [name for name in sorted(found) if check_file(found[name]).state == "pointer"]
-    if pointers:
-        listed = ", ".join(pointers[:5])
-        raise AdoptError(f"Git-LFS pointers in place of weights: {listed}; run `git lfs pull` in {src} first")
+    for path in Path(src).rglob("*"):
+        parts = path.relative_to(src).parts
+        if path.suffix == ".incomplete":
+            unfinished.append(path.name)
+        elif parts[0] not in _SKIPPED and (path.is_symlink() or not path.is_dir()):
+            real = found["/".join(parts)] = os.path.realpath(path)
+            if not os.path.isfile(real) or not real.startswith(root):
+                raise AdoptError(f"{path} is not a file, or a link that leads out of the folder; put the file there")
+    if pointers := [name for name in sorted(found) if check_file(found[name]).state == "pointer"]:
+        raise AdoptError(f"{pointers[0]} is a Git-LFS pointer in place of weights; run `git lfs pull` in {src} first")
     if not found:
         raise AdoptError(f"{src} holds no files")
-    words = f"an unfinished download is in {src}, and files may be missing: {', '.join(unfinished[:5])}"
-    return dict(sorted(found.items())), (words,) if unfinished else ()
+    note = f"an unfinished download is in {src}, and files may be missing: {', '.join(unfinished[:5])}"
+    return dict(sorted(found.items())), (note,) if unfinished else ()
 
 
-def _read_metadata(src: str, name: str) -> tuple[str, str]:
-    """(commit, hash) that ``hf download --local-dir`` noted for a file, or ("", "")."""
-    try:
-        with open(os.path.join(src, _METADATA, name + ".metadata"), encoding="utf-8") as stream:
-            commit, etag = stream.readline().strip(), stream.readline().strip().strip('"')
-    except (OSError, UnicodeDecodeError):
-        return "", ""
-    return (commit, etag) if COMMIT.fullmatch(commit) and format_hash(etag) else ("", "")
+def _hash_sources(paths: Mapping[str, str], progress: Progress | None) -> dict[str, str]:
+    """Every file's name -> the name that its blob gets: sha256 where the Hub keeps it in LFS, else as git does."""
+    wanted: dict[str, tuple[str, HashKind]] = {}
+    for name, path in paths.items():
+        in_lfs = name.endswith(_LFS_SUFFIXES) or os.path.getsize(path) > _LFS_BYTES
+        wanted[name] = path, "sha256" if in_lfs else "git-sha1"
+    hashes = hash_files(wanted.values(), progress)
+    for error in hashes.values():
+        if isinstance(error, OSError):
+            raise error
+    return {name: str(hashes[item]) for name, item in wanted.items()}
 
 
-def _hash_sources(
-    names: Mapping[str, str], etags: Mapping[str, tuple[str, str]], progress: Progress | None
-) -> tuple[AdoptFile, ...]:
-    """Every file with the name that its blob gets: sha256 where the Hub keeps it in LFS, else as git does."""
-    infos = {name: os.stat(path) for name, path in names.items()}
-    kinds: dict[str, HashKind] = {}
-    for name, (_, etag) in etags.items():
-        in_lfs = len(etag) == 64 if etag else name.endswith(_LFS_SUFFIXES) or infos[name].st_size > _LFS_BYTES
-        kinds[name] = "sha256" if in_lfs else "git-sha1"
-    hashes = hash_files([(path, kinds[name]) for name, path in names.items()], progress)
-    files = []
-    for name, path in names.items():
-        got = hashes[path, kinds[name]]
-        if isinstance(got, OSError):
-            raise AdoptError(f"{path} cannot be read: {got.strerror or got}") from got
-        files.append(AdoptFile(name, path, infos[name].st_size, got, infos[name].st_mtime_ns))
-    return tuple(files)
-
-
-def _find_commit(
-    src: str, revision: str | None, etags: Mapping[str, tuple[str, str]], files: tuple[AdoptFile, ...]
-) -> tuple[str, Origin, tuple[str, ...]]:
-    """Which commit these files are, where that is known from, and what to say about it."""
-    notes: tuple[str, ...] = ()
-    origin: Origin = "git HEAD"
-    noted = _read_git_head(src)
-    commits = {commit for commit, _ in etags.values() if commit}
-    altered = [file.name for file in files if etags[file.name][1] not in ("", file.blob)]
-    if noted:
-        notes = (f"the files are taken to be those of HEAD; `git -C {src} status` says whether they are",)
-    elif altered:
-        notes = (f"changed since they were downloaded: {', '.join(altered[:5])}",)
-    elif len(commits) > 1:
-        notes = (f"the files were downloaded from {len(commits)} different commits",)
-    else:
-        noted, origin = "".join(commits), "download metadata"
-    if revision is not None and noted not in ("", revision):
-        raise AdoptError(f"--revision {revision} is not what {origin} says ({noted}); leave it out to take that")
-    if revision is not None or noted:
-        return revision or noted, "given" if revision is not None else origin, notes
-    listing = "".join(f"{file.name}\0{file.blob}\n" for file in files).encode("utf-8", "surrogateescape")
-    commit = (SYNTHETIC + hashlib.sha1(listing, usedforsecurity=False).hexdigest())[:40]
-    words = f"the commit is not known; {commit} is used in its place, made of the files' names and hashes"
-    return commit, "synthetic", (*notes, words)
-
-
-def _read_git_head(src: str) -> str:
-    """The commit of a clone's HEAD, or "" where there is none or no git."""
+def _find_commit(src: str, revision: str | None, blobs: Mapping[str, str]) -> tuple[str, str]:
+    """Which commit these files are, and where that is known from."""
     command = ["git", "--git-dir", os.path.join(src, ".git"), "rev-parse", "--verify", "HEAD"]
     try:
-        run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+        noted = {subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()}
+        origin = "git HEAD"
     except (OSError, subprocess.SubprocessError):
-        return ""
-    return run.stdout.strip()
-
-
-# --- running: blobs, then the snapshot, then the ref ----------------------------------------------
+        noted, origin = set(), "download metadata"
+        folder = Path(src, ".cache", "huggingface", "download")
+        for path in folder.rglob("*.metadata"):
+            found, etag = [*path.read_text("latin-1").split(), "", ""][:2]
+            blob = blobs.get(path.relative_to(folder).as_posix().removesuffix(".metadata"), etag)
+            noted.add(found if len(etag) != len(blob) or etag == blob else "")  # "": changed since it was downloaded
+    if len(noted) == 1 and COMMIT.fullmatch(min(noted)):
+        if revision not in (None, *noted):
+            raise AdoptError(
+                f"--revision {revision} is not what {origin} says ({min(noted)}); leave it out to take that"
+            )
+        return min(noted), origin
+    listing = os.fsencode("".join(f"{name}\0{blob}\n" for name, blob in blobs.items()))
+    synthetic = (SYNTHETIC + hashlib.sha1(listing, usedforsecurity=False).hexdigest())[:40]
+    return (synthetic, "synthetic") if revision is None else (revision, "given")
 
 
 def run_adopt(plan: AdoptPlan, progress: Progress | None = None) -> Adopted:
     """Carry a plan out. What is there already is left as it is; run again, it changes nothing.
 
-    Blobs are staged in the repo's folder and renamed, the snapshot is built aside and renamed, refs/main comes last:
-    cut off at any moment, the cache holds at most complete blobs that no ref leads to, and the next run goes on there.
-
-    Args:
-        plan: of :func:`plan_adopt`.
-        progress: called with (bytes in place, bytes in all).
+    A blob gets its name once it is complete, refs/main is written last: cut off at any moment, no ref leads to what is
+    half done, and the next run goes on there. ``progress``: in bytes that are in place.
 
     Raises:
-        AdoptError: no space, no permission, no hard link (mode "link"), or a source that changed since it was planned.
+        AdoptError: no space, no permission, or no hard link (mode "link").
     """
-    complete = all(plan.has_blob(file) and os.path.exists(plan.get_link(file)) for file in plan.files)
-    if complete and plan.repo.read_ref() == plan.commit:
-        return Adopted(plan.snapshot, present=len(plan.files), changed=False)
-    folder = plan.repo.folder
-    staging = os.path.join(folder, _STAGING)
-    is_new = not os.path.exists(folder)
+    snapshot = plan.repo.get_snapshot(plan.commit)
+    if plan.repo.read_ref() == plan.commit and all(file.is_linked() for file in plan.files):
+        return Adopted(snapshot, present=len(plan.files), changed=False)
+    arrivals: list[str] = []
+    done, total = 0, sum(file.size for file in plan.files)
     try:
-        shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
-        for part in ("blobs", "snapshots", _STAGING):
-            os.makedirs(os.path.join(folder, part), exist_ok=True)
-        arrivals: list[str] = []
-        done, total = 0, sum(file.size for file in plan.files)
+        os.makedirs(os.path.join(plan.repo.folder, "blobs"), exist_ok=True)
         for file in plan.files:
-            arrivals.append(_place_blob(plan, file, os.path.join(staging, file.blob)))
+            arrivals.append(_place_blob(file, plan.mode))
+            if not file.is_linked():
+                _link_blob(file)
             done += file.size
             if progress is not None:
                 progress(done, total)
-        _place_snapshot(plan, os.path.join(staging, "snapshot"))
         write_ref(plan.repo, plan.commit)
-        return Adopted(plan.snapshot, arrivals.count("linked"), arrivals.count("copied"), arrivals.count("present"))
     except OSError as error:
-        place = error.filename2 or error.filename or folder  # of a rename, where it was to lead
-        raise AdoptError(f"{place}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        if is_new and not list_names(os.path.join(folder, "blobs")):  # failed before the first blob
-            shutil.rmtree(folder, ignore_errors=True)
+        raise AdoptError(f"{error.filename2 or error.filename or snapshot}: {error.strerror or error}") from error
+    return Adopted(snapshot, arrivals.count("linked"), arrivals.count("copied"), arrivals.count("present"))
 
 
-def _place_blob(plan: AdoptPlan, file: AdoptFile, draft: str) -> str:
-    if plan.has_blob(file):
+def _place_blob(file: AdoptFile, mode: Mode) -> str:
+    if os.path.isfile(file.blob) and os.path.getsize(file.blob) == file.size:
         return "present"
-    linked = False
-    if plan.mode != "copy":
+    draft = f"{file.blob}.incomplete"
+    if mode != "copy":
         try:
-            os.link(file.source, draft)
-            linked = True
+            os.link(file.source, file.blob)
+            return "linked"
         except OSError as error:
-            if plan.mode == "link" or error.errno not in _NO_LINKS:
+            if mode == "link":
                 raise AdoptError(f"{file.source} cannot be hard-linked ({error.strerror}); use --copy") from error
-    if not linked:
-        shutil.copyfile(file.source, draft)
-    if os.stat(draft).st_size != file.size or os.stat(file.source).st_mtime_ns != file.modified_ns:
-        raise AdoptError(f"{file.source} changed while it was adopted; run adopt again when it is at rest")
-    os.replace(draft, plan.get_blob(file))
-    return "linked" if linked else "copied"
+    shutil.copyfile(file.source, draft)
+    os.replace(draft, file.blob)
+    return "copied"
 
 
-def _place_snapshot(plan: AdoptPlan, aside: str) -> None:
-    """A new snapshot appears complete, by one rename; one that is there gets what it lacks, file by file."""
-    lacking = [file for file in plan.files if not os.path.exists(plan.get_link(file))]
-    if not os.path.isdir(plan.snapshot):
-        for file in lacking:
-            _link_file(plan, file, os.path.join(aside, *file.name.split("/")))
-        os.rename(aside, plan.snapshot)
-        return
-    for file in lacking:
-        if os.path.islink(plan.get_link(file)):
-            os.remove(plan.get_link(file))
-        _link_file(plan, file, plan.get_link(file))
-
-
-def _link_file(plan: AdoptPlan, file: AdoptFile, path: str) -> None:
-    """A relative link, as seen from the snapshot's final place; a real file where links cannot be made."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    blob = plan.get_blob(file)
+def _link_blob(file: AdoptFile) -> None:
+    """A relative link in the snapshot; a real file where links cannot be made."""
+    os.makedirs(os.path.dirname(file.link), exist_ok=True)
+    if os.path.islink(file.link):
+        os.remove(file.link)
     try:
-        os.symlink(os.path.relpath(blob, os.path.dirname(plan.get_link(file))), path)
+        os.symlink(os.path.relpath(file.blob, os.path.dirname(file.link)), file.link)
     except (OSError, NotImplementedError):
-        shutil.copyfile(blob, path)
+        shutil.copyfile(file.blob, file.link)
 
 
 def write_ref(repo: CachedRepo, commit: str) -> None:

@@ -3,59 +3,59 @@
 from __future__ import annotations
 
 import glob
-import importlib
+import importlib.util
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
 
 from rewriter.model import Finding
+from rewriter.process.probes.weights_files import WeightsError, read_shard_index
 from rewriter.verify.adopt import write_ref
 from rewriter.verify.cache import inspect_cache, report_needs
-from rewriter.verify.directories import Trouble, format_download
+from rewriter.verify.directories import COMMIT, CachedRepo, Trouble, format_download, format_ref
 from rewriter.verify.lock import Lock
 from rewriter.verify.needs import Need
-from rewriter.verify.requested_files import select_from_listing
-from rewriter.verify.snapshots import COMMIT, CachedRepo, format_ref
-from rewriter.verify.weights_files import WeightsError, read_shard_index
+from rewriter.verify.requested_files import select_files
 
 _SLACK_BYTES = 64 << 20
+_LISTING_SECONDS = 30.0
 
 
 class DownloadError(Exception):
     """Nothing can be begun: no huggingface_hub, no space, or a request that contradicts itself. ``remedy`` cures it."""
 
-    def __init__(self, message: str, remedy: str = "") -> None:
+    def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
         self.remedy = remedy
 
 
-@dataclass(frozen=True, slots=True)
-class DownloadFile:
+class DownloadFile(NamedTuple):
     """One file of the Hub: posix name, bytes, and whether the cache has it already."""
 
     name: str
     size: int
-    present: bool = False
+    present: bool
 
 
 @dataclass(frozen=True, slots=True)
 class RepoDownload:
     """What is fetched of one repo into one cache.
 
-    ``revision``: what the loaders ask for (None: ``main``). ``commit``: what that is, or is to be. ``pinned``: the
-    commit was given (a lock, ``--revision``), so the ref has to be written here. ``complete``: the cache already has
-    all of it, and nothing was requested of the Hub.
+    ``revision``: what the loaders ask for (None: ``main``). ``requested``: the same, or the commit that a lock or
+    ``--revision`` gives. ``commit``: what that is. ``complete``: the cache has all of it; the Hub is asked for nothing.
     """
 
     repo_id: str
     cache_dir: str
     revision: str | None
-    commit: str
-    files: tuple[DownloadFile, ...]
+    requested: str | None
     needs: tuple[Need, ...]
-    pinned: bool = False
+    commit: str = ""
+    files: tuple[DownloadFile, ...] = ()
     complete: bool = False
 
     @property
@@ -64,234 +64,200 @@ class RepoDownload:
         return sum(file.size for file in self.files if not file.present)
 
     @property
-    def requested(self) -> str | None:
-        """The revision that is requested of the Hub."""
-        return self.commit if self.pinned else self.revision
-
-    @property
     def command(self) -> str:
         """The ``hf download`` command that fetches the same."""
         names = [file.name for file in self.files]
         return format_download(self.repo_id, self.cache_dir, revision=self.requested, files=names)
 
 
-@dataclass(frozen=True, slots=True)
-class DownloadPlan:
+class DownloadPlan(NamedTuple):
     """What :func:`fetch` will do. ``findings``: repos that cannot be fetched (OSR126, OSR131 to OSR133)."""
 
-    repos: tuple[RepoDownload, ...]
-    findings: tuple[Finding, ...] = ()
-
-
-# --- planning: asks the Hub, writes nothing -----------------------------------------------------------
+    repos: Sequence[RepoDownload]
+    findings: Sequence[Finding]
 
 
 def plan_download(
-    needs: Sequence[Need],
-    *,
-    lock: Lock | None = None,
-    revisions: Mapping[str, str] | None = None,
+    needs: Sequence[Need], *, lock: Lock | None = None, revisions: Mapping[str, str] | None = None
 ) -> DownloadPlan:
-    """Which files of which repos the needs are, with their sizes.
+    """Which files of which repos the needs (``cache_dir`` absolute) are, with their sizes. Writes nothing.
 
-    Args:
-        needs: of :func:`rewriter.verify.needs.collect_needs`; ``cache_dir`` absolute.
-        lock: its commits are taken; a repo that it lacks is refused.
-        revisions: repo id -> commit (40 hex digits), of the command line.
+    ``lock``: its commits are taken; a repo that it lacks is refused. ``revisions``: repo id -> commit (40 hex digits).
 
     Raises:
         DownloadError: huggingface_hub is not installed, or a revision contradicts the lock or is no commit.
     """
-    try:
-        importlib.import_module("huggingface_hub")
-    except ImportError:
-        raise DownloadError("huggingface_hub is not installed", "pip install 'opensora-rewriter[cache]'") from None
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise DownloadError("huggingface_hub is not installed", "pip install 'opensora-rewriter[cache]'")
     groups: dict[tuple[str, str, str | None], list[Need]] = {}
     for need in needs:
-        groups.setdefault((need.cache_dir, need.repo_id, need.revision), []).append(need)
+        groups.setdefault((need.repo_id, need.cache_dir, need.revision), []).append(need)
     repos: list[RepoDownload] = []
     findings: list[Finding] = []
-    for (cache_dir, repo_id, revision), group in groups.items():
-        commit = _find_pinned(group[0], lock, revisions or {})
-        plan = RepoDownload(repo_id, cache_dir, revision, commit, (), tuple(group), bool(commit))
-        trouble = None
-        if lock is not None and not commit:
+    for (repo_id, cache_dir, revision), group in groups.items():
+        given = (revisions or {}).get(repo_id)
+        locked = lock.find_commit(repo_id, revision) if lock is not None else given
+        if given is not None and (not COMMIT.fullmatch(given) or locked not in (None, given)):
+            message = f"--revision {repo_id}={given} is not a commit (40 hex digits)"
+            message = message if lock is None else f"--revision {repo_id}={given} is not the lock's commit, {locked}"
+            raise DownloadError(message, "give the commit, or leave --revision out")
+        if lock is not None and not given and not locked:
             message = f"{repo_id} ({revision or 'main'}) is not in the lock, so its commit is not known"
-            trouble = Trouble("OSR126", message, "opensora-rewriter lock")
-        else:
-            try:
-                done = _find_complete(plan)
-                planned, trouble = (done, None) if done is not None else _list_files(plan)
-                repos += [planned] if planned is not None else []
-            except _list_errors() as error:
-                trouble = _describe_error(error, plan)
-        findings += report_needs(trouble, group) if trouble is not None else []
-    return DownloadPlan(tuple(repos), tuple(findings))
-
-
-def _find_pinned(need: Need, lock: Lock | None, revisions: Mapping[str, str]) -> str:
-    """The commit that the command line or the lock gives, or ""."""
-    given = revisions.get(need.repo_id)
-    if given is not None and not COMMIT.fullmatch(given):
-        raise DownloadError(f"--revision {need.repo_id}={given} is not a commit (40 hex digits)", "give the commit")
-    locked = lock.find_commit(need.repo_id, need.revision) if lock is not None else None
-    if given and locked and given != locked:
-        message = f"--revision {need.repo_id}={given} contradicts the lock, which says {locked}"
-        raise DownloadError(message, "leave --revision out, or lock again")
-    return given or locked or ""
-
-
-def _find_complete(plan: RepoDownload) -> RepoDownload | None:
-    """The plan as done where the cache has all of it: nothing is requested of the Hub."""
-    found = inspect_cache([replace(need, revision=plan.requested) for need in plan.needs]).inspected
-    if not all(each.sound for each in found):
-        return None
-    files = {file.name: DownloadFile(file.name, file.size, True) for each in found for file in each.files}
-    return replace(plan, commit=str(found[0].commit), files=tuple(files.values()), complete=True)
-
-
-def _list_errors() -> tuple[type[Exception], ...]:
-    """What a failed request raises: hub 0.x speaks by requests (its errors are OSErrors), 1.x and 2.x by httpx."""
-    found: list[type[Exception]] = [OSError, ValueError]
-    for name in ("httpx", "httpx2"):
-        try:
-            found.append(importlib.import_module(name).HTTPError)
-        except ImportError:
+            findings += report_needs(Trouble("OSR126", message, "opensora-rewriter lock"), group)
             continue
-    return tuple(found)
+        repo = RepoDownload(repo_id, cache_dir, revision, given or locked or revision, tuple(group))
+        found = inspect_cache([replace(need, revision=repo.requested) for need in group]).inspected
+        if all(each.sound for each in found):
+            files = {file.name: DownloadFile(file.name, file.size, True) for each in found for file in each.files}
+            repo = replace(repo, commit=str(found[0].commit), files=tuple(files.values()), complete=True)
+        repos.append(repo)
+    listed, failed = _for_each(repos, _list_files)
+    return DownloadPlan(listed, [*findings, *failed])
 
 
-def _list_files(plan: RepoDownload) -> tuple[RepoDownload | None, Trouble | None]:
-    """The plan with its files, or None; and what is wrong, or to be known."""
+def _list_files(repo: RepoDownload) -> tuple[RepoDownload | None, Trouble | None]:
+    """The repo with its files, or None; and what is wrong, or to be known."""
     from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 
-    info = HfApi().model_info(plan.repo_id, revision=plan.requested, files_metadata=True)
-    page = f"https://huggingface.co/{plan.repo_id}"
-    commit = info.sha or plan.requested or "main"
-    sizes = {each.rfilename: each.size or 0 for each in info.siblings or []}
-    with tempfile.TemporaryDirectory(prefix="opensora-rewriter-") as scratch:
+    if repo.complete:
+        return repo, None
+    info = HfApi().model_info(repo.repo_id, revision=repo.requested, files_metadata=True, timeout=_LISTING_SECONDS)
+    commit = info.sha or repo.requested or "main"
+    sizes = {each.rfilename: each.size or 0 for each in info.siblings or ()}
+    with tempfile.TemporaryDirectory() as scratch:
 
         def read_shards(index: str) -> Iterable[str]:
+            path = try_to_load_from_cache(repo.repo_id, index, cache_dir=repo.cache_dir, revision=commit)
+            if not isinstance(path, str):
+                path = hf_hub_download(repo.repo_id, index, revision=commit, cache_dir=scratch)
             try:
-                path = try_to_load_from_cache(plan.repo_id, index, cache_dir=plan.cache_dir, revision=commit)
-                if not isinstance(path, str):
-                    path = hf_hub_download(plan.repo_id, index, revision=commit, cache_dir=scratch)
                 return dict.fromkeys(read_shard_index(path).values())
             except WeightsError as error:
                 raise ValueError(f"{index} {error}") from error
 
-        listed = select_from_listing(plan.needs, sizes, read_shards)
-    if listed.missing:
-        words = ", ".join(name for name, _ in listed.missing)
-        message = f"{plan.repo_id} at {commit} has no {words}, which a loader asks for"
-        return None, Trouble("OSR132", message, f"see {page}/tree/{commit}")
+        selected = [select_files(need, sizes.__contains__, lambda: sizes, read_shards) for need in repo.needs]
+    missing = dict.fromkeys(words for each in selected for words, _ in each.missing)
+    if missing:
+        message = f"{repo.repo_id} at {commit} has no {', '.join(missing)}, which a loader asks for"
+        return None, Trouble("OSR132", message, f"see https://huggingface.co/{repo.repo_id}/tree/{commit}")
     files = []
-    for name in listed.files:
-        found = try_to_load_from_cache(plan.repo_id, name, cache_dir=plan.cache_dir, revision=commit)
+    for name in dict.fromkeys(name for each in selected for name in each.files):
+        found = try_to_load_from_cache(repo.repo_id, name, cache_dir=repo.cache_dir, revision=commit)
         present = isinstance(found, str) and os.path.getsize(found) == sizes[name]
         files.append(DownloadFile(name, sizes[name], present))
-    planned = replace(plan, commit=commit, files=tuple(files))
-    if info.id in (plan.repo_id, None):
-        return planned, None
-    message = f"{plan.repo_id} is called {info.id} on the Hub now; it is fetched under the name that loaders ask for"
-    return planned, Trouble("OSR132", message, f"see https://huggingface.co/{info.id}", "warning")
-
-
-def _fetch_repo(plan: RepoDownload) -> None:
-    """Fetch by ``snapshot_download``: resumed, hashed and linked as the loaders would do it."""
-    from huggingface_hub import snapshot_download
-
-    folder = snapshot_download(
-        plan.repo_id,
-        revision=plan.requested,
-        cache_dir=plan.cache_dir,
-        allow_patterns=[glob.escape(file.name) for file in plan.files],
-    )
-    # Where the Hub stops answering, snapshot_download is content with what the cache has.
-    lacking = [file.name for file in plan.files if not os.path.isfile(os.path.join(folder, file.name))]
-    if lacking:
-        raise ConnectionError(f"{lacking[0]} was not fetched")
-
-
-def _describe_error(error: Exception, plan: RepoDownload) -> Trouble:
-    """What a failed request means, and the page or the setting that cures it."""
-    from huggingface_hub import constants, errors
-
-    page = f"https://huggingface.co/{plan.repo_id}"
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, errors.GatedRepoError) or status == 403:
-        message = f"{plan.repo_id} is gated or private, and access is not granted to this token"
-        return Trouble("OSR131", message, f"ask for access on {page}, then set HF_TOKEN or run: hf auth login")
-    if status == 401:
-        message = f"the Hub does not show {plan.repo_id} without a valid token: it is private, or not there"
-        return Trouble("OSR131", message, f"look at {page}, then set HF_TOKEN or run: hf auth login")
-    if status == 404:
-        is_revision = isinstance(error, errors.RevisionNotFoundError)
-        missing = f"revision {plan.requested}" if is_revision else "such a repo"
-        message = f"{plan.repo_id}: the Hub has no {missing} (it may have been renamed or removed)"
-        return Trouble("OSR132", message, f"look at {page}, and correct the repo id or the revision")
-    if isinstance(error, errors.HFValidationError):
-        return Trouble("OSR132", f"{plan.repo_id!r} is not a repo id", "give ORG/NAME, as its page shows it")
-    if isinstance(error, OSError) and error.filename and not constants.HF_HUB_OFFLINE:
-        message = f"{plan.repo_id}: {error.filename}: {error.strerror or error}"
-        return Trouble("OSR134", message, "free space, or give another directory with --cache-dir")
-    remedy = "check the network and HF_ENDPOINT, then run it again: it goes on where it stopped"
-    if constants.HF_HUB_OFFLINE:
-        remedy = "unset HF_HUB_OFFLINE, and run it where there is a network"
-    reason = str(error.__cause__ or error).strip().split("\n")[0] or type(error).__name__
-    message = f"{plan.repo_id} cannot be fetched from {constants.ENDPOINT}: {reason}"
-    return Trouble("OSR133", message, remedy)
-
-
-# --- fetching -----------------------------------------------------------------------------------------
+    trouble = None
+    if info.id not in (repo.repo_id, None):
+        message = (
+            f"{repo.repo_id} is called {info.id} on the Hub now; it is fetched under the name that loaders ask for"
+        )
+        trouble = Trouble("OSR132", message, f"see https://huggingface.co/{info.id}", "warning")
+    return replace(repo, commit=commit, files=tuple(files)), trouble
 
 
 def fetch(plan: DownloadPlan) -> list[Finding]:
     """Carry a plan out, repo by repo; the findings of those that failed (the others are fetched all the same).
 
-    After a fetch by commit the ref that loaders ask for is written, since huggingface_hub writes none; where another
-    commit is there, OSR135.
-
     Raises:
         DownloadError: there is not enough space; nothing was begun.
     """
-    _check_space(plan)
-    findings: list[Finding] = []
-    for repo in plan.repos:
-        try:
-            if not repo.complete:
-                _fetch_repo(repo)
-            trouble = _place_ref(repo) if repo.pinned else None
-        except _list_errors() as error:
-            trouble = _describe_error(error, repo)
-        findings += report_needs(trouble, repo.needs) if trouble is not None else []
-    return findings
-
-
-def _check_space(plan: DownloadPlan) -> None:
-    """Raises :class:`DownloadError` where a file system has not the space for what a plan will fetch."""
-    wanted: dict[int, tuple[str, int]] = {}  # device -> a folder of it, bytes
-    for repo in plan.repos:
-        place = repo.cache_dir
-        while not os.path.isdir(place) and os.path.dirname(place) != place:
-            place = os.path.dirname(place)
-        device = os.stat(place).st_dev
-        wanted[device] = place, wanted.get(device, ("", 0))[1] + repo.missing_bytes
-    for place, size in wanted.values():
+    for cache_dir in {repo.cache_dir for repo in plan.repos}:
+        size = sum(repo.missing_bytes for repo in plan.repos if repo.cache_dir == cache_dir)
+        place = next(folder for folder in (Path(cache_dir), *Path(cache_dir).parents) if folder.is_dir())
         free = shutil.disk_usage(place).free
         if size and free < size + _SLACK_BYTES:
             message = f"not enough space in {place}: {size:,} bytes are to be fetched, {free:,} are free"
             raise DownloadError(message, "free some, or give another directory with --cache-dir")
+    return _for_each(plan.repos, _fetch_repo)[1]
 
 
-def _place_ref(plan: RepoDownload) -> Trouble | None:
-    """Make the commit what the loaders' revision means, as ``adopt`` does; never against another commit."""
-    repo = CachedRepo(plan.cache_dir, plan.repo_id, plan.revision)
-    if plan.revision is not None and COMMIT.fullmatch(plan.revision):
-        return None  # requested by commit: no ref is read
-    present = repo.read_ref()
-    if present and present != plan.commit:
-        message = f"{plan.repo_id}: {repo.ref_path} is commit {present.strip()}, and {plan.commit} was requested"
-        return Trouble("OSR135", message, format_ref(plan.commit, repo.ref_path))
-    write_ref(repo, plan.commit)
-    return None
+def _fetch_repo(repo: RepoDownload) -> tuple[RepoDownload, Trouble | None]:
+    """Fetch by ``snapshot_download``: resumed, hashed and linked as the loaders would do it.
+
+    It writes no ref for a commit, so the one that loaders ask for is written here; never against another (OSR135).
+    """
+    from huggingface_hub import snapshot_download
+
+    if not repo.complete:
+        names = [glob.escape(file.name) for file in repo.files]
+        folder = snapshot_download(
+            repo.repo_id, revision=repo.requested, cache_dir=repo.cache_dir, allow_patterns=names
+        )
+        # Where the Hub stops answering, snapshot_download is content with what the cache has.
+        lacking = [file.name for file in repo.files if not os.path.isfile(os.path.join(folder, file.name))]
+        if lacking:
+            raise ConnectionError(f"{lacking[0]} was not fetched")
+    if repo.requested != repo.revision:
+        cached = CachedRepo(repo.cache_dir, repo.repo_id, repo.revision)
+        present = cached.read_ref()
+        if present and present != repo.commit:
+            message = f"{repo.repo_id}: {cached.ref_path} is commit {present.strip()}, and {repo.commit} was requested"
+            return repo, Trouble("OSR135", message, format_ref(repo.commit, cached.ref_path))
+        write_ref(cached, repo.commit)
+    return repo, None
+
+
+def _for_each(
+    repos: Iterable[RepoDownload], act: Callable[[RepoDownload], tuple[RepoDownload | None, Trouble | None]]
+) -> tuple[list[RepoDownload], list[Finding]]:
+    """What ``act`` makes of each repo, and the findings; a Hub that cannot be reached is one for all that is left."""
+    done: list[RepoDownload] = []
+    findings: list[Finding] = []
+    left: list[Need] = []
+    lost: Exception | None = None
+    # hub 0.x raises errors of requests (which are OSErrors), 1.x and 2.x those of httpx
+    clients = [importlib.import_module(name) for name in ("httpx", "httpx2") if importlib.util.find_spec(name)]
+    known: tuple[type[Exception], ...] = (OSError, ValueError, *(client.HTTPError for client in clients))
+    for repo in repos:
+        if lost is not None and not repo.files:  # not listed yet: do not wait for the Hub again
+            left += repo.needs
+            continue
+        try:
+            result, trouble = act(repo)
+            done += [result] if result is not None else []
+        except known as error:
+            trouble = _describe_refusal(error, repo)
+            if trouble is None:
+                lost, left = lost or error, [*left, *repo.needs]
+        findings += report_needs(trouble, repo.needs) if trouble is not None else []
+    if lost is not None:
+        findings += report_needs(_describe_lost(lost, left), [replace(need, source="config") for need in left])
+    return done, findings
+
+
+def _describe_refusal(error: Exception, repo: RepoDownload) -> Trouble | None:
+    """What a failed request means, and the page or the setting that cures it; None: the Hub cannot be reached."""
+    from huggingface_hub import constants, errors
+
+    page, log_in = f"https://huggingface.co/{repo.repo_id}", "then set HF_TOKEN or run: hf auth login"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.GatedRepoError) or status == 403:
+        message = f"{repo.repo_id} is gated or private, and access is not granted to this token"
+        return Trouble("OSR131", message, f"ask for access on {page}, {log_in}")
+    if status == 401:
+        message = f"the Hub does not show {repo.repo_id} without a valid token: it is private, or not there"
+        return Trouble("OSR131", message, f"look at {page}, {log_in}")
+    if status == 404:
+        message = f"the Hub has no {repo.repo_id} at {repo.requested or 'main'} (it may have been renamed or removed)"
+        return Trouble("OSR132", message, f"look at {page}, and correct the repo id or the revision")
+    if isinstance(error, OSError) and error.filename:
+        message = f"{repo.repo_id}: {error.filename}: {error.strerror or error}"
+        return Trouble("OSR134", message, "free space, or give another directory with --cache-dir")
+    if status is None and (isinstance(error, errors.LocalEntryNotFoundError) or not isinstance(error, ValueError)):
+        return None
+    message = f"{repo.repo_id} cannot be fetched from {constants.ENDPOINT}: {str(error).strip().partition(chr(10))[0]}"
+    return Trouble("OSR133", message, "check HF_ENDPOINT, then run it again: it goes on where it stopped")
+
+
+def _describe_lost(error: BaseException, left: Iterable[Need]) -> Trouble:
+    from huggingface_hub import constants
+
+    repos = ", ".join(dict.fromkeys(need.repo_id for need in left))
+    if constants.HF_HUB_OFFLINE:
+        message = f"HF_HUB_OFFLINE is set, so the Hub is not asked; left to fetch: {repos}"
+        return Trouble("OSR133", message, "unset HF_HUB_OFFLINE, and run it where there is a network")
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    message = f"the Hub at {constants.ENDPOINT} cannot be reached ({reason}); left to fetch: {repos}"
+    remedy = "set HF_ENDPOINT to a mirror or HTTPS_PROXY to your proxy, then run it again: it goes on where it stopped"
+    return Trouble("OSR133", message, remedy)

@@ -4,148 +4,91 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from rewriter.decide.remedies import select_option
 from rewriter.process.children import ChildError
+from rewriter.verify.requested_files import format_fetch
 from rewriter.words import quote_word
 
 Level = Literal["load", "build"]
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFailure:
-    """A failure that is known: how it reads, what it means, what cures it.
-
-    ``pattern`` is searched in "Type Bases: message (source line)". ``build``/``load``: the code at either level (""
-    where that level cannot meet it). ``cause`` and ``remedy`` are templates of {repo}, {cache}, {config}, {component},
-    {python}, {keyword}, {known} (the repo id in place of a lost path) and {select} (what makes ``rewrite`` take the
-    component).
-    """
-
-    pattern: str
-    build: str
-    load: str
-    cause: str
-    remedy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Code, cause and remedy of a failure; all empty where it is not a known one."""
+class Explanation(NamedTuple):
+    """Code, cause and remedy of a failure; all empty where it is not known. Reports fill in {path} and {component}."""
 
     code: str = ""
     cause: str = ""
     remedy: str = ""
 
 
-_FETCH = "fetch it where there is a network: hf download {repo} --cache-dir {cache}"
-_PUT_REPO = (
-    "put the repo id in its place: opensora-rewriter rewrite --cache-dir DIR --set "
-    "{component}.from_pretrained={known} {config}"
+# Codes at levels build and load ("": not met there), and what is searched in "Type Bases: message (source line)"; the
+# first that matches wins. Sources: Open-Sora issues 146 209 218 320 322 427 441 459 479 525 590 724; the messages of
+# transformers 4.39 to 5, diffusers 0.27 to 0.39, huggingface_hub 0.25 to 2.x and torch.
+KNOWN_FAILURES = (
+    ("OSR302", "OSR204", r"unexpected keyword argument '(?P<keyword>cache_dir|local_files_only)'"),
+    ("OSR303", "", r"AssertionError.*(available_models|from_pretrained (in|==))"),
+    ("OSR308", "OSR213", r"all_tied_weights_keys"),
+    ("OSR309", "OSR210", r"upgrade torch to at least v?2\.6"),
+    ("OSR310", "OSR213", r"cached_download|cannot import name '\w+' from 'huggingface_hub"),
+    ("OSR310", "OSR213", r"huggingface[-_]hub[^ ]* is required"),
+    ("OSR307", "OSR201", r"No module named '(?P<keyword>[\w.]+)'"),
+    ("OSR307", "OSR201", r"requires the (?P<keyword>[\w-]+) library"),
+    ("OSR307", "OSR201", r"(?P<keyword>[Ss]entence[Pp]iece|tiktoken|protobuf)[^.]*(install|not found)"),
+    ("OSR305", "OSR202", r"HFValidationError|Repo id must|Incorrect path_or_model_id"),
+    ("OSR306", "OSR204", r"Invalid checkpoint path|checkpoint path.*(not exist|not found)"),
+    ("OSR311", "OSR211", r"MemoryError|can't allocate memory|not enough memory|Cannot allocate memory"),
+    ("OSR314", "OSR204", r"Torch not compiled with CUDA|No CUDA GPUs|Found no NVIDIA driver|CUDA driver|libcuda"),
+    ("OSR315", "OSR212", r"is not in the [\w:.]*\s*registry"),
+    ("OSR316", "OSR205", r"UnpicklingError|InvalidHeader|HeaderToo(Large|Small)|MetadataIncompleteBuffer"),
+    ("OSR316", "OSR205", r"PytorchStreamReader|Unable to load weights from|invalid load key|size.mismatch"),
+    # transformers 4's slow tokenizers open a vocabulary file that was not found: open(None).
+    ("OSR304", "OSR203", r"os\.PathLike object, not NoneType \(.*(Tokenizer|vocab_file|merges_file)"),
+    ("OSR304", "OSR202", r"LocalEntryNotFound|OfflineMode|couldn't connect|outgoing traffic|network is blocked"),
+    ("OSR304", "OSR202", r"annot find the requested files|does not appear to have a file|no file named|Can't load"),
+    ("OSR304", "OSR202", r"EntryNotFound|RepositoryNotFound|not a valid model id|cached files|not found in cache"),
+    ("OSR304", "OSR202", r"not the path to a directory"),
 )
-
-# The first that matches wins. Sources: Open-Sora issues 146 209 218 320 322 427 441 459 479 525 590 724; the messages
-# of transformers 4.39 to 5, diffusers 0.27 to 0.39, huggingface_hub 0.25 to 2.x and torch.
-KNOWN_FAILURES: tuple[KnownFailure, ...] = (
-    KnownFailure(
-        r"unexpected keyword argument '(?P<keyword>cache_dir)'", "OSR302", "OSR204",
-        "the loader has no parameter {keyword}", "opensora-rewriter rewrite --cache-dir DIR{select} {config}",
-    ),
-    KnownFailure(
-        r"unexpected keyword argument '(?P<keyword>local_files_only)'", "OSR302", "OSR204",
-        "the loader has no parameter {keyword}", "opensora-rewriter rewrite --local-files-only{select} {config}",
-    ),
-    KnownFailure(
-        r"AssertionError.*(available_models|from_pretrained (in|==))", "OSR303", "",
-        "this loader accepts only its own repo id as from_pretrained",
-        'set from_pretrained="DeepFloyd/t5-v1_1-xxl" and cache_dir in {config}, or use '
-        "opensora-rewriter rewrite --set {component}.from_pretrained=DeepFloyd/t5-v1_1-xxl {config}",
-    ),
-    KnownFailure(
-        r"all_tied_weights_keys", "OSR308", "OSR213",
-        "transformers 5 cannot build this class of Open-Sora v1.2 or v1.3", '{python} -m pip install "transformers<5"',
-    ),
-    KnownFailure(
-        r"upgrade torch to at least v?2\.6", "OSR309", "OSR210",
-        "transformers refuses .bin weights with this torch",
-        '{python} -m pip install "torch>=2.6" (or "transformers<4.50"), or keep the weights as .safetensors',
-    ),
-    KnownFailure(
-        r"cached_download|cannot import name '\w+' from 'huggingface_hub|huggingface[-_]hub[^ ]* is required", "OSR310",
-        "OSR213", "diffusers or transformers and huggingface_hub are of versions that do not go together",
-        '{python} -m pip install "huggingface_hub<0.26" (for diffusers 0.27), or newer diffusers and transformers',
-    ),
-    KnownFailure(
-        r"No module named '(?P<keyword>[\w.]+)'", "OSR307", "OSR201", "{python} has no {keyword}",
-        "name the interpreter of your Open-Sora environment with --python, or install {keyword} there",
-    ),
-    KnownFailure(
-        r"requires the [\w-]+ library|(sentencepiece|tiktoken|protobuf)[^.]*(install|not found)",
-        "OSR307", "OSR201", "{python} lacks a library that the tokenizer needs",
-        "{python} -m pip install sentencepiece protobuf",
-    ),
-    KnownFailure(
-        r"HFValidationError|Repo id must|Incorrect path_or_model_id", "OSR305", "OSR202",
-        "{repo} is a path that does not exist, and was taken for a repo id", _PUT_REPO,
-    ),
-    KnownFailure(
-        r"Invalid checkpoint path|checkpoint path.*(not exist|not found)", "OSR306", "OSR204",
-        "the path is not what Open-Sora's load_checkpoint takes (a .pt file, or a folder that holds model/)", _PUT_REPO,
-    ),
-    KnownFailure(
-        r"MemoryError|can't allocate memory|not enough memory|Cannot allocate memory", "OSR311", "OSR211",
-        "not enough memory", "use --level load, which needs little, or a machine with more memory",
-    ),
-    KnownFailure(
-        r"Torch not compiled with CUDA|No CUDA GPUs|Found no NVIDIA driver|CUDA driver|libcuda", "OSR314", "OSR204",
-        "building needs a GPU", "run verify on a machine of the kind that Open-Sora runs on",
-    ),
-    KnownFailure(
-        r"is not in the [\w:.]*\s*registry", "OSR315", "OSR212", "no loader is registered under this type",
-        "correct the type in {config}; opensora-rewriter trace shows the checkout's loaders",
-    ),
-    KnownFailure(
-        r"UnpicklingError|InvalidHeader|HeaderTooLarge|HeaderTooSmall|MetadataIncompleteBuffer|PytorchStreamReader"
-        r"|Unable to load weights from|invalid load key|size mismatch|ignore_mismatched_sizes", "OSR316", "OSR205",
-        "the files were found and did not load",
-        "opensora-rewriter verify --level load {config}; opensora-rewriter verify --level cache --hash {config}",
-    ),
-    KnownFailure(
-        # transformers 4's slow tokenizers open a vocabulary file that was not found: open(None).
-        r"os\.PathLike object, not NoneType \(.*(Tokenizer|vocab_file|merges_file)", "OSR304", "OSR203",
-        "the tokenizer files of {repo} are not in {cache}", _FETCH,
-    ),
-    KnownFailure(
-        r"LocalEntryNotFound|OfflineMode|couldn't connect|outgoing traffic|[Cc]annot find the requested files"
-        r"|does not appear to have a file|no file named|not a valid model identifier|Can't load|cached files"
-        r"|network is blocked|not found in cache|EntryNotFound|RepositoryNotFound|not the path to a directory",
-        "OSR304", "OSR202", "{repo} is not complete in {cache}", _FETCH,
-    ),
-)  # fmt: skip
+_REWRITE = "opensora-rewriter rewrite {path} --component {component}"
+_PUT_REPO = f"{_REWRITE} --cache-dir DIR --set {{component}}.from_pretrained="
+_PIP = "{python} -m pip install"
+# By the code at level build: cause and remedy.
+_MEANINGS = {
+    "OSR302": ("the loader has no parameter {keyword}", f"{_REWRITE} {{option}}"),
+    "OSR303": ("this loader accepts only its own repo id as from_pretrained", f"{_PUT_REPO}DeepFloyd/t5-v1_1-xxl"),
+    "OSR304": ("{repo} is not complete in {cache}", "{fetch}"),
+    "OSR305": ("{repo} is a path that does not exist, and was taken for a repo id", f"{_PUT_REPO}{{known}}"),
+    "OSR306": ("Open-Sora's load_checkpoint takes a .pt file, or a folder with model/", f"{_PUT_REPO}{{known}}"),
+    "OSR307": ("{python} has no {keyword}", "install it there, or name your Open-Sora environment with --python"),
+    "OSR308": ("transformers 5 cannot build this class of Open-Sora v1.2 or v1.3", f'{_PIP} "transformers<5"'),
+    "OSR309": ("transformers refuses .bin weights with this torch", f'{_PIP} "torch>=2.6"'),
+    "OSR310": ("diffusers or transformers do not fit huggingface_hub", f'{_PIP} "huggingface_hub<0.26", or newer ones'),
+    "OSR311": ("not enough memory", "use --level load, which needs little, or a machine with more memory"),
+    "OSR314": ("building needs a GPU", "run verify on a machine of the kind that Open-Sora runs on"),
+    "OSR315": ("no loader is registered under this type", "correct the type: opensora-rewriter trace {path}"),
+    "OSR316": ("the files were found and did not load", "opensora-rewriter verify {path} --level cache --hash"),
+}
 
 
-def explain_error(error: Mapping[str, Any], level: Level, words: Mapping[str, str]) -> Explanation:
+def explain_error(
+    error: Mapping[str, Any], level: Level, *, repo: str, cache: str, python: str, known: str
+) -> Explanation:
     """What an exception that a probe described means (see ``probes/channel.py``, ``describe_error``).
 
-    ``words``: "repo" (used where the probe saw none), "cache", "config", "component", "known" and "python", for the
-    templates; empty where not known.
+    ``repo``: where the probe saw none. ``cache``: the directory that was read, or "". ``known``: the repo id to put in
+    the place of a lost path, or "".
     """
-    filled = {"repo": "the repo", "cache": "the cache", "component": "COMPONENT", "known": "ORG/NAME"}
-    filled |= {key: value for key, value in words.items() if value}
-    filled |= {key: quote_word(words[key]) for key in ("cache", "config", "python") if words.get(key)}
-    filled |= {"select": select_option(filled["component"]), "repo": error["repo"] or filled["repo"]}
-    for known in KNOWN_FAILURES:
-        code = known.build if level == "build" else known.load
+    words = {"repo": error["repo"] or repo or "the repo", "cache": quote_word(cache) if cache else "the cache"}
+    words |= {"python": quote_word(python), "known": known or "ORG/NAME", "path": "{path}", "component": "{component}"}
+    for build, load, pattern in KNOWN_FAILURES:
+        code = build if level == "build" else load
         for link in error["chain"] if code else ():
             subject = f"{' '.join(link['bases'])}: {link['message']} ({error['text']})"
-            match = re.search(known.pattern, subject, re.DOTALL)
+            match = re.search(pattern, subject, re.DOTALL)
             if match is not None:
-                filled["keyword"] = match.groupdict().get("keyword") or ""
-                # Without a cache_dir the loader looks where a download without one goes.
-                remedy = known.remedy if words.get("cache") else known.remedy.replace(" --cache-dir {cache}", "")
-                return Explanation(code, known.cause.format(**filled), remedy.format(**filled))
+                keyword = match.groupdict().get("keyword") or ""
+                option = "--local-files-only" if keyword == "local_files_only" else "--cache-dir DIR"
+                words |= {"keyword": keyword, "option": option, "fetch": format_fetch(cache)}
+                return Explanation(code, *(text.format(**words) for text in _MEANINGS[build]))
     return Explanation()
 
 

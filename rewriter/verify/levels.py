@@ -1,22 +1,29 @@
-"""``verify``'s levels as data: which configs load, which directories serve, what is to be loaded and built."""
+"""Levels resolve, load and build of `verify`: what a child process in the user's own interpreter says, as findings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from rewriter.checkout import Target
-from rewriter.model import Component, Finding
+from rewriter.checkout import Target, find_packages
+from rewriter.decide.remedies import suggest_repo
+from rewriter.model import Finding, Severity
+from rewriter.process.children import SCRATCH, Answer, ChildError, run_probe
 from rewriter.process.configs import ConfigTask, load_configs
-from rewriter.process.interpreters import InterpreterError, find_interpreter
-from rewriter.verify.build import BuildTask
-from rewriter.verify.cache import check_directories
-from rewriter.verify.load import LoadTask
+from rewriter.process.interpreters import InterpreterError, choose_interpreter, find_interpreter
+from rewriter.verify.directories import find_default_cache
+from rewriter.verify.explain import Explanation, explain_death, explain_error, first_line
 from rewriter.verify.needs import CallRow, ComponentTrace
+from rewriter.verify.requested_files import format_fetch
 
-__all__ = ["LEVELS", "check_directories", "make_build_tasks", "make_load_tasks", "resolve_configs"]
-
+Status = Literal["ok", "failed", "skipped"]
 LEVELS = ("resolve", "cache", "load", "build")
 """Each includes those before it."""
+LOAD_SECONDS = 600.0
+BUILD_SECONDS = 1800.0
+"""What one check, and one component, may take."""
 
 
 def resolve_configs(targets: Sequence[Target], python: str | None, *, required: bool) -> tuple[list[Finding], str]:
@@ -35,42 +42,224 @@ def resolve_configs(targets: Sequence[Target], python: str | None, *, required: 
     findings = []
     loaded = load_configs(interpreter, [ConfigTask(target.path, target.root) for target in targets])
     for target, result in zip(targets, loaded, strict=True):
-        line = result.line or 1
-        if not result.ok:
-            message = f"mmengine cannot load it: {result.error}"
-            findings.append(Finding("OSR901", target.path, line, 0, "", message, "correct the config"))
-        elif result.plain_error:
+        severity: Severity = "warning" if result.ok else "error"
+        message, remedy = f"mmengine cannot load it: {result.error}", "correct the config"
+        if result.ok:
             message = f"upstream's `Config.fromfile(path)` cannot load it: {result.plain_error}"
             remedy = "remove the import, or load it with Config.fromfile(path, lazy_import=False)"
-            findings.append(Finding("OSR901", target.path, line, 0, "", message, remedy, "warning"))
+        if not result.ok or result.plain_error:
+            findings.append(Finding("OSR901", target.path, result.line or 1, 0, "", message, remedy, severity))
     return findings, ""
 
 
-def make_load_tasks(
-    rows: Sequence[CallRow], traced: Sequence[ComponentTrace], is_broken: Callable[[CallRow], bool]
-) -> list[LoadTask]:
-    """The calls that level load checks; not those whose repo is known to be incomplete."""
-    roots = {component.path: component.root or "" for component in traced}
-    return [
-        LoadTask(row.call, row.cache_dir, roots[row.path], row.type, row.component, row.path, row.line)
-        for row in rows
-        if row.call.repo_id is not None and not is_broken(row)
-    ]
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one check of level load or build gave.
+
+    ``subject``: what was loaded, or the component that was built. ``outcome``: what holds, or why it does not, in
+    words. ``same_as``: the config whose equal dict was built in its place, or "".
+    """
+
+    path: str
+    subject: str
+    status: Status
+    outcome: str
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    same_as: str = ""
 
 
-def make_build_tasks(traced: Sequence[ComponentTrace]) -> tuple[list[BuildTask], list[ComponentTrace]]:
-    """What level build builds, a task a config; and the components that belong to no checkout, which it cannot."""
-    places: dict[tuple[str, str], list[Component]] = {}
-    homeless = []
-    for component in traced:
-        if len(component.component.keys) > 1:
-            continue  # a part of the component around it
-        if component.root is None:
-            homeless.append(component)
+def _report(places: Iterable[tuple[str, int, str]], known: Explanation, severity: Severity = "error") -> list[Finding]:
+    """The findings of one cause, one for each place (path, line, component)."""
+    code, cause, remedy = known
+    findings = [Finding(code, path, line, 0, name, cause, remedy, severity, cause) for path, line, name in places]
+    return [replace(each, remedy=remedy.replace("{component}", each.component.split(".")[-1])) for each in findings]
+
+
+def _find_import(root: str) -> tuple[str, str]:
+    """The name of the package that holds the checkout's registry, and the folder from which it is imported."""
+    packages = find_packages(root) or (os.path.join(root, "opensora"),)
+    with_registry = [each for each in packages if os.path.isfile(os.path.join(each, "registry.py"))]
+    folder = (with_registry or packages)[0]
+    return os.path.basename(folder), os.path.dirname(folder)
+
+
+# --- level load -----------------------------------------------------------------------------------
+
+_PINNED = "use the library versions that your Open-Sora release pins, with --python"
+# A kind of problem of the probe, or the stage of an exception that is not known: its code, what cures it, and the words
+# after a count. {fetch} is a command.
+_PROBLEMS = {
+    "no_weights": ("OSR202", "{fetch}", ""),
+    "tokens": ("OSR203", "{fetch}", ""),
+    "no_class": ("OSR213", _PINNED, ""),
+    "corrupt": ("OSR205", "delete that file, then fetch it again: {fetch}", ""),
+    "unsafe": ("OSR206", "do not load this file; fetch the weights from their author again", ""),
+    "missing": ("OSR207", _PINNED + "; or correct the repo", " parameters of the model are in none of the files: "),
+    "shape": ("OSR208", _PINNED + "; or correct the repo", " parameters do not fit the model: "),
+    "unexpected": ("OSR209", "nothing, if the outputs are right", " parameters in the files are not in the model: "),
+    "library": ("OSR213", _PINNED, ""),
+    "tokenizer": ("OSR203", "{fetch}", ""),
+    "config": ("OSR204", _PINNED, ""),
+    "model": ("OSR204", _PINNED, ""),
+    "weights": ("OSR205", "delete that file, then fetch it again: {fetch}", ""),
+}
+
+
+def group_calls(rows: Iterable[CallRow]) -> list[list[CallRow]]:
+    """The calls that level load checks, those of one check together."""
+    groups: dict[tuple[object, ...], list[CallRow]] = {}
+    for row in rows:
+        call, own_root = row.call, _find_own_root(row)
+        what = call.repo_id, row.cache_dir, call.revision, call.subfolder, call.kind, call.library, call.class_name
+        groups.setdefault((*what, call.filename, own_root, row.type if own_root else ""), []).append(row)
+    return list(groups.values())
+
+
+def _find_own_root(row: CallRow) -> str:
+    """The checkout whose own package holds the class, or ""."""
+    if row.root is None or row.call.library in ("transformers", "diffusers", "huggingface_hub"):
+        return ""
+    own = ["opensora", *map(os.path.basename, find_packages(row.root))]
+    return row.root if row.call.library in own else ""
+
+
+def load_level(
+    groups: Sequence[list[CallRow]], *, python: str | None = None, tick: Callable[[], None] = lambda: None
+) -> list[Result]:
+    """Check tokenizers, configs and weights offline, without reading the weights themselves.
+
+    ``groups``: of :func:`group_calls`, each call with the cache that it reads (None: none at all). ``python``: the
+    interpreter; None: that of VIRTUAL_ENV or CONDA_PREFIX, else our own, the first that has transformers. ``tick`` is
+    called as each check ends. Never raises for what a cache or a checkout holds: each failure is a finding.
+    """
+    executable = choose_interpreter(python, "transformers")
+    results: list[Result] = []
+    # The checkouts' classes are imported from their roots: a child for each root, one for all the rest.
+    for root in sorted({_find_own_root(group[0]) for group in groups}):
+        part = [group for group in groups if _find_own_root(group[0]) == root]
+        requests = [_make_request(group[0], root) for group in part]
+        answers = run_probe(
+            executable, "load", {}, requests, timeout=LOAD_SECONDS, inherit=True, on_answer=lambda *_: tick()
+        )
+        results += [_read_load(group, answer, executable) for group, answer in zip(part, answers, strict=True)]
+    return results
+
+
+def _make_request(row: CallRow, own_root: str) -> dict[str, Any]:
+    call = row.call
+    package, folder = _find_import(own_root) if own_root else (call.library, "")
+    fields = {name: getattr(call, name) for name in ("revision", "subfolder", "kind", "class_name", "filename")}
+    # a relative directory is read as the checkout's scripts, run in its root, read it
+    cache_dir = os.path.join(os.path.abspath(row.root or ""), row.cache_dir) if row.cache_dir else None
+    place = {"repo_id": os.path.expanduser(str(call.repo_id)), "cache_dir": cache_dir, "root": row.root or ""}
+    return {**fields, **place, "library": package, "type_name": row.type, "folder": folder}
+
+
+def _read_load(group: list[CallRow], answer: Answer | ChildError, python: str) -> Result:
+    row = group[0]
+    place = f"/{row.call.subfolder}" if row.call.subfolder else ""
+    subject = f"{row.call.repo_id}{place} ({row.call.class_name or row.call.kind})"
+    places = [(each.path, each.line, each.component) for each in group]
+    if isinstance(answer, ChildError):
+        death = explain_death(answer, "load", f"checking {row.call.repo_id}")
+        return Result(row.path, subject, "failed", death.cause, tuple(_report(places, death)))
+    findings: list[Finding] = []
+    for problem in answer["problems"]:
+        kind, words = problem["kind"], {"repo": str(row.call.repo_id), "cache": row.cache_dir or "", "python": python}
+        code, remedy, counted = _PROBLEMS[problem["stage"] if kind == "exception" else kind]
+        remedy = remedy.replace("{fetch}", format_fetch(row.cache_dir or ""))
+        if kind == "exception":
+            known = explain_error(problem, "load", known="", **words)
+            message = f"{subject}, {problem['stage']}: {known.cause or first_line(problem)}"
+            code, remedy = known.code or code, known.remedy or remedy
         else:
-            places.setdefault((component.root, component.path), []).append(component.component)
-    tasks = [
-        BuildTask(root, path, tuple(each.name for each in parts), tuple(each.span.line for each in parts))
-        for (root, path), parts in places.items()
-    ]
-    return tasks, homeless
+            message = f"{subject}: {problem['count'] if counted else ''}{counted}{problem['message']}"
+        findings += _report(places, Explanation(code, message, remedy), "warning" if kind == "unexpected" else "error")
+    failed = any(finding.severity == "error" for finding in findings)
+    if answer["deferred"]:
+        message = f"{subject} is left to level build: {answer['deferred']}"
+        findings += _report(places, Explanation("OSR212", message, "opensora-rewriter verify --level build"), "warning")
+    outcome = ", ".join(answer["checked"]) or "nothing could be compared"
+    status: Status = "failed" if failed else "skipped" if answer["deferred"] else "ok"
+    return Result(row.path, subject, status, outcome, tuple(findings), tuple(answer["notes"]), answer["seconds"])
+
+
+# --- level build ----------------------------------------------------------------------------------
+
+
+def list_builds(traced: Iterable[ComponentTrace]) -> tuple[list[ComponentTrace], list[ComponentTrace]]:
+    """What level build builds, and the components that belong to no checkout, which it cannot."""
+    whole = [each for each in traced if len(each.component.keys) == 1]  # others are parts of the component around them
+    return [each for each in whole if each.root], [each for each in whole if not each.root]
+
+
+def build_level(
+    components: Sequence[ComponentTrace],
+    *,
+    python: str | None = None,
+    timeout: float = BUILD_SECONDS,
+    tick: Callable[[], None] = lambda: None,
+) -> list[Result]:
+    """Build components with the checkout's own ``build_module``, offline; equal dicts of one checkout are built once.
+
+    This runs the checkout's code and loads whole models into memory (a float32 T5 takes about 19 GB). ``timeout``:
+    seconds for one component. Loaders that no ``cache_dir`` reaches read the environment's cache.
+    """
+    executable = choose_interpreter(python, "mmengine")
+    libraries = {"HF_HUB_CACHE": "diffusers", "TRANSFORMERS_CACHE": "transformers"}
+    caches = {name: os.path.abspath(find_default_cache(os.environ, library)[0]) for name, library in libraries.items()}
+    results: list[Result] = []
+    for root in sorted({each.root or "" for each in components}):
+        part = [each for each in components if each.root == root]
+        package, folder = _find_import(root)
+        job = {"root": root, "package": package, "folder": folder}
+        requests = [{"config": each.path, "component": each.component.name} for each in part]
+        answers = run_probe(
+            executable,
+            "build",
+            job,
+            requests,
+            timeout=timeout,
+            inherit=True,
+            caches=caches,
+            on_answer=lambda *_: tick(),
+        )
+        pairs = zip(part, answers, strict=True)
+        results += [_read_build(each, answer, executable, caches["HF_HUB_CACHE"]) for each, answer in pairs]
+    return results
+
+
+def _read_build(traced: ComponentTrace, answer: Answer | ChildError, python: str, lent: str) -> Result:
+    """``lent``: the cache that calls without ``cache_dir`` read."""
+    path, name = traced.path, traced.component.name
+    if not isinstance(answer, ChildError) and answer["status"] != "failed":
+        built = answer["status"] == "ok"
+        outcome = f"built, {answer['parameters']:,} parameters" if built else "nothing to build"
+        same_as = answer["same_as"] if built else ""
+        return Result(path, name, answer["status"], outcome, seconds=answer["seconds"], same_as=same_as)
+    if isinstance(answer, ChildError):
+        known, outcome, seconds = explain_death(answer, "build", f"building {name}"), answer.message, 0.0
+    else:
+        known, outcome = _explain_build(traced, answer, python, lent), answer["chain"][0]["type"]
+        seconds = answer["seconds"]
+    findings = tuple(_report([(path, traced.component.span.line, name)], known))
+    return Result(path, name, "failed", f"failed: {outcome}", findings, seconds=seconds)
+
+
+def _explain_build(traced: ComponentTrace, answer: Answer, python: str, lent: str) -> Explanation:
+    repo, cache = answer["repo"], answer["cache_dir"]
+    reached = lent if cache is None or SCRATCH in cache else cache
+    known = suggest_repo(repo, str(answer["loader"]), traced.root)[0] if repo else ""
+    code, cause, remedy = explain_error(answer, "build", repo="", cache=reached, python=python, known=known)
+    activity = f"building {traced.component.name}"
+    if answer["stage"] == "config":
+        activity = "loading the config"
+        if code != "OSR307":
+            code, cause, remedy = "OSR313", "", "opensora-rewriter verify {path} --level resolve"
+    first = first_line(answer)
+    place = f" [{answer['where']}]" if answer["where"] else ""
+    message = f"{activity}: {f'{cause} ({first})' if cause else first}{place}"
+    fallback = "run opensora-rewriter verify {path} --level load, and look at the place that the message names"
+    return Explanation(code or "OSR301", message, remedy or fallback)

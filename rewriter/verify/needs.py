@@ -8,26 +8,16 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rewriter.checkout import Target, Unreadable, read_bytes
+from rewriter.checkout import Target
 from rewriter.decide.loaders import Loaders
 from rewriter.decide.remedies import cached_repos, select_option, suggest_repo
 from rewriter.decide.thread import thread_key
+from rewriter.files import Unreadable, read_bytes
 from rewriter.locality import is_repo_id, locality
-from rewriter.model import (
-    CACHE_DIR,
-    LOCAL_FILES_ONLY,
-    Component,
-    Config,
-    Finding,
-    HubCall,
-    Note,
-    Problem,
-    Trace,
-    Value,
-)
+from rewriter.model import CACHE_DIR, LOCAL_FILES_ONLY, Component, Config, Finding, HubCall, Problem, Trace, Value
 from rewriter.model import Place as Locality
 from rewriter.read.configs import inherit, read_config
-from rewriter.verify.directories import Place, find_default_cache, find_unread_variables
+from rewriter.verify.directories import Place, find_default_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +52,7 @@ class CallRow:
     be followed. ``keys``: for ``cache_dir`` and ``local_files_only`` what arrives at the call: "set" (the config gives
     it and it arrives), "open" (it would arrive, the config gives none), "dropped" (given or not, it never arrives),
     "unsure" (whether it arrives is not known) or "rejected" (giving it is a TypeError). ``cache_dir``: the directory
-    that arrives, or None. ``key``: the keyword of the component whose value the repo id is, or "".
+    that arrives (in :class:`Needs`: the one that is read). ``key``: the keyword that the repo id is the value of.
     """
 
     path: str
@@ -74,6 +64,7 @@ class CallRow:
     keys: Mapping[str, str]
     cache_dir: str | None
     key: str = ""
+    root: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +79,9 @@ class ComponentTrace:
     root: str | None
     component: Component
     type: str
-    trace: Trace
     rows: tuple[CallRow, ...]
+    unknown: tuple[str, ...] = ()
     after_rewrite: tuple[str, ...] = ()
-
-    @property
-    def unknown(self) -> tuple[str, ...]:
-        """What could not be followed."""
-        return self.trace.unknown
 
 
 def trace_components(
@@ -103,14 +89,8 @@ def trace_components(
 ) -> tuple[list[ComponentTrace], list[Finding]]:
     """Trace every component (or those called ``names``, and dicts nested in them) of the configs.
 
-    Args:
-        targets: the configs.
-        loaders: what a registered type does.
-        names: components to trace; None: all.
-
-    Returns:
-        The components whose loader is registered and loads (or may load) by name, in the order of the files; and
-        OSR900 for files that cannot be read.
+    Returns the components whose loader is registered and loads (or may load) by name, in the order of the files; and
+    OSR900 for files that cannot be read.
     """
 
     @functools.cache
@@ -121,72 +101,66 @@ def trace_components(
             return Config(path, problem=Problem(1, 0, error.message, error.remedy))
 
     wanted = None if names is None else frozenset(names)
-    traced: list[ComponentTrace | None] = []
+    traced: list[ComponentTrace] = []
     problems: list[Finding] = []
     for target in targets:
         config = read(target.path)
         bad = config.problem
         if bad is not None:
             problems.append(Finding("OSR900", target.path, bad.line, bad.column, "", bad.message, bad.remedy))
-        else:
-            components = inherit(config, read).components
-            selected = [each for each in components if wanted is None or wanted & set(each.keys)]
-            traced += [_trace_component(target, component, loaders) for component in selected]
-    return [found for found in traced if found is not None], problems
+            continue
+        components = inherit(config, read).components
+        selected = [each for each in components if wanted is None or wanted & set(each.keys)]
+        traced += filter(None, (_trace_component(target, component, loaders) for component in selected))
+    return traced, problems
 
 
 def _trace_component(target: Target, component: Component, loaders: Loaders) -> ComponentTrace | None:
     values = component.values
-    kind = values.get("type")
-    if kind is None or not kind.known or not isinstance(kind.value, str):
+    kind = values["type"].value if "type" in values else None
+    if not isinstance(kind, str):
         return None
-    as_is = loaders.trace(target.root, kind.value, values)
-    if not as_is.found or not (as_is.calls or as_is.unknown):
+    trace = loaders.trace(target.root, kind, values)
+    if not trace.found or not (trace.calls or trace.unknown):
         return None
     given = {
-        key: loaders.trace(target.root, kind.value, {**values, key: Value.of(value)})
+        key: loaders.trace(target.root, kind, {**values, key: Value.of(value)})
         for key, value in ((CACHE_DIR, "/"), (LOCAL_FILES_ONLY, True))
     }
-    own = [call for call in as_is.calls if call.repo_text != "None"]
-    rows = tuple(_make_row(target, component, kind.value, call, given) for call in own)
-    paths = [row.call.repo_id for row in rows if row.place == "missing" or not is_repo_id(row.call.repo_id or "a")]
-    missing = bool(paths) and not as_is.guessed
-    later = thread_key(given[CACHE_DIR], CACHE_DIR, target.root).repos if missing else ()
-    return ComponentTrace(target.path, target.root, component, kind.value, as_is, rows, later)
-
-
-def _make_row(target: Target, component: Component, kind: str, call: HubCall, given: Mapping[str, Trace]) -> CallRow:
-    place = "unknown" if call.repo_id is None else locality(call.repo_id, target.root)
-    keys = {key: _find_arrival(key, call, component.values, trace) for key, trace in given.items()}
-    present = component.values.get(CACHE_DIR)
-    directory = present.value if keys[CACHE_DIR] == "set" and present is not None else None
-    named_by = (key for key, value in component.values.items() if value.known and value.value == call.repo_id)
-    key = "" if call.repo_id is None or call.hard_coded else next(named_by, "")
-    found = place, keys, directory if isinstance(directory, str) else None, key
-    return CallRow(target.path, component.span.line, component.dotted, kind, call, *found)
+    rows = []
+    for call in trace.calls:
+        if call.repo_text == "None":
+            continue
+        place: Locality = "unknown" if call.repo_id is None else locality(call.repo_id, target.root)
+        keys = {key: _find_arrival(key, call, values, with_key) for key, with_key in given.items()}
+        directory = values[CACHE_DIR].value if keys[CACHE_DIR] == "set" else None
+        named_by = (key for key, value in values.items() if value.known and value.value == call.repo_id)
+        key = "" if call.repo_id is None or call.hard_coded else next(named_by, "")
+        where = target.path, component.span.line, component.dotted, kind
+        cache_dir = directory if isinstance(directory, str) else None
+        rows.append(CallRow(*where, call, place, keys, cache_dir, key, target.root))
+    reads_paths = any(row.place == "missing" or not is_repo_id(row.call.repo_id or "a") for row in rows)
+    later = reads_paths and not trace.guessed and thread_key(given[CACHE_DIR], CACHE_DIR, target.root).repos
+    return ComponentTrace(target.path, target.root, component, kind, tuple(rows), trace.unknown, later or ())
 
 
 def _find_arrival(key: str, call: HubCall, values: Mapping[str, Value], given: Trace) -> str:
     if any(rejection.key == key for rejection in given.rejections):
         return "rejected"
-    position = call.path, call.line, call.column, call.callee
-    same = [other for other in given.calls if (other.path, other.line, other.column, other.callee) == position]
-    if not any(key in other.reached for other in same):
-        return "unsure" if any(key in other.unseen for other in same) else "dropped"
-    present = values.get(key)
-    return "set" if present is not None and present.value not in (None, False) else "open"
+    place = call.path, call.line, call.column, call.callee
+    same = [each for each in given.calls if (each.path, each.line, each.column, each.callee) == place]
+    if any(key in each.reached for each in same):
+        return "set" if key in values and values[key].value not in (None, False) else "open"
+    return "unsure" if any(key in each.unseen for each in same) else "dropped"
 
 
-def list_repos(traced: Iterable[ComponentTrace]) -> list[tuple[str, str, str]]:
+def list_repos(traced: Sequence[ComponentTrace]) -> list[tuple[str, str, str]]:
     """``(repo_id, subfolder, revision)`` of every Hub repository that is needed, sorted; local paths never."""
-    traced = list(traced)
-    reached = {
-        (row.call.repo_id, row.call.subfolder or "", row.call.revision or "")
-        for component in traced
-        for row in component.rows
-        if row.place == "repo" and row.call.repo_id and is_repo_id(row.call.repo_id)
-    }
-    return sorted(reached | {(repo_id, "", "") for component in traced for repo_id in component.after_rewrite})
+    found = {(repo_id, "", "") for component in traced for repo_id in component.after_rewrite}
+    for call in [row.call for component in traced for row in component.rows if row.place == "repo"]:
+        if call.repo_id and is_repo_id(call.repo_id):
+            found.add((call.repo_id, call.subfolder or "", call.revision or ""))
+    return sorted(found)
 
 
 # --- from hub calls to needs --------------------------------------------------------------------------
@@ -196,17 +170,15 @@ def list_repos(traced: Iterable[ComponentTrace]) -> list[tuple[str, str, str]]:
 class Needs:
     """What the selected components ask for: one need a hub call, equal ones merged.
 
-    ``rows``: the calls that are needs, each with the directory that it reads (None: the environment's). ``findings``:
-    missing paths (OSR006), and a ``cache_dir`` that is not known or not read (OSR004, OSR005, OSR007); a repo that is
-    not known is ``check``'s OSR007. ``environment``: the directories that serve calls which no ``cache_dir`` reaches,
-    each with the variable that names it. ``notes``: variables that have no effect.
+    ``rows``: the calls that are needs, each with the directory that it reads. ``findings``: missing paths (OSR006),
+    and a ``cache_dir`` that is not known or not read (OSR004, OSR005, OSR007). ``environment``: the directories that
+    serve calls which no ``cache_dir`` reaches, each with the variable that names it.
     """
 
-    rows: tuple[CallRow, ...] = ()
-    needs: tuple[Need, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    environment: tuple[tuple[str, str], ...] = ()
-    notes: tuple[Note, ...] = ()
+    rows: tuple[CallRow, ...]
+    needs: tuple[Need, ...]
+    findings: tuple[Finding, ...]
+    environment: tuple[tuple[str, str], ...]
 
 
 def collect_needs(
@@ -218,127 +190,90 @@ def collect_needs(
 ) -> Needs:
     """Turn traces into what a cache has to hold; equal needs of several configs are one, with all who request it.
 
-    Args:
-        traced: of :func:`trace_components`.
-        environ: the environment that the loaders will run in.
-        transformers_major: version of transformers in the interpreter that will run them.
-        directory_for: for ``download``: the directory that the command line gives to a component, or None. The config
-            is then not blamed for a ``cache_dir`` that does not arrive (``rewrite`` makes it arrive), and the repos of
-            ``after_rewrite`` are needs.
+    ``environ``, ``transformers_major``: of the interpreter that will run the loaders. ``directory_for``: for
+    ``download``: the directory that the command line gives to a component, or None. The config is then not blamed for a
+    ``cache_dir`` that does not arrive (``rewrite`` makes it arrive), and the repos of ``after_rewrite`` are needs.
     """
     rows: list[CallRow] = []
     needs: dict[Need, list[Place]] = {}
     findings: list[Finding] = []
     environment: dict[tuple[str, str], None] = {}
     for component, row in [(each, row) for each in traced for row in each.rows]:
-        given = component.component.values.get(CACHE_DIR)
-        repo_ids: tuple[str, ...] = (row.call.repo_id or "",) if row.place == "repo" else ()
-        if row.place == "missing" and directory_for is not None:
-            repo_ids = component.after_rewrite
-        if row.place == "missing" and not repo_ids:
-            findings.append(_report_missing_path(row, component))
-        if not repo_ids:
-            continue
-        directory, source = given.value if given is not None else None, "config"
-        if directory_for is None:
-            problem, directory = _check_arrival(row, given)
-            findings += [problem] if problem is not None else []
-            if given is not None and not given.known:
-                continue
+        call, given, later = row.call, component.component.values.get(CACHE_DIR), component.after_rewrite
+        repo_ids: tuple[str, ...] = (call.repo_id or "",) if row.place == "repo" else ()
+        if directory_for is not None:
+            repo_ids = later if row.place == "missing" else repo_ids
+            option = directory_for(component.component)
+            directory: object = given.value if option is None and given is not None else option
         else:
-            chosen = directory_for(component.component)
-            directory, source = (directory, "config") if chosen is None else (chosen, "option")
-        if not isinstance(directory, str):
-            directory, source = find_default_cache(environ, row.call.library, transformers_major)
-            environment[directory, source] = None
-        rows.append(replace(row, cache_dir=directory if source in ("config", "option") else None))
+            option = None
+            directory = given.value if given is not None and row.keys[CACHE_DIR] == "rejected" else row.cache_dir
+        if directory_for is None or not repo_ids:
+            findings += _check_row(row, given, later)
+        if directory_for is None and given is not None and not given.known:
+            continue
+        source = "config" if option is None else "option"
         for repo_id in repo_ids:
-            needs.setdefault(_make_need(row, repo_id, directory, source), []).append(
-                (row.path, row.line, row.component)
-            )
-    names = find_unread_variables(environ, transformers_major) if traced else ()
-    notes = tuple(Note(f"{name} is set, but no library in use reads it: it has no effect") for name in names)
+            if not isinstance(directory, str):
+                directory, source = find_default_cache(environ, call.library, transformers_major)
+                environment[directory, source] = None
+            files = call.revision, call.subfolder, call.kind, call.library, call.class_name, call.filename
+            need = Need(repo_id, directory, *files, call.hard_coded, (), source, row.key or "from_pretrained")
+            needs.setdefault(need, []).append((row.path, row.line, row.component))
+            rows.append(replace(row, cache_dir=directory))
     merged = tuple(replace(need, requested_by=tuple(dict.fromkeys(places))) for need, places in needs.items())
-    return Needs(tuple(rows), merged, tuple(findings), tuple(environment), notes)
+    return Needs(tuple(rows), merged, tuple(findings), tuple(environment))
 
 
-def _make_need(row: CallRow, repo_id: str, directory: str, source: str) -> Need:
-    call = row.call
-    files = call.revision, call.subfolder, call.kind, call.library, call.class_name, call.filename
-    return Need(repo_id, directory, *files, call.hard_coded, (), source, row.key or "from_pretrained")
-
-
-def _report_missing_path(row: CallRow, traced: ComponentTrace) -> Finding:
-    path = row.call.repo_id or ""
-    message = f"{path!r} is meant as a local path, and nothing is there"
-    if row.call.hard_coded:
-        place = f"{row.call.path}:{row.call.line}"
-        return _report_row(row, "OSR006", f"{message} (the loader's source names it)", f"correct it in {place}")
-    directory = shlex.quote(row.cache_dir) if row.cache_dir is not None else "DIR"
-    cure = select_option(row.component)
-    if not traced.after_rewrite:  # v1.0's t5 names its repo itself, once rewrite has given it a cache_dir
-        repo_id = suggest_repo(path, row.type, traced.root, cached_repos(row.cache_dir))[0]
-        cure = f" --set {row.component.rpartition('.')[2]}.{row.key or 'from_pretrained'}={repo_id}"
-    return _report_row(row, "OSR006", message, f"opensora-rewriter rewrite {{path}} --cache-dir {directory}{cure}")
-
-
-def _check_arrival(row: CallRow, given: Value | None) -> tuple[Finding | None, str | None]:
-    """Why the cache_dir given is not what this call reads, and the directory (None: the environment's).
-
-    Where the loader rejects the keyword, that directory is looked at all the same: ``rewrite`` makes it arrive.
-    """
-    select = select_option(row.component)
-    if given is not None and not given.known:
-        message = f"cache_dir is `{given.text}`, which only running the config would tell"
+def _check_row(row: CallRow, given: Value | None, after_rewrite: tuple[str, ...]) -> list[Finding]:
+    """What is wrong with a call: its path is missing, or it does not read the ``cache_dir`` that is given."""
+    call, select, state = row.call, select_option(row.component), row.keys[CACHE_DIR]
+    directory = given.value if given is not None and given.known else None
+    word = shlex.quote(directory) if isinstance(directory, str) else "DIR"
+    rewrite = f"opensora-rewriter rewrite {{path}} --cache-dir {word}"
+    loads = f"{call.callee}, which loads {call.repo_id}"
+    if row.place == "missing":
+        code, message = "OSR006", f"{call.repo_id!r} is meant as a local path, and nothing is there"
+        if not after_rewrite:  # v1.0's t5 names its repo itself, once rewrite has given it a cache_dir
+            repo_id = suggest_repo(str(call.repo_id), row.type, row.root, cached_repos(row.cache_dir))[0]
+            select = f" --set {row.component.rpartition('.')[2]}.{row.key or 'from_pretrained'}={repo_id}"
+        place = f"correct it in the loader's source, {call.path}:{call.line}"
+        remedy = place if call.hard_coded else rewrite + select
+    elif row.place == "repo" and given is not None and not given.known:
+        code, message = "OSR007", f"cache_dir is `{given.text}`, which only running the config would tell"
         remedy = "verify it by level build, or write the directory as a string"
-        return _report_row(row, "OSR007", message, remedy), None
-    if given is None or not isinstance(given.value, str):
-        return None, row.cache_dir
-    remedy = f"opensora-rewriter rewrite {{path}} --cache-dir {shlex.quote(given.value)}{select}"
-    state, loads = row.keys[CACHE_DIR], f"{row.call.callee}, which loads {row.call.repo_id}"
-    if state == "rejected":
-        message = f"the loader of `{row.type}` rejects cache_dir: building raises a TypeError"
-        return _report_row(row, "OSR004", message, remedy), given.value
-    if state == "dropped":
-        return _report_row(row, "OSR005", f"cache_dir never reaches {loads}", remedy), None
-    if state == "unsure":
-        message = f"whether cache_dir reaches {loads}, is not known"
-        return _report_row(row, "OSR007", message, "opensora-rewriter check {path}" + select), None
-    return None, row.cache_dir
-
-
-def _report_row(row: CallRow, code: str, message: str, remedy: str) -> Finding:
-    return Finding(code, row.path, row.line, 0, row.component, message, remedy, cause=message)
-
-
-# --- for programs ---------------------------------------------------------------------------------------
+    elif row.place == "repo" and isinstance(directory, str) and state in ("rejected", "dropped", "unsure"):
+        code, message, remedy = {
+            "rejected": ("OSR004", f"the loader of `{row.type}` rejects cache_dir: building raises TypeError", rewrite),
+            "dropped": ("OSR005", f"cache_dir never reaches {loads}", rewrite),
+            "unsure": ("OSR007", f"whether cache_dir reaches {loads}, is not known", "opensora-rewriter check {path}"),
+        }[state]
+        remedy += select
+    else:
+        return []
+    return [Finding(code, row.path, row.line, 0, row.component, message, remedy, cause=message)]
 
 
 def format_traces(traced: Iterable[ComponentTrace], cwd: str) -> list[dict[str, object]]:
     """The JSON of ``trace``: plain values, paths relative to ``cwd`` where they are below it."""
+    prefix = cwd.rstrip(os.sep) + os.sep
+
+    def format_call(row: CallRow) -> dict[str, object]:
+        call = row.call
+        place = {"path": call.path.removeprefix(prefix), "line": call.line, "column": call.column + 1}
+        repo = {"repo_id": call.repo_id, "repo_text": call.repo_text, "place": row.place}
+        more = {name: getattr(call, name) for name in ("hard_coded", "subfolder", "revision", "filename", "certain")}
+        chain = [{"function": s.function, "path": s.path.removeprefix(prefix), "line": s.line} for s in call.chain]
+        return {"callee": call.callee, "library": call.library, **place, **repo, **more, **row.keys, "chain": chain}
+
     return [
         {
-            "config": _shorten_path(component.path, cwd),
+            "config": component.path.removeprefix(prefix),
             "line": component.component.span.line,
             "component": component.component.dotted,
             "type": component.type,
-            "calls": [_format_row(row, cwd) for row in component.rows],
+            "calls": [format_call(row) for row in component.rows],
             "not_followed": list(component.unknown),
         }
         for component in traced
     ]
-
-
-def _format_row(row: CallRow, cwd: str) -> dict[str, object]:
-    call = row.call
-    chain = [{"function": s.function, "path": _shorten_path(s.path, cwd), "line": s.line} for s in call.chain]
-    place = {"path": _shorten_path(call.path, cwd), "line": call.line, "column": call.column + 1}
-    repo = {"repo_id": call.repo_id, "repo_text": call.repo_text, "place": row.place, "hard_coded": call.hard_coded}
-    files = {"subfolder": call.subfolder, "revision": call.revision, "filename": call.filename}
-    head = {"callee": call.callee, "library": call.library, **place}
-    return {**head, **repo, **files, "certain": call.certain, **row.keys, "chain": chain}
-
-
-def _shorten_path(path: str, cwd: str) -> str:
-    prefix = cwd.rstrip(os.sep) + os.sep
-    return path[len(prefix) :] if path.startswith(prefix) else path

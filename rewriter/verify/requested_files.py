@@ -3,49 +3,39 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from rewriter.verify.needs import Need
+from rewriter.words import quote_word
 
 Files = tuple[str, ...]
 Group = tuple[Files, ...]
 """Alternatives, of which one must be there in full; the loader takes the first that is."""
-ShardReader = Callable[[str], Iterable[str]]
-"""Given the name of an index, the names of its shards, relative to the index's folder."""
 
 _CONFIG: Group = (("config.json",),)
 # transformers.modeling_utils._get_resolved_checkpoint_files: safetensors before .bin, whole before sharded.
 _TRANSFORMERS_WEIGHTS: Group = (
-    ("model.safetensors",),
-    ("model.safetensors.index.json",),
-    ("pytorch_model.bin",),
-    ("pytorch_model.bin.index.json",),
+    *(("model.safetensors",), ("model.safetensors.index.json",)),
+    *(("pytorch_model.bin",), ("pytorch_model.bin.index.json",)),
 )
 # diffusers.ModelMixin.from_pretrained: the safetensors index first; a sharded .bin only with use_safetensors=False.
+_DIFFUSERS = "diffusion_pytorch_model"
 _DIFFUSERS_WEIGHTS: Group = (
-    ("diffusion_pytorch_model.safetensors.index.json",),
-    ("diffusion_pytorch_model.safetensors",),
-    ("diffusion_pytorch_model.bin",),
+    *((f"{_DIFFUSERS}.safetensors.index.json",), (f"{_DIFFUSERS}.safetensors",), (f"{_DIFFUSERS}.bin",)),
 )
 _T5: Group = (("spiece.model",), ("tokenizer.json",))
 _CLIP: Group = (("vocab.json", "merges.txt"), ("tokenizer.json",))
-_ANY: Group = (
-    *(("tokenizer.json",), ("spiece.model",), ("vocab.json", "merges.txt")),
-    *(("vocab.txt",), ("tokenizer.model",), ("sentencepiece.bpe.model",)),
-)
-_TOKENIZER_EXTRAS: Files = (
-    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
-)
+_ANY: Group = (*reversed(_T5), _CLIP[0], ("vocab.txt",), ("tokenizer.model",), ("sentencepiece.bpe.model",))
+_TOKENIZER_EXTRAS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja")
 _PROCESSOR: Group = (("preprocessor_config.json",), ("processor_config.json",), ("tokenizer_config.json",))
 
 
-@dataclass(frozen=True, slots=True)
-class SelectedFiles:
+class SelectedFiles(NamedTuple):
     """What loaders read of the files that there are. ``missing``: (what lacks in words, the file to fetch or "")."""
 
-    files: Files = ()
-    missing: tuple[tuple[str, str], ...] = ()
+    files: Files
+    missing: tuple[tuple[str, str], ...]
 
 
 def _list_groups(need: Need) -> tuple[tuple[Group, ...], Files] | None:
@@ -67,71 +57,56 @@ def _list_groups(need: Need) -> tuple[tuple[Group, ...], Files] | None:
     return ((_PROCESSOR,) if name.endswith(("Processor", "FeatureExtractor")) else (_CONFIG, _TRANSFORMERS_WEIGHTS)), ()
 
 
-def _choose_files(group: Group, exists: Callable[[str], bool]) -> tuple[list[str], list[str]]:
-    """Which alternative of a group the loader takes: (its files that are there, those that are missing).
-
-    Where none is complete, the one that is begun; where none is begun, ([], []).
-    """
-    begun: tuple[list[str], list[str]] = ([], [])
-    for files in group:
-        there = [name for name in files if exists(name)]
-        if len(there) == len(files):
-            return there, []
-        if there and not begun[0]:
-            begun = there, [name for name in files if name not in there]
-    return begun
-
-
 def select_files(
-    need: Need, exists: Callable[[str], bool], list_all: Callable[[], Iterable[str]], read_shards: ShardReader
+    need: Need,
+    exists: Callable[[str], bool],
+    list_all: Callable[[], Iterable[str]],
+    read_shards: Callable[[str], Iterable[str]],
 ) -> SelectedFiles:
-    """What the need's loader reads of a repo, be it a snapshot on disk or a listing of the Hub.
+    """What the need's loader reads of a repo, be it a snapshot on disk or a listing of the Hub (posix paths).
 
-    Args:
-        need: the hub call.
-        exists: whether the repo holds a file (posix path).
-        list_all: every file of the repo; called only for a loader that takes them all.
-        read_shards: the shards of an index that exists.
+    ``list_all``: every file, for a loader that takes them all. ``read_shards``: what an index names, beside it.
     """
     requested = _list_groups(need)
     if requested is None:
-        return SelectedFiles(tuple(sorted(list_all())))
+        return SelectedFiles(tuple(sorted(list_all())), ())
     folder = (need.subfolder or "").strip("/")
     names: dict[str, None] = {}
     missing: dict[str, str] = {}
     for alternatives in requested[0]:
-        group = tuple(tuple(posixpath.join(folder, name) for name in files) for files in alternatives)
-        present, lacking = _choose_files(group, exists)
-        names |= dict.fromkeys(present)
-        if not present:
+        group = [[posixpath.join(folder, name) for name in files] for files in alternatives]
+        whole = (files for files in group if all(map(exists, files)))
+        chosen = next(whole, None) or next((files for files in group if any(map(exists, files))), None)
+        if chosen is None:
             words = " or ".join(" with ".join(files) for files in group)
             missing.setdefault(words, group[0][0] if len(group) == 1 else "")
-        missing |= {name: name for name in lacking}
-        for index in present:
-            for shard in read_shards(index) if index.endswith(".index.json") else ():
-                name = posixpath.join(posixpath.dirname(index), shard)
-                if exists(name):
-                    names[name] = None
+        for name in chosen or ():
+            if not exists(name):
+                missing[name] = name
+                continue
+            names[name] = None
+            for shard in read_shards(name) if name.endswith(".index.json") else ():
+                path = posixpath.join(posixpath.dirname(name), shard)
+                if exists(path):
+                    names[path] = None
                 else:
-                    missing[f"{name} (named by {posixpath.basename(index)})"] = name
+                    missing[f"{path} (named by {posixpath.basename(name)})"] = path
     optional = (posixpath.join(folder, name) for name in requested[1])
-    names |= dict.fromkeys(name for name in optional if exists(name))
-    return SelectedFiles(tuple(names), tuple(missing.items()))
+    return SelectedFiles(tuple(names | dict.fromkeys(filter(exists, optional))), tuple(missing.items()))
 
 
-def select_from_listing(needs: Iterable[Need], names: Collection[str], read_shards: ShardReader) -> SelectedFiles:
-    """What several needs read of one repo, given the names of all its files (of the Hub's listing, say)."""
-    selected = [select_files(need, names.__contains__, lambda: names, read_shards) for need in needs]
-    files = dict.fromkeys(name for each in selected for name in each.files)
-    return SelectedFiles(tuple(files), tuple(dict.fromkeys(lack for each in selected for lack in each.missing)))
-
-
-def list_subfolders(needs: Iterable[Need]) -> tuple[str, ...]:
+def list_subfolders(needs: Iterable[Need]) -> Files:
     """The subfolders that hold all that these needs read of a repo; none where one of them reads beside them."""
-    folders: dict[str, None] = {}
-    for need in needs:
-        folder = (need.subfolder or "").strip("/") or posixpath.dirname(need.filename or "")
-        if not folder or _list_groups(need) is None:
-            return ()
-        folders[folder] = None
-    return tuple(folders)
+    needs = list(needs)
+    folders = [(need.subfolder or "").strip("/") or posixpath.dirname(need.filename or "") for need in needs]
+    return tuple(dict.fromkeys(folders)) if all(folders) and None not in map(_list_groups, needs) else ()
+
+
+def format_fetch(cache_dir: str, pin: str = "") -> str:
+    """The command that fetches what a component's loader asks for; reports fill in its file and component.
+
+    ``cache_dir``: "" for the one that the config or the environment names. ``pin``: "REPO=COMMIT" to fetch, or "".
+    """
+    options = {"--cache-dir": cache_dir, "--revision": pin}
+    words = [f" {option} {quote_word(value)}" for option, value in options.items() if value]
+    return "opensora-rewriter download {path} --component {component}" + "".join(words)

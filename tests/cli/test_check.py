@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cli_support import SAMPLE, Checkout, Run, contents, everything
@@ -39,14 +38,6 @@ def test_check_executes_nothing_and_writes_nothing(checkout: Checkout, run: Run,
     assert contents(root) == before
 
 
-def test_check_of_a_folder_takes_inference_and_all_configs_takes_all(checkout: Checkout, run: Run) -> None:
-    root = checkout("v1.2")
-    some = run("check", cwd=root).output
-    every = run("check", "--all-configs", cwd=root).output
-    assert "/train/" not in some
-    assert "/train/" in every
-
-
 def test_from_any_folder_of_a_checkout_the_checkout_is_found(checkout: Checkout, run: Run) -> None:
     root = checkout("v1.2")
     (expected,) = [line for line in run("check", cwd=root).output.splitlines() if " read, " in line]
@@ -55,19 +46,13 @@ def test_from_any_folder_of_a_checkout_the_checkout_is_found(checkout: Checkout,
         assert expected in run("check", cwd=root / folder).output
 
 
-def test_a_component_that_no_config_has_is_warned_of(checkout: Checkout, run: Run) -> None:
-    done = run("rewrite", "--cache-dir", "vay=/models/hf", "--no-resolve", "--check", cwd=checkout("v1.2"))
-    assert "no component `vay`" in done.stderr
-    assert "`vae`" in done.stderr
-    done = run("check", "--component", "zzz", cwd=checkout("v1.1"))
-    assert done.stderr.startswith("warning: no component `zzz` in these configs\n")
-
-
-def test_a_component_that_the_configs_have_is_not_warned_of(checkout: Checkout, run: Run) -> None:
+def test_only_a_component_that_no_config_has_is_warned_of(checkout: Checkout, run: Run) -> None:
     """Issue 14: `check --component vae` warned "no component `vae` in these configs"."""
-    done = run("check", "--component", "vae", cwd=checkout("v1.2"))
-    assert done.exit_code == 1
-    assert "no component" not in done.output
+    root = checkout("v1.2")
+    done = run("rewrite", "--cache-dir", "vay=/models/hf", "--no-resolve", "--check", cwd=root)
+    assert "warning: no component `vay` in these configs\n  did you mean `vae`?\n" in done.stderr
+    done = run("check", "--component", "vae", cwd=root)
+    assert (done.exit_code, "no component" in done.output) == (1, False)
     assert " vae" in done.stdout
 
 
@@ -85,12 +70,10 @@ def test_odd_files_are_one_finding_each_and_the_rest_goes_on(checkout: Checkout,
     folder = root / "configs/opensora-v1-2/inference"
     (folder / "nul.py").write_bytes(b"vae = 1\0\n")
     (folder / "bytes.py").write_bytes(b"vae = '\xff'\n")
-    (folder / "folder.py").mkdir()
     (folder / "dangling.py").symlink_to(folder / "nowhere.py")
     (folder / "loop.py").symlink_to(folder / "loop.py")
     (folder / "new\nline.py").write_bytes(b"vae = (\n")
-    os.mkfifo(folder / "fifo.py")
     done = run("check", "configs/opensora-v1-2/inference", "--cache-dir", "/x", cwd=root)
     assert done.exit_code == 1
-    assert done.output.count(": OSR900") == 7, done.output
+    assert done.output.count(": OSR900") == 5, done.output
     assert f"{SAMPLE}:" in done.output

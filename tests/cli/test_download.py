@@ -16,7 +16,9 @@ from hub import Hub, Repo, serve
 
 pytest.importorskip("huggingface_hub")
 KL = "stabilityai/sd-vae-ft-ema"
+T5 = "DeepFloyd/t5-v1_1-xxl"
 CONFIG = "configs/own.py"
+TEXT_ENCODER = f'text_encoder = dict(type="t5", from_pretrained="{T5}")\n'
 Fetch = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -97,6 +99,36 @@ def test_what_is_fetched_builds_with_the_hub_gone(
     assert hashed.exit_code == 0, hashed.output
     built = run("verify", sample, "--level", "build", "--python", sys.executable, cwd=root)
     assert built.exit_code == 0, built.output
+
+
+def test_the_printed_remedy_for_missing_weights_fetches_what_the_loader_asks_for(
+    fetch: Fetch, root: Path, run: Run, tmp_path: Path
+) -> None:
+    fetch("--cache-dir", tmp_path / "hub")
+    assert run("rewrite", CONFIG, "--cache-dir", tmp_path / "hub", "--no-resolve", cwd=root).exit_code == 0
+    (weights,) = (tmp_path / "hub").rglob("diffusion_pytorch_model.safetensors")
+    weights.unlink()
+    found = run("verify", CONFIG, cwd=root).output
+    assert "OSR113" in found
+    (words,) = [
+        line.split()[4:] for line in found.splitlines() if line.startswith("    -> opensora-rewriter download ")
+    ]
+    assert fetch(*words).returncode == 0
+    assert (weights.exists(), list((tmp_path / "hub").rglob("extra.bin"))) == (True, [])
+    assert run("verify", CONFIG, "--hash", cwd=root).exit_code == 0
+
+
+def test_without_a_network_one_message_names_the_hub_and_the_repos_that_are_left(
+    fetch: Fetch, hub: Hub, root: Path, tmp_path: Path
+) -> None:
+    (root / CONFIG).write_text(f'vae = dict(type="VideoAutoencoderKL", from_pretrained="{KL}")\n' + TEXT_ENCODER)
+    hub.endpoint = "http://127.0.0.1:9"
+    done = fetch("--cache-dir", tmp_path / "hub")
+    assert done.returncode == 1
+    assert (done.stdout.count("OSR"), done.stdout.count("OSR133"), done.stderr) == (1, 1, "")
+    message = " ".join(done.stdout.split())
+    assert f"the Hub at {hub.endpoint} cannot be reached (Connection refused); left to fetch: {KL}, {T5}" in message
+    assert "HF_ENDPOINT" in message
 
 
 def test_a_component_that_cannot_be_followed_is_reported_with_exit_1(

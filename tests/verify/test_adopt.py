@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
 import shutil
 import subprocess
@@ -10,15 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from caches import COMMIT, OTHER, blob_name
+from caches import T5 as REPO
 
-from rewriter.verify.adopt import AdoptError, plan_adopt, run_adopt
+from rewriter.verify.adopt import AdoptError, AdoptPlan, plan_adopt, run_adopt
 from rewriter.verify.cache import inspect_cache
+from rewriter.verify.directories import SYNTHETIC, CachedRepo
 from rewriter.verify.needs import Need
-from rewriter.verify.snapshots import SYNTHETIC
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-OTHER = "89abcdef0123456789abcdef0123456789abcdef"
-REPO = "DeepFloyd/t5-v1_1-xxl"
 FILES = {
     "config.json": b'{"model_type": "t5"}',
     "spiece.model": b"pieces",
@@ -26,14 +25,6 @@ FILES = {
     "pytorch_model.bin": b"weights" * 100,
     "vae/config.json": b"{}",
 }
-
-
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def git_sha1(content: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 @pytest.fixture
@@ -55,8 +46,7 @@ def note_download(flat: Path, commit: str = COMMIT) -> None:
     for name, content in FILES.items():
         path = flat / ".cache" / "huggingface" / "download" / (name + ".metadata")
         path.parent.mkdir(parents=True, exist_ok=True)
-        etag = sha256(content) if name.endswith((".bin", ".model")) else git_sha1(content)
-        path.write_text(f"{commit}\n{etag}\n1700000000.0\n")
+        path.write_text(f"{commit}\n{blob_name(name, content)}\n1700000000.0\n")
     (flat / ".cache" / "huggingface" / ".gitignore").write_text("*")
 
 
@@ -69,11 +59,13 @@ def tree(folder: Path) -> list[tuple[str, int, int]]:
     return sorted((str(path), path.lstat().st_mtime_ns, path.lstat().st_ino) for path in found)
 
 
+def names(plan: AdoptPlan) -> set[str]:
+    """The files that a plan places, as the snapshot names them."""
+    return {Path(file.link).relative_to(plan.repo.get_snapshot(plan.commit)).as_posix() for file in plan.files}
+
+
 def needs(hub: Path) -> list[Need]:
     return [Need(REPO, str(hub), class_name=name) for name in ("AutoTokenizer", "T5EncoderModel")]
-
-
-# --- the layout -----------------------------------------------------------------------------------
 
 
 def test_a_flat_download_becomes_a_cache_that_verifies(flat: Path, hub: Path) -> None:
@@ -88,8 +80,7 @@ def test_a_flat_download_becomes_a_cache_that_verifies(flat: Path, hub: Path) ->
         assert (snapshot / name).read_bytes() == content
         assert not os.path.isabs(os.readlink(snapshot / name))
     blobs = {path.name for path in (snapshot.parent.parent / "blobs").iterdir()}
-    weights = {sha256(FILES[name]) for name in ("spiece.model", "pytorch_model.bin")}
-    assert blobs == weights | {git_sha1(content) for name, content in FILES.items() if name.endswith(".json")}
+    assert blobs == {blob_name(name, content) for name, content in FILES.items()}
 
 
 def test_the_hub_library_finds_what_was_adopted(flat: Path, hub: Path) -> None:
@@ -121,47 +112,31 @@ def refuse_links(*_: object, **__: object) -> None:
     raise OSError(18, "Invalid cross-device link")
 
 
-def test_across_file_systems_auto_copies_and_link_refuses(
+def test_without_hard_links_auto_copies_and_link_refuses(
     flat: Path, hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "link", refuse_links)
     with pytest.raises(AdoptError, match=r"cannot be hard-linked.*--copy"):
         adopt(flat, hub, mode="link")
-    assert not list(hub.glob("models--*"))
+    assert not list(hub.rglob("config.json"))
     assert run_adopt(plan_adopt(str(flat), REPO, str(hub))).copied == 4
 
 
-@pytest.mark.parametrize("hard_links", [True, False])
-def test_without_symlinks_the_snapshot_holds_real_files(
-    flat: Path, hub: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool
-) -> None:
+def test_without_symlinks_the_snapshot_holds_real_files(flat: Path, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "symlink", refuse_links)
-    if not hard_links:
-        monkeypatch.setattr(os, "link", refuse_links)
     snapshot = adopt(flat, hub)
-    file = snapshot / "config.json"
-    assert not file.is_symlink()
+    assert not (snapshot / "config.json").is_symlink()
     assert inspect_cache(needs(hub)).findings == ()
 
 
-def test_a_snapshot_that_lacks_files_is_completed(flat: Path, hub: Path) -> None:
+def test_a_snapshot_that_lacks_files_and_a_ref_with_a_newline_are_completed(flat: Path, hub: Path) -> None:
     snapshot = adopt(flat, hub, revision=COMMIT)
     (snapshot / "pytorch_model.bin").unlink()
     shutil.rmtree(snapshot / "vae")
+    (snapshot.parent.parent / "refs" / "main").write_text(COMMIT + "\n")
     adopt(flat, hub, revision=COMMIT)
     assert inspect_cache(needs(hub), hash=True).findings == ()
     assert (snapshot / "vae" / "config.json").read_bytes() == b"{}"
-
-
-def test_a_ref_with_a_newline_is_mended(flat: Path, hub: Path) -> None:
-    snapshot = adopt(flat, hub)
-    ref = snapshot.parent.parent / "refs" / "main"
-    ref.write_text(ref.read_text() + "\n")
-    adopt(flat, hub)
-    assert inspect_cache(needs(hub)).findings == ()
-
-
-# --- which commit ---------------------------------------------------------------------------------
 
 
 def test_an_unknown_commit_is_made_of_the_files_and_said_so(flat: Path, hub: Path) -> None:
@@ -174,19 +149,15 @@ def test_an_unknown_commit_is_made_of_the_files_and_said_so(flat: Path, hub: Pat
     assert plan_adopt(str(flat), REPO, str(hub)).commit != plan.commit
 
 
-def test_download_metadata_tell_the_commit_and_are_not_adopted(flat: Path, hub: Path) -> None:
+def test_the_commit_of_download_metadata_is_taken_and_they_are_not_adopted(flat: Path, hub: Path) -> None:
     note_download(flat)
     plan = plan_adopt(str(flat), REPO, str(hub))
     assert (plan.commit, plan.origin) == (COMMIT, "download metadata")
-    assert {file.name for file in plan.files} == set(FILES)
-
-
-def test_a_file_changed_since_its_download_is_not_passed_off_as_that_commit(flat: Path, hub: Path) -> None:
-    note_download(flat)
-    (flat / "config.json").write_text('{"changed": true}')
-    plan = plan_adopt(str(flat), REPO, str(hub))
-    assert plan.origin == "synthetic"
-    assert "config.json" in plan.notes[0]
+    assert names(plan) == set(FILES)
+    with pytest.raises(AdoptError, match=f"download metadata says .{COMMIT}"):
+        plan_adopt(str(flat), REPO, str(hub), revision=OTHER)
+    (flat / "config.json").write_text('{"changed": true}')  # so it is not that commit any more
+    assert plan_adopt(str(flat), REPO, str(hub)).origin == "synthetic"
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -207,7 +178,7 @@ def test_what_is_not_kept_in_lfs_gets_the_names_that_git_itself_gives(flat: Path
     for line in git("ls-tree", "-r", "HEAD").splitlines():
         hash, name = line.split()[2], line.split("\t")[1]
         blob = os.path.basename(os.readlink(snapshot / name))
-        assert blob == (sha256(FILES[name]) if name.endswith((".bin", ".model")) else hash)
+        assert blob == (blob_name(name, FILES[name]) if name.endswith((".bin", ".model")) else hash)
 
 
 def test_notes_of_modelscope_are_left_out(flat: Path, hub: Path) -> None:
@@ -215,7 +186,7 @@ def test_notes_of_modelscope_are_left_out(flat: Path, hub: Path) -> None:
     (flat / ".mv").write_text("master")
     (flat / "._____temp").mkdir()
     (flat / "._____temp" / "pytorch_model.bin").write_bytes(b"half")
-    assert {file.name for file in plan_adopt(str(flat), REPO, str(hub)).files} == set(FILES)
+    assert names(plan_adopt(str(flat), REPO, str(hub))) == set(FILES)
 
 
 @pytest.mark.parametrize("place", ["model.safetensors.incomplete", ".cache/huggingface/download/x.incomplete"])
@@ -223,12 +194,9 @@ def test_an_unfinished_download_is_a_warning(flat: Path, hub: Path, place: str) 
     (flat / place).parent.mkdir(parents=True, exist_ok=True)
     (flat / place).write_bytes(b"half")
     plan = plan_adopt(str(flat), REPO, str(hub))
-    assert {file.name for file in plan.files} == set(FILES)
+    assert names(plan) == set(FILES)
     assert "unfinished download" in plan.notes[0]
     assert os.path.basename(place) in plan.notes[0]
-
-
-# --- what is refused ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -242,7 +210,7 @@ def test_an_unfinished_download_is_a_warning(flat: Path, hub: Path, place: str) 
         ("rm -r *", "holds no files"),
         ("rm -r ../t5-v1_1-xxl; touch ../t5-v1_1-xxl", "not a folder"),
         ("mkdir blobs snapshots", "in the cache's layout already"),
-        ("mkdir models--org--name", "is a cache itself"),
+        ("mkdir models--org--name", "in the cache's layout already"),
     ],
 )
 def test_a_source_that_cannot_be_adopted_is_refused_in_words(flat: Path, hub: Path, script: str, message: str) -> None:
@@ -264,26 +232,24 @@ def test_one_level_too_high_is_refused_with_the_folder_that_is_meant(tmp_path: P
     other = tmp_path / "downloads" / "other-model"
     other.mkdir()
     (other / "config.json").write_text("{}")
-    meant = "holds several models" if place == "any" else f"name the folder that does: {folder}"
-    with pytest.raises(AdoptError, match=meant):
+    listed = f"{folder}, {other}" if place == "any" else str(folder)
+    with pytest.raises(AdoptError, match=f"name the folder that does: {listed}$"):
         plan_adopt(str(tmp_path / "downloads"), REPO, str(hub))
 
 
-@pytest.mark.parametrize("repo_id", ["t5", "../x", "a/../b", "a/b/c", "a--b/c", "a/b.git", "a/b\n", "a b/c", "/a", ""])
+@pytest.mark.parametrize("repo_id", ["t5", "../x", "a/b/c", "a--b/c", "a b/c", "/a", ""])
 def test_a_repo_id_that_the_hub_would_not_take_is_refused(flat: Path, hub: Path, repo_id: str) -> None:
     with pytest.raises(AdoptError, match="not ORG/NAME"):
         plan_adopt(str(flat), repo_id, str(hub))
 
 
-@pytest.mark.parametrize("revision", ["main", "0123abc", COMMIT.upper(), "../../x", COMMIT + "\n"])
+@pytest.mark.parametrize("revision", ["main", "0123abc", COMMIT.upper(), COMMIT + "\n"])
 def test_a_revision_that_is_no_commit_is_refused(flat: Path, hub: Path, revision: str) -> None:
     with pytest.raises(AdoptError, match="40 hex digits"):
         plan_adopt(str(flat), REPO, str(hub), revision=revision)
 
 
-def test_a_relative_cache_or_one_inside_the_source_is_refused(flat: Path) -> None:
-    with pytest.raises(AdoptError, match="not absolute"):
-        plan_adopt(str(flat), REPO, "hub")
+def test_a_cache_inside_the_source_is_refused(flat: Path) -> None:
     with pytest.raises(AdoptError, match="is inside"):
         plan_adopt(str(flat), REPO, str(flat / "hub"))
 
@@ -306,75 +272,33 @@ def test_a_snapshot_of_other_content_is_never_overwritten(flat: Path, hub: Path)
         plan_adopt(str(flat), REPO, str(hub), revision=COMMIT)
 
 
-def test_a_source_that_changes_between_plan_and_run_is_not_adopted(flat: Path, hub: Path) -> None:
-    plan = plan_adopt(str(flat), REPO, str(hub))
-    (flat / "pytorch_model.bin").write_bytes(b"retrain" * 100)
-    os.utime(flat / "pytorch_model.bin", ns=(1, 1))
-    with pytest.raises(AdoptError, match="changed while it was adopted"):
-        run_adopt(plan)
-    assert inspect_cache(needs(hub)).inspected[0].commit is None
+class Cut(BaseException):
+    """The process ends here."""
 
 
-# --- cut off --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("mode", ["auto", "copy"])
+@pytest.mark.parametrize("step", range(24))
+def test_cut_off_at_any_step_no_ref_leads_to_what_is_half_done(flat: Path, hub: Path, mode: str, step: int) -> None:
+    plan = plan_adopt(str(flat), REPO, str(hub), mode=mode)  # type: ignore[arg-type]
+    steps = iter(range(step))
 
-STEPS = ("link", "replace", "rename", "symlink", "mkdir")
-
-
-def cut_off_at(step: int, stop: Callable[[], None]) -> Callable[[], None]:
-    """Let the process meet ``stop`` instead of its ``step``-th change of the file system; returns how to undo it."""
-    originals = {name: getattr(os, name) for name in STEPS}
-    left = [step]
-
-    def hindered(name: str) -> Callable[..., object]:
+    def hinder(original: Callable[..., object]) -> Callable[..., object]:
         def call(*args: object, **more: object) -> object:
-            left[0] -= 1
-            if left[0] < 0:
-                stop()
-            return originals[name](*args, **more)
+            if next(steps, None) is None:
+                raise Cut
+            return original(*args, **more)
 
         return call
 
-    def restore() -> None:
-        for name, original in originals.items():
-            setattr(os, name, original)
-
-    for name in STEPS:
-        setattr(os, name, hindered(name))
-    return restore
-
-
-def settled(hub: Path) -> bool:
-    """Whether a ref is there; where one is, all of its files must be."""
-    repo = hub / "models--DeepFloyd--t5-v1_1-xxl"
-    for blob in (repo / "blobs").glob("*"):
-        assert blob.name in (sha256(blob.read_bytes()), git_sha1(blob.read_bytes()))
-    for snapshot in (repo / "snapshots").glob("*"):
-        assert {p.relative_to(snapshot).as_posix() for p in snapshot.rglob("*") if p.is_file()} == set(FILES)
-    return (repo / "refs" / "main").is_file()
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("mode", ["auto", "copy"])
-def test_killed_at_any_step_the_next_run_clears_up_and_finishes(flat: Path, tmp_path: Path, mode: str) -> None:
-    for step in range(100):
-        hub = tmp_path / f"hub{step}"
-        plan = plan_adopt(str(flat), REPO, str(hub), mode=mode)  # type: ignore[arg-type]
-        child = os.fork()
-        if child == 0:
-            cut_off_at(step, lambda: os._exit(9))
-            run_adopt(plan)
-            os._exit(0)
-        killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-        assert settled(hub) != killed
+    with pytest.MonkeyPatch.context() as patched, contextlib.suppress(Cut):
+        for name in ("link", "replace", "symlink", "mkdir"):
+            patched.setattr(os, name, hinder(getattr(os, name)))
         run_adopt(plan)
-        assert inspect_cache(needs(hub), hash=True).findings == ()
-        assert not list(hub.rglob(".adopt-*"))
-        if not killed:
-            break
-    assert step > 10
-
-
-# --- the real thing -------------------------------------------------------------------------------
+    half = inspect_cache(needs(hub), hash=True)
+    assert half.inspected[0].commit is None or half.findings == ()
+    run_adopt(plan)
+    assert inspect_cache(needs(hub), hash=True).findings == ()
+    assert not list(hub.rglob("*.incomplete"))
 
 
 @pytest.mark.torch
@@ -383,7 +307,7 @@ def test_transformers_loads_adopted_weights(hub_cache: Path, hub: Path, tmp_path
 
     (found,) = inspect_cache([Need(REPO, str(hub_cache), class_name="T5EncoderModel")]).inspected
     flat = tmp_path / "t5"
-    shutil.copytree(str(found.snapshot), flat, symlinks=False)
+    shutil.copytree(CachedRepo(str(hub_cache), REPO).get_snapshot(str(found.commit)), flat, symlinks=False)
     adopt(flat, hub)
     assert inspect_cache(needs(hub), hash=True).findings == ()
     options = {"cache_dir": str(hub), "local_files_only": True}

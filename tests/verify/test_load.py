@@ -10,7 +10,6 @@ import resource
 import shutil
 import struct
 import sys
-import time
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,8 +22,9 @@ from caches import make_repo, safetensors
 
 from rewriter import rules
 from rewriter.model import Finding, HubCall
-from rewriter.verify.explain import KNOWN_FAILURES, explain_error
-from rewriter.verify.load import LoadReport, LoadResult, LoadTask, load_level
+from rewriter.verify.explain import KNOWN_FAILURES, Explanation, Level, explain_error
+from rewriter.verify.levels import Result, group_calls, load_level
+from rewriter.verify.needs import CallRow
 
 posix = pytest.mark.skipif(os.name == "nt", reason="an interpreter that is a shell script")
 
@@ -33,14 +33,26 @@ def codes(findings: Sequence[Finding]) -> list[str]:
     return [finding.code for finding in findings]
 
 
-def make_task(
-    repo_id: str, cache_dir: Path | str | None, class_name: str, library: str = "transformers", **more: Any
-) -> LoadTask:
-    folder = None if cache_dir is None else str(cache_dir)
-    named = {name: more.pop(name) for name in ("subfolder", "filename") if name in more}
-    kind = more.pop("kind", "from_pretrained")
-    call = HubCall(f"A.{kind}", kind, library, class_name, "a.py", 3, 4, repo_id, "", **named)
-    return LoadTask(call, folder, **{"path": "config.py", **more})
+def make_row(
+    repo_id: str,
+    cache_dir: Path | None,
+    class_name: str,
+    library: str = "transformers",
+    component: str = "vae",
+    *,
+    type: str = "",
+    root: str | None = None,
+    path: str = "config.py",
+    kind: str = "from_pretrained",
+    **files: str,
+) -> CallRow:
+    call = HubCall(f"A.{kind}", kind, library, class_name, "a.py", 3, 4, repo_id, "", **files)  # type: ignore[arg-type]
+    folder = str(cache_dir) if cache_dir else None
+    return CallRow(path, 1, component, type, call, "repo", {}, folder, root=root)
+
+
+def load(rows: Sequence[CallRow], python: str = sys.executable) -> list[Result]:
+    return load_level(group_calls(rows), python=python)
 
 
 # --- an intact cache -------------------------------------------------------------------------------
@@ -49,73 +61,62 @@ SCHEDULER = "example-org/scheduler"
 
 
 @pytest.fixture(scope="module")
-def intact(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> LoadReport:
+def intact(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+    """Each kind of call on caches that are whole: class name or file -> result."""
     others = tmp_path_factory.mktemp("others")
     make_repo(others, SCHEDULER, {"scheduler_config.json": b'{"_class_name": "DDPMScheduler"}'})
     v1_2 = {"library": "opensora", "root": str(tiny.FIXTURES / "v1.2")}
     v1_3 = {"library": "opensora", "root": str(tiny.FIXTURES / "v1.3")}
-    return load_level(
-        [
-            make_task(tiny.T5, hub_cache, "AutoTokenizer"),
-            make_task(tiny.T5, hub_cache, "T5EncoderModel"),
-            make_task(tiny.CLIP, hub_cache, "CLIPTokenizer"),
-            make_task(tiny.CLIP, hub_cache, "CLIPTextModel"),
-            make_task(tiny.KL, hub_cache, "AutoencoderKL", "diffusers"),
-            make_task(tiny.TEMPORAL_DECODER, hub_cache, "AutoencoderKLTemporalDecoder", "diffusers"),
-            make_task(tiny.PIXART, hub_cache, "AutoencoderKL", "diffusers", subfolder="vae"),
-            make_task(tiny.VAE_V1_2, hub_cache, "VideoAutoencoderPipeline", type_name="OpenSoraVAE_V1_2", **v1_2),
-            make_task(tiny.STDIT3, hub_cache, "STDiT3", type_name="STDiT3-XL/2", **v1_2),
-            make_task(tiny.VAE_V1_3, hub_cache, "OpenSoraVAE_V1_3_Pipline", type_name="OpenSoraVAE_V1_3", **v1_3),
-            make_task(tiny.T5, hub_cache, "", "huggingface_hub", kind="hf_hub_download", filename="spiece.model"),
-            make_task(tiny.T5, hub_cache, "", "huggingface_hub", kind="snapshot_download"),
-            make_task(tiny.T5, hub_cache, "AutoConfig"),
-            make_task(SCHEDULER, others, "DDPMScheduler", "diffusers"),
-        ],
-        python=sys.executable,
-    )
+    rows = [
+        make_row(tiny.T5, hub_cache, "AutoTokenizer"),
+        make_row(tiny.T5, hub_cache, "T5EncoderModel"),
+        make_row(tiny.CLIP, hub_cache, "CLIPTokenizer"),
+        make_row(tiny.CLIP, hub_cache, "CLIPTextModel"),
+        make_row(tiny.KL, hub_cache, "AutoencoderKL", "diffusers"),
+        make_row(tiny.TEMPORAL_DECODER, hub_cache, "AutoencoderKLTemporalDecoder", "diffusers"),
+        make_row(tiny.PIXART, hub_cache, "AutoencoderKL", "diffusers", subfolder="vae"),
+        make_row(tiny.VAE_V1_2, hub_cache, "VideoAutoencoderPipeline", type="OpenSoraVAE_V1_2", **v1_2),
+        make_row(tiny.STDIT3, hub_cache, "STDiT3", type="STDiT3-XL/2", **v1_2),
+        make_row(tiny.VAE_V1_3, hub_cache, "OpenSoraVAE_V1_3_Pipline", type="OpenSoraVAE_V1_3", **v1_3),
+        make_row(tiny.T5, hub_cache, "", "huggingface_hub", kind="hf_hub_download", filename="spiece.model"),
+        make_row(tiny.T5, hub_cache, "", "huggingface_hub", kind="snapshot_download"),
+        make_row(tiny.T5, hub_cache, "AutoConfig"),
+        make_row(SCHEDULER, others, "DDPMScheduler", "diffusers"),
+    ]
+    return {result.subject.partition(" (")[2].strip(")"): result for result in load(rows)}
 
 
 @pytest.mark.torch
-def test_intact_weights_of_every_kind_are_found_to_match(intact: LoadReport) -> None:
-    found = {(result.task.call.repo_id, result.task.call.class_name): result for result in intact.results}
-    assert [finding for finding in intact.findings if finding.severity == "error"] == []
-    assert {key for key, result in found.items() if result.status != "ok"} == {(tiny.T5, "")}
-    assert found[tiny.T5, "AutoTokenizer"].checked[0].startswith("T5Tokenizer")
-    assert found[tiny.T5, "T5EncoderModel"].checked == ("22 of 22 tensors of T5EncoderModel match",)
+def test_intact_weights_of_every_kind_are_found_to_match(intact: dict[str, Result]) -> None:
+    assert len(intact) == 13, "the two AutoencoderKL are of one class"
+    assert {name for name, result in intact.items() if result.status != "ok"} == {"snapshot_download"}
+    assert {name for name, result in intact.items() if result.findings} == {"snapshot_download"}
+    assert intact["AutoTokenizer"].outcome.startswith("T5Tokenizer")
+    assert intact["T5EncoderModel"].outcome == "22 of 22 tensors of T5EncoderModel match"
     pipeline = "VideoAutoencoderPipeline"  # temporal half, spatial half, buffers
-    assert found[tiny.VAE_V1_2, pipeline].checked == (f"98 of 98 tensors of {pipeline} match",)
+    assert intact[pipeline].outcome == f"98 of 98 tensors of {pipeline} match"
+    assert intact["AutoConfig"].outcome == "AutoConfig loads"
+    assert intact["DDPMScheduler"].outcome == "DDPMScheduler loads"
+    assert "vision_model" in intact["CLIPTextModel"].notes[0], "the vision half of a CLIP is a note"
 
 
 @pytest.mark.torch
-def test_the_vision_half_of_a_clip_is_a_note_and_no_finding(intact: LoadReport) -> None:
-    (clip,) = [result for result in intact.results if result.task.call.class_name == "CLIPTextModel"]
-    assert clip.findings == ()
-    assert "vision_model" in clip.notes[0]
-
-
-@pytest.mark.torch
-def test_what_has_no_weights_is_loaded(intact: LoadReport) -> None:
-    found = {result.task.call.class_name: result.checked for result in intact.results}
-    assert (found["AutoConfig"], found["DDPMScheduler"]) == (("AutoConfig loads",), ("DDPMScheduler loads",))
-
-
-@pytest.mark.torch
-def test_a_whole_snapshot_is_left_to_the_other_levels_and_that_is_said(intact: LoadReport) -> None:
-    assert [(finding.code, finding.severity) for finding in intact.findings] == [("OSR212", "warning")]
-    assert "snapshot_download" in intact.findings[0].message
+def test_a_whole_snapshot_is_left_to_the_other_levels_and_that_is_said(intact: dict[str, Result]) -> None:
+    (finding,) = intact["snapshot_download"].findings
+    assert (finding.code, finding.severity, "snapshot_download" in finding.message) == ("OSR212", "warning", True)
 
 
 # --- damaged caches --------------------------------------------------------------------------------
 
 
-class Call:
-    """Unpickling it calls a function, of an attacker's choice if an attacker made the pickle."""
+class Evil:
+    """Unpickling it makes a folder."""
 
-    def __init__(self, function: Any, argument: str = "/nowhere") -> None:
-        self.function, self.argument = function, argument
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return self.function, (self.argument,)
+        return os.mkdir, (self.folder,)
 
 
 def edit_tensors(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -178,19 +179,19 @@ def make_t5(cache_dir: Path, layers: int, more: dict[str, tuple[int, ...]], embe
         return file.truncate(8 + len(raw) + end)
 
 
-Damaged = dict[str, tuple[list[str], LoadResult]]
+Damaged = dict[str, tuple[list[str], Result]]
 
 
 @pytest.fixture(scope="module")
 def damaged(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Damaged:
     """One repo for each kind of damage, all looked at by one child: name -> (its finding's codes, its result)."""
     base = tmp_path_factory.mktemp("damaged")
-    tasks: dict[str, LoadTask] = {}
+    rows: dict[str, CallRow] = {}
 
     def prepare(name: str, repo_id: str, class_name: str, library: str = "transformers") -> Path:
         folder = "models--" + repo_id.replace("/", "--")
         shutil.copytree(hub_cache / folder, base / name / folder, symlinks=True)
-        tasks[name] = make_task(repo_id, base / name, class_name, library, component=name)
+        rows[name] = make_row(repo_id, base / name, class_name, library, component=name)
         return tiny.snapshot_of(base / name, repo_id)
 
     def kl(name: str) -> Path:
@@ -216,8 +217,7 @@ def damaged(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Damage
     t5("no shard").unlink()
     path = t5("cut pickle")
     replace_file(path, path.read_bytes()[:-100])
-    evil = {"shared.weight": Call(os.mkdir, str(base / "evil-was-run"))}
-    pickle_file(t5("evil"), evil)
+    pickle_file(t5("evil"), {"shared.weight": Evil(base / "evil-was-run")})
     (prepare("tokenizer", tiny.CLIP, "CLIPTokenizer") / "vocab.json").unlink()
     snapshot = prepare("no words", tiny.CLIP, "CLIPTokenizer")
     replace_file(snapshot / "vocab.json", b'{"<|startoftext|>": 0, "<|endoftext|>": 1}')
@@ -228,12 +228,12 @@ def damaged(hub_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Damage
     other = ("decoder.block.0.layer.0.SelfAttention.q.weight", "lm_head.weight")
     make_t5(base / "full", 1, dict.fromkeys(other, (8, 8)), embedding="encoder.embed_tokens.weight")
     for name in ("big", "full"):
-        tasks[name] = make_task(tiny.T5, base / name, "T5EncoderModel", component=name)
-    tasks["absent"] = make_task("example-org/absent", base / "big", "T5EncoderModel", component="absent")
-    tasks["no class"] = make_task(tiny.T5, base / "big", "T6EncoderModel", component="no class")
-    report = load_level(list(tasks.values()), python=sys.executable)
+        rows[name] = make_row(tiny.T5, base / name, "T5EncoderModel", component=name)
+    rows["absent"] = make_row("example-org/absent", base / "big", "T5EncoderModel", component="absent")
+    rows["no class"] = make_row(tiny.T5, base / "big", "T6EncoderModel", component="no class")
+    results = load(list(rows.values()))
     assert not (base / "evil-was-run").exists(), "the pickle's code was run"
-    return {result.task.component: (codes(result.findings), result) for result in report.results}
+    return {name: (codes(result.findings), result) for name, result in zip(rows, results, strict=True)}
 
 
 @pytest.mark.torch
@@ -265,7 +265,6 @@ def test_each_damage_has_its_own_code(damaged: Damaged, damage: str, code: str, 
     assert found == [code], result.findings
     assert words in result.findings[0].message
     assert result.findings[0].remedy
-    assert "Traceback" not in result.findings[0].message
     assert result.status == ("ok" if code == "OSR209" else "failed")
 
 
@@ -318,33 +317,29 @@ def test_a_class_of_the_checkout_that_cannot_be_made_is_explained_or_left_to_lev
     (root / package / "registry.py").write_text(CHECKOUT)
     make_repo(tmp_path / "hub", "org/own", {"config.json": b'{"model_type": "own"}'})
     own = {"library": package, "root": str(root)}
-    tasks = [make_task("org/own", tmp_path / "hub", name, type_name=name, **own) for name in ("Needy", "Gone")]
-    tasks.append(make_task("org/absent", tmp_path / "hub", "Needy", type_name="Needy", **own))
-    results = load_level(tasks, python=sys.executable).results
+    rows = [make_row("org/own", tmp_path / "hub", name, type=name, **own) for name in ("Needy", "Gone")]
+    results = load([*rows, make_row("org/absent", tmp_path / "hub", "Needy", type="Needy", **own)])
     assert [result.status for result in results] == ["skipped", "skipped", "failed"]
     assert [codes(result.findings) for result in results] == [["OSR212"], ["OSR212"], ["OSR202"]]
-    needy, _gone, absent = (result.findings[0].message for result in results)
-    assert needy == "org/own (Needy) is left to level build: RuntimeError: needs a kernel"
-    assert absent == "org/absent (Needy): config.json is not there"
+    assert results[0].findings[0].message == "org/own (Needy) is left to level build: RuntimeError: needs a kernel"
+    assert results[2].findings[0].message == "org/absent (Needy): config.json is not there"
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize(("class_name", "code"), [("CLIPTokenizer", "OSR203"), ("CLIPTextModel", "OSR202")])
-def test_an_absent_repo_is_fetched_into_the_environments_cache_by_the_pasted_remedy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, class_name: str, code: str
+def test_an_absent_repo_is_fetched_by_a_command_that_asks_for_what_the_loader_asks_for(
+    tmp_path: Path, class_name: str, code: str
 ) -> None:
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
-    report = load_level([make_task(tiny.CLIP, None, class_name)], python=sys.executable, use_environment_cache=True)
-    assert codes(report.findings) == [code]
-    assert report.findings[0].remedy.endswith(f"hf download {tiny.CLIP} --cache-dir {tmp_path / 'empty'}")
+    (result,) = load([make_row(tiny.CLIP, tmp_path, class_name, component="model.clip")])
+    assert codes(result.findings) == [code]
+    assert result.findings[0].remedy == f"opensora-rewriter download {{path}} --component clip --cache-dir {tmp_path}"
 
 
 # --- files that a loader names ---------------------------------------------------------------------
 
 
-def request_file(repo_id: str, cache_dir: Path | None, filename: str, **more: str) -> LoadTask:
-    task = {"kind": "hf_hub_download", "filename": filename, **more}
-    return make_task(repo_id, cache_dir, "", "huggingface_hub", **task)
+def request_file(repo_id: str, cache_dir: Path | None, filename: str, **more: str) -> CallRow:
+    return make_row(repo_id, cache_dir, "", "huggingface_hub", kind="hf_hub_download", filename=filename, **more)
 
 
 def test_files_requested_by_name_are_looked_at_in_the_cache_or_in_a_folder(tmp_path: Path) -> None:
@@ -354,7 +349,7 @@ def test_files_requested_by_name_are_looked_at_in_the_cache_or_in_a_folder(tmp_p
     flat = tmp_path / "flat"
     flat.mkdir()
     (flat / "ema.safetensors").write_bytes(safetensors())
-    tasks = [
+    rows = [
         request_file(tiny.T5, tmp_path / "hub", "ema.safetensors"),
         request_file(tiny.T5, tmp_path / "hub", "notes.txt", subfolder="vae/"),
         request_file(tiny.T5, tmp_path / "hub", "broken.safetensors"),
@@ -362,14 +357,15 @@ def test_files_requested_by_name_are_looked_at_in_the_cache_or_in_a_folder(tmp_p
         request_file(str(flat), None, "ema.safetensors"),
         request_file(str(flat), None, "absent.safetensors"),
     ]
-    results = load_level(tasks, python=sys.executable).results
-    assert [(result.status, result.checked, codes(result.findings)) for result in results] == [
-        ("ok", ("ema.safetensors holds 1 tensors",), []),
-        ("ok", ("notes.txt is there",), []),
-        ("failed", (), ["OSR205"]),
-        ("failed", (), ["OSR202"]),
-        ("ok", ("ema.safetensors holds 1 tensors",), []),
-        ("failed", (), ["OSR202"]),
+    results = load(rows)
+    nothing = "nothing could be compared"
+    assert [(result.status, result.outcome, codes(result.findings)) for result in results] == [
+        ("ok", "ema.safetensors holds 1 tensors", []),
+        ("ok", "notes.txt is there", []),
+        ("failed", nothing, ["OSR205"]),
+        ("failed", nothing, ["OSR202"]),
+        ("ok", "ema.safetensors holds 1 tensors", []),
+        ("failed", nothing, ["OSR202"]),
     ]
     assert results[3].findings[0].message == f"{tiny.T5} (hf_hub_download): absent.bin is not there"
 
@@ -377,49 +373,36 @@ def test_files_requested_by_name_are_looked_at_in_the_cache_or_in_a_folder(tmp_p
 # --- interpreters that do not serve ----------------------------------------------------------------
 
 
-def encoders(count: int, path: str = "a.py") -> list[LoadTask]:
-    return [make_task(f"org/name{number}", None, "T5EncoderModel", path=path) for number in range(count)]
+def encoders(count: int, path: str = "a.py") -> list[CallRow]:
+    return [make_row(f"org/name{number}", None, "T5EncoderModel", path=path) for number in range(count)]
 
 
 @posix
-def test_a_failed_check_says_in_how_many_more_places_it_is_needed(tmp_path: Path) -> None:
-    tasks = [*encoders(2, "a.py"), *encoders(1, "b.py")]
-    report = load_level(tasks, python=str(tmp_path / "absent"))
-    assert codes(report.findings) == ["OSR201", "OSR201"]
-    assert [finding.message.partition("(needed")[2] for finding in report.findings] == [" in 1 more place)", ""]
-    assert [result.findings[0].path for result in report.results] == ["a.py", "a.py"]
-    report = load_level([*tasks, *encoders(1, "c.py")], python=str(tmp_path / "absent"))
-    assert report.findings[0].message.endswith(" (needed in 2 more places)")
+def test_a_check_that_fails_is_one_cause_at_each_place_that_needs_it(tmp_path: Path) -> None:
+    results = load([*encoders(2, "a.py"), *encoders(1, "b.py")], str(tmp_path / "absent"))
+    assert [codes(result.findings) for result in results] == [["OSR201", "OSR201"], ["OSR201"]]
+    assert [finding.path for finding in results[0].findings] == ["a.py", "b.py"]
+    assert len({finding.cause for finding in results[0].findings}) == 1
 
 
 @posix
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [
-        ("exit 3", 1),
-        ("exec 0<&-; exit 3", 2000),  # more than a pipe holds, to one that does not listen
-        ("sleep 60 & exit 3", 1),  # its own child holds the pipe that answers come through
-    ],
-    ids=["at once", "deaf", "survived by its own child"],
-)
-def test_an_interpreter_that_ends_before_it_answers_is_reported_for_every_check(
-    tmp_path: Path, text: str, count: int
-) -> None:
-    program = script(tmp_path / "python", f"#!/bin/sh\necho goodbye >&2\n{text}\n")
-    began = time.monotonic()
-    report = load_level(encoders(count), python=program)
-    assert time.monotonic() - began < 30
-    assert codes(report.findings) == ["OSR201"] * count
-    assert report.findings[-1].message == (
-        f"checking org/name{count - 1}: the child process ended with status 3 before it answered; "
-        "its last output: goodbye"
-    )
-    assert report.findings[-1].remedy == f"look whether {program} runs Open-Sora at all"
+def test_an_interpreter_that_ends_before_it_answers_is_reported_for_every_check(tmp_path: Path) -> None:
+    program = script(tmp_path / "python", "#!/bin/sh\necho goodbye >&2\nexit 3\n")
+    results = load(encoders(2), program)
+    assert [codes(result.findings) for result in results] == [["OSR201"]] * 2
+    (finding,) = results[-1].findings
+    death = "the child process ended with status 3 before it answered; its last output: goodbye"
+    assert finding.message == f"checking org/name1: {death}"
+    assert finding.remedy == f"look whether {program} runs Open-Sora at all"
 
 
 # --- explanations ----------------------------------------------------------------------------------
 
-WORDS = {"repo": "", "cache": "/models/hf hub", "config": "c.py", "component": "vae", "python": "python", "known": ""}
+FETCH = "opensora-rewriter download {path} --component {component}"
+
+
+def explain(error: dict[str, Any], level: Level, cache: str = "/models/hf hub") -> Explanation:
+    return explain_error(error, level, repo="", cache=cache, python="python", known="")
 
 
 def make_error(kind: str, message: str, text: str = "", repo: str = "org/name") -> dict[str, Any]:
@@ -433,6 +416,7 @@ def make_error(kind: str, message: str, text: str = "", repo: str = "org/name") 
         ("ValueError", "Due to a serious issue, please upgrade torch to at least v2.6 to use it", "OSR309", "OSR210"),
         ("ImportError", "cannot import name 'cached_download' from 'huggingface_hub' (x)", "OSR310", "OSR213"),
         ("ModuleNotFoundError", "No module named 'colossalai'", "OSR307", "OSR201"),
+        ("ImportError", "T5Tokenizer requires the SentencePiece library but it was not found", "OSR307", "OSR201"),
         ("HFValidationError", "Repo id must be in the form 'repo_name'", "OSR305", "OSR202"),
         ("ValueError", "Invalid checkpoint path: /x/model. Expected a file or a directory", "OSR306", "OSR204"),
         ("LocalEntryNotFoundError", "Cannot find an appropriate cached snapshot folder", "OSR304", "OSR202"),
@@ -445,41 +429,32 @@ def make_error(kind: str, message: str, text: str = "", repo: str = "org/name") 
 )
 def test_known_messages_have_a_cause_and_a_remedy(kind: str, message: str, build: str, load_code: str) -> None:
     error = make_error(kind, message)
-    for found, code in (
-        (explain_error(error, "build", WORDS), build),
-        (explain_error(error, "load", WORDS), load_code),
-    ):
+    for found, code in ((explain(error, "build"), build), (explain(error, "load"), load_code)):
         assert found.code == code
         assert bool(found.cause) == bool(found.remedy) == bool(code)
-        assert "{" not in found.cause + found.remedy
+        assert "{" not in found.cause + found.remedy.replace("{path}", "").replace("{component}", "")
         assert "hf hub" not in found.remedy or "'/models/hf hub'" in found.remedy, "a remedy is pasted into a shell"
 
 
-@pytest.mark.parametrize(
-    "text", ["self.tokenizer = CLIPTokenizer.from_pretrained(path)", "with open(vocab_file) as f:"]
-)
+@pytest.mark.parametrize("text", ["CLIPTokenizer.from_pretrained(path)", "with open(vocab_file) as f:"])
 def test_a_tokenizer_without_its_vocabulary_is_an_absent_repo_and_not_a_riddle(text: str) -> None:
     message = "expected str, bytes or os.PathLike object, not NoneType"
-    error, words = make_error("TypeError", message, text), WORDS | {"cache": "/models/hub"}
-    found = explain_error(error, "build", words)
-    assert (found.code, found.remedy) == (
-        "OSR304", "fetch it where there is a network: hf download org/name --cache-dir /models/hub"
-    )  # fmt: skip
-    assert explain_error(error, "load", words).code == "OSR203"
-    assert explain_error(error, "load", words | {"cache": ""}).remedy.endswith(": hf download org/name")
-    assert explain_error(make_error("TypeError", message, "os.path.join(config.root, name)"), "build", words).code == ""
+    error = make_error("TypeError", message, text)
+    assert explain(error, "build", "/models/hub")[::2] == ("OSR304", f"{FETCH} --cache-dir /models/hub")
+    assert explain(error, "load", "")[::2] == ("OSR203", FETCH)
+    assert explain(make_error("TypeError", message, "os.path.join(config.root, name)"), "build").code == ""
 
 
 @pytest.mark.parametrize(
     ("keyword", "options"), [("cache_dir", "--cache-dir DIR"), ("local_files_only", "--local-files-only")]
 )
 def test_the_remedy_of_a_rejected_keyword_has_rewrite_set_that_keyword(keyword: str, options: str) -> None:
-    error = make_error("TypeError", f"OpenSoraVAE_V1_2() got an unexpected keyword argument '{keyword}'")
-    found = explain_error(error, "build", WORDS)
-    assert (found.code, found.remedy) == ("OSR302", f"opensora-rewriter rewrite {options} c.py")
-    named = explain_error(error, "build", WORDS | {"component": "stages.model"})
-    assert named.remedy == f"opensora-rewriter rewrite {options} --component model c.py"
+    found = explain(
+        make_error("TypeError", f"OpenSoraVAE_V1_2() got an unexpected keyword argument '{keyword}'"), "build"
+    )
+    rewrite = f"opensora-rewriter rewrite {{path}} --component {{component}} {options}"
+    assert found == ("OSR302", f"the loader has no parameter {keyword}", rewrite)
 
 
 def test_every_code_of_a_known_failure_is_in_the_table_of_rules() -> None:
-    assert {code for known in KNOWN_FAILURES for code in (known.build, known.load) if code} <= set(rules.all_rules())
+    assert {code for known in KNOWN_FAILURES for code in known[:2] if code} <= set(rules.all_rules())

@@ -5,70 +5,77 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from caches import SHARDS, T5, make_repo, safetensors, t5_files
+from caches import COMMIT, SHARDS, T5, VAE, make_repo, safetensors, t5_files
 
 from rewriter.verify.cache import inspect_cache
 from rewriter.verify.needs import Need
-from rewriter.verify.requested_files import list_subfolders, select_from_listing
+from rewriter.verify.requested_files import list_subfolders, select_files
+
+KL = "diffusion_pytorch_model"
 
 
 @pytest.mark.parametrize(
-    ("library", "class_name", "files", "read"),
+    ("library", "class_name", "read", "others"),
     [
-        ("transformers", "CLIPTokenizer", ["vocab.json", "merges.txt"], ["merges.txt", "vocab.json"]),
-        ("transformers", "CLIPTokenizer", ["tokenizer.json"], ["tokenizer.json"]),
-        ("transformers", "T5Tokenizer", ["spiece.model"], ["spiece.model"]),
-        ("transformers", "AutoTokenizer", ["config.json", "tokenizer.json"], ["config.json", "tokenizer.json"]),
-        ("transformers", "AutoConfig", ["config.json"], ["config.json"]),
-        ("transformers", "T5EncoderModel", ["config.json", "model.safetensors", "pytorch_model.bin"],
-         ["config.json", "model.safetensors"]),
-        ("transformers", "BertTokenizer", ["vocab.txt"], ["vocab.txt"]),
-        ("transformers", "AutoProcessor", ["preprocessor_config.json"], ["preprocessor_config.json"]),
-        ("diffusers", "DDIMScheduler", ["scheduler_config.json"], ["scheduler_config.json"]),
-        ("opensora", "VideoAutoencoderPipeline", ["config.json", "model.safetensors"],
-         ["config.json", "model.safetensors"]),
-        ("diffusers", "AutoencoderKL", ["config.json", "diffusion_pytorch_model.bin"],
-         ["config.json", "diffusion_pytorch_model.bin"]),
-        ("diffusers", "AutoencoderKL",
-         ["config.json", "diffusion_pytorch_model.bin", "diffusion_pytorch_model.safetensors"],
-         ["config.json", "diffusion_pytorch_model.safetensors"]),
+        ("transformers", "CLIPTokenizer", "merges.txt vocab.json", ""),
+        ("transformers", "CLIPTokenizer", "tokenizer.json", ""),
+        ("transformers", "T5Tokenizer", "spiece.model", ""),
+        ("transformers", "AutoTokenizer", "config.json tokenizer.json", ""),
+        ("transformers", "AutoConfig", "config.json", ""),
+        ("transformers", "T5EncoderModel", "config.json model.safetensors", "pytorch_model.bin"),
+        ("transformers", "BertTokenizer", "vocab.txt", ""),
+        ("transformers", "AutoProcessor", "preprocessor_config.json", ""),
+        ("diffusers", "DDIMScheduler", "scheduler_config.json", ""),
+        ("opensora", "VideoAutoencoderPipeline", "config.json model.safetensors", ""),
+        ("diffusers", "AutoencoderKL", f"config.json {KL}.bin", ""),
+        ("diffusers", "AutoencoderKL", f"config.json {KL}.safetensors", f"{KL}.bin"),
     ],
-)  # fmt: skip
+)
 def test_a_loader_reads_its_files_in_the_librarys_order(
-    tmp_path: Path, library: str, class_name: str, files: list[str], read: list[str]
+    tmp_path: Path, library: str, class_name: str, read: str, others: str
 ) -> None:
-    contents = {name: safetensors() if name.endswith(".safetensors") else b"{}" for name in files}
-    make_repo(tmp_path, "org/name", contents)
+    names = [*read.split(), *others.split()]
+    make_repo(tmp_path, "org/name", {name: safetensors() if "safetensors" in name else b"{}" for name in names})
     report = inspect_cache([Need("org/name", str(tmp_path), library=library, class_name=class_name)])
     assert report.findings == ()
-    assert [file.name for file in report.inspected[0].files] == read
+    assert [file.name for file in report.inspected[0].files] == read.split()
 
 
 @pytest.mark.parametrize(
     ("library", "class_name", "files", "missing"),
     [
-        ("transformers", "CLIPTokenizer", ["vocab.json"], "merges.txt"),
-        ("transformers", "T5EncoderModel", ["config.json", "diffusion_pytorch_model.bin"], "pytorch_model.bin"),
-        ("diffusers", "AutoencoderKL", ["config.json", "model.safetensors"], "diffusion_pytorch_model.safetensors"),
-        ("diffusers", "AutoencoderKL", ["diffusion_pytorch_model.bin"], "config.json"),
-        ("transformers", "AutoTokenizer", ["tokenizer.json"], "tokenizer_config.json"),
+        ("transformers", "CLIPTokenizer", "vocab.json", "merges.txt"),
+        ("transformers", "T5EncoderModel", f"config.json {KL}.bin", "pytorch_model.bin"),
+        ("diffusers", "AutoencoderKL", "config.json model.safetensors", f"{KL}.safetensors"),
+        ("diffusers", "AutoencoderKL", f"{KL}.bin", "config.json"),
+        ("transformers", "AutoTokenizer", "tokenizer.json", "tokenizer_config.json"),
     ],
 )
-def test_what_a_loader_misses_is_named(
-    tmp_path: Path, library: str, class_name: str, files: list[str], missing: str
-) -> None:
-    make_repo(tmp_path, "org/name", {name: safetensors() if "safetensors" in name else b"{}" for name in files})
+def test_what_a_loader_misses_is_named(tmp_path: Path, library: str, class_name: str, files: str, missing: str) -> None:
+    make_repo(tmp_path, "org/name", {name: safetensors() if "safetensors" in name else b"{}" for name in files.split()})
     (finding,) = inspect_cache([Need("org/name", str(tmp_path), library=library, class_name=class_name)]).findings
-    assert finding.code == "OSR113"
-    assert missing in finding.message
+    assert (finding.code, missing in finding.message) == ("OSR113", True)
+
+
+def test_the_remedy_for_a_missing_file_asks_for_what_the_loader_asks_for_and_not_for_the_repo(tmp_path: Path) -> None:
+    make_repo(tmp_path, T5, {name: content for name, content in t5_files().items() if name != "spiece.model"})
+    tokenizer = Need(T5, str(tmp_path), class_name="T5Tokenizer", requested_by=(("a.py", 1, "model.text_encoder"),))
+    (finding,) = inspect_cache([tokenizer]).findings
+    command = f"opensora-rewriter download {{path}} --component text_encoder --cache-dir {tmp_path}"
+    assert (finding.code, finding.remedy) == ("OSR113", f"{command} --revision {T5}={COMMIT}")
+    make_repo(tmp_path, VAE, {"vae/config.json": b"{}"})
+    hidden = Need(VAE, str(tmp_path), subfolder="vae", library="diffusers", class_name="AutoencoderKL", hard_coded=True)
+    (finding,) = inspect_cache([hidden]).findings
+    assert finding.remedy == f"hf download {VAE} --include 'vae/*' --revision {COMMIT} --cache-dir {tmp_path}"
 
 
 # --- from a listing of the Hub ------------------------------------------------------------------------
 
 
 def read(names: list[str], *needs: Need) -> tuple[list[str], list[str]]:
-    selected = select_from_listing(needs, names, lambda index: SHARDS)
-    return sorted(selected.files), [words for words, _ in selected.missing]
+    selected = [select_files(need, names.__contains__, lambda: names, lambda index: SHARDS) for need in needs]
+    files = {name for each in selected for name in each.files}
+    return sorted(files), [words for each in selected for words, _ in each.missing]
 
 
 def need(class_name: str, library: str = "transformers", **more: str) -> Need:
@@ -89,13 +96,10 @@ def test_of_a_pipelines_repo_only_the_subfolder_is_read() -> None:
 
 def test_what_a_listing_lacks_is_said() -> None:
     names = ["config.json", "pytorch_model.bin.index.json", SHARDS[0]]
-    assert read(names, need("T5EncoderModel")) == (
-        sorted(names), [f"{SHARDS[1]} (named by pytorch_model.bin.index.json)"]
-    )  # fmt: skip
-    assert read(["config.json"], need("AutoencoderKL", "diffusers"))[1] == [
-        "diffusion_pytorch_model.safetensors.index.json or diffusion_pytorch_model.safetensors or "
-        "diffusion_pytorch_model.bin"
-    ]
+    lacking = f"{SHARDS[1]} (named by pytorch_model.bin.index.json)"
+    assert read(names, need("T5EncoderModel")) == (sorted(names), [lacking])
+    lacking = f"{KL}.safetensors.index.json or {KL}.safetensors or {KL}.bin"
+    assert read(["config.json"], need("AutoencoderKL", "diffusers"))[1] == [lacking]
 
 
 def test_a_snapshot_is_read_whole_and_one_file_alone() -> None:

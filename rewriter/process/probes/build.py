@@ -37,10 +37,10 @@ def build(root: str, package: str, config: str, component: str, built: dict[str,
     """Build one component of one config; ``built`` remembers what equal dicts gave."""
     found: dict[str, Any] = {"stage": "config", "loader": None}
     try:
-        value, _first = channel.load_config(config, lambda loaded: find(loaded, component))
+        value, _first = channel.load_config(config, lambda loaded: loaded.get(component))
         if not hasattr(value, "items"):
             return dict(found, status="skipped")
-        device = {"device": "cpu"} if component.split(".")[-1] == "text_encoder" else {}
+        device = {"device": "cpu"} if component == "text_encoder" else {}
         found.update(stage="build", loader=value.get("type"))
         registry = importlib.import_module(package + ".registry")
         key = repr((value.to_dict() if hasattr(value, "to_dict") else value, device))
@@ -51,13 +51,6 @@ def build(root: str, package: str, config: str, component: str, built: dict[str,
         return built[key]
     except BaseException as error:  # noqa: BLE001 - others' code: sys.exit and worse
         return dict(found, **channel.describe_error(error, root), status="failed")
-
-
-def find(config: Any, component: str) -> Any:
-    value = config
-    for key in component.split("."):
-        value = value.get(key) if hasattr(value, "get") else None
-    return value
 
 
 def count_parameters(built: Any) -> int:

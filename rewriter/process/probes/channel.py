@@ -7,6 +7,7 @@ import linecache
 import os
 import socket
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -65,7 +66,6 @@ def block_sockets() -> None:
     socket.socket.connect = connect  # type: ignore[method-assign, assignment]
     socket.socket.connect_ex = connect  # type: ignore[method-assign, assignment]
     socket.socket.sendto = refuse  # type: ignore[method-assign]
-    socket.create_connection = refuse
     socket.getaddrinfo = refuse
 
 
@@ -84,10 +84,9 @@ def enter_checkout(root: str, folder: str) -> None:
 
 
 def load_config(path: str, read: Callable[[Any], Any], **keywords: Any) -> tuple[Any, BaseException | None]:
-    """Load a config as upstream's scripts do, ``Config.fromfile(path)``; where that fails, with ``lazy_import=False``.
+    """What ``read`` makes of ``Config.fromfile(path)``, upstream's way, else of the one with ``lazy_import=False``.
 
-    Returns:
-        What ``read`` makes of the config, and what the first attempt raised (None: it worked).
+    And what the first attempt raised (None: it worked).
     """
     from mmengine.config import Config
 
@@ -101,20 +100,15 @@ def load_config(path: str, read: Callable[[Any], Any], **keywords: Any) -> tuple
 def describe_error(error: BaseException, root: str = "") -> dict[str, Any]:
     """An exception as data: the chain of types and messages, where it arose, and which repo was wanted.
 
-    ``where`` is the innermost frame below ``root`` (the checkout), else the innermost frame; the repo and its
-    ``cache_dir`` are read from the frames of the libraries, whose messages do not always name them. What an outer
-    exception of the chain shows counts first.
+    ``where`` is the innermost frame below ``root`` (the checkout), else the innermost one; the repo and its
+    ``cache_dir`` are read from the frames of the libraries, whose messages do not always name them.
     """
     found: dict[str, Any] = {"chain": [], "where": "", "text": "", "repo": "", "cache_dir": None}
     current: BaseException | None = error
     while current is not None and len(found["chain"]) < 8:
         names = [cls.__name__ for cls in type(current).__mro__[:-2]]
         found["chain"].append({"type": names[0], "bases": names, "message": str(current)[:4000]})
-        frames = []
-        trace = current.__traceback__
-        while trace is not None:
-            frames.append((trace.tb_frame, trace.tb_lineno))
-            trace = trace.tb_next
+        frames = [*traceback.walk_tb(current.__traceback__)]
         inside = [frame for frame in frames if root and frame[0].f_code.co_filename.startswith(root + os.sep)]
         if frames and not found["where"]:
             frame, line = (inside or frames)[-1]

@@ -7,21 +7,18 @@ import importlib
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Dict, Tuple  # noqa: UP035
 
 if TYPE_CHECKING or __name__ != "__main__":
-    from rewriter.process.probes import channel, parameters
-    from rewriter.verify import weights_files
+    from rewriter.process.probes import channel, weights_files
 else:
     import channel
-    import parameters
-
-    sys.path[0] = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "verify")
     import weights_files
 
-    # Neither these folders nor these names may stand in the way of what the checkout imports.
-    del sys.path[0], sys.modules["channel"], sys.modules["parameters"], sys.modules["weights_files"]
+    # Neither this folder nor these names may stand in the way of what the checkout imports.
+    del sys.path[0], sys.modules["channel"], sys.modules["weights_files"]
 
+Tensors = Dict[str, Tuple[Tuple[int, ...], str]]  # noqa: UP006 - name -> shape, and dtype as torch spells it
 SENTENCE = "a photo of a cat that sleeps on a chair"
 
 # The order in which each library looks for weights (transformers 4.39-5, diffusers 0.27-0.39).
@@ -43,66 +40,46 @@ DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
 }  # fmt: skip
+# AutoencoderKL's attention before diffusers 0.18 (ModelMixin._fix_state_dict_keys_on_load).
+OLD_ATTENTION = (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0"))
 
 
-class Stop(Exception):  # noqa: N818 - no error: the problem is noted already
-    """Ends the check of one task after its problem was noted."""
+class Problem(Exception):  # noqa: N818 - one of the weights or the libraries, not of this program
+    """Ends the check of one task. ``kind``: a key of the table of problems in ``rewriter.verify.levels``."""
 
-
-class Report:
-    """What is known so far of one task: filled in while it is checked, sent when it ends."""
-
-    def __init__(self) -> None:
-        self.stage = "library"
-        self.checked: list[str] = []
-        self.notes: list[str] = []
-        self.problems: list[dict[str, Any]] = []
-        self.deferred = ""
-
-    def list_problem(self, kind: str, names: list[str]) -> None:
-        """Note a problem with all its names: the first ten of them are shown."""
-        more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-        self.problems.append({"kind": kind, "message": ", ".join(names[:10]) + more, "count": len(names)})
-
-    def stop(self, kind: str, message: str) -> Stop:
-        self.problems.append({"kind": kind, "message": message, "count": 0})
-        return Stop(message)
-
-
-def main() -> None:
-    channel.Channel().serve(answer)
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def answer(task: Any) -> dict[str, Any]:
     """Check one hub call; every failure becomes a problem of the report."""
     began = time.monotonic()
-    report = Report()
+    report: Any = {"stage": "library", "checked": [], "notes": [], "problems": [], "deferred": ""}
     try:
         check_from_pretrained(task, report) if task["kind"] == "from_pretrained" else check_file(task, report)
-    except Stop:
-        pass
+    except Problem as problem:
+        report["problems"].append({"kind": problem.kind, "message": str(problem), "count": 0})
     except BaseException as error:  # noqa: BLE001 - others' code: sys.exit and worse
         found = channel.describe_error(error, task["root"])
-        report.problems.append(dict(found, kind="exception", stage=report.stage))
-    return dict(vars(report), seconds=time.monotonic() - began)
+        report["problems"].append(dict(found, kind="exception", stage=report["stage"]))
+    return dict(report, seconds=time.monotonic() - began)
 
 
-def check_file(task: Any, report: Report) -> None:
+def check_file(task: Any, report: Any) -> None:
     """``hf_hub_download``: the file is there, and if it holds weights its header reads."""
     name = task["filename"]
     if not name:
-        report.deferred = task["kind"] + " requests files that only level cache can list"
+        report["deferred"] = task["kind"] + " requests files that only level cache can list"
         return
     path = locate(task, name)
     if path is None:
-        raise report.stop("no_weights", f"{name} is not there")
-    if name.endswith((".safetensors", ".bin", ".pt", ".pth", ".ckpt")):
-        report.checked.append(f"{name} holds {len(read_weights(path, report))} tensors")
-    else:
-        report.checked.append(f"{name} is there")
+        raise Problem("no_weights", f"{name} is not there")
+    weights = name.endswith((".safetensors", ".bin", ".pt", ".pth", ".ckpt"))
+    report["checked"].append(f"{name} holds {len(read_weights(path))} tensors" if weights else f"{name} is there")
 
 
-def check_from_pretrained(task: Any, report: Report) -> None:
+def check_from_pretrained(task: Any, report: Any) -> None:
     if task["folder"]:
         check_checkout_class(task, report)
         return
@@ -111,53 +88,37 @@ def check_from_pretrained(task: Any, report: Report) -> None:
     cls = getattr(module, name, None)
     if cls is None:
         version = getattr(module, "__version__", "?")
-        raise report.stop("no_class", "{} {} has no class {}".format(task["library"], version, name))
+        raise Problem("no_class", "{} {} has no class {}".format(task["library"], version, name))
     places = {key: task[key] for key in ("cache_dir", "revision", "subfolder") if task[key]}
     places["local_files_only"] = True
+    report["stage"] = "tokenizer" if "Tokenizer" in name else "config"
     if hasattr(cls, "state_dict") and hasattr(cls, "load_config"):
-        report.stage = "config"
-        config = cls.load_config(task["repo_id"], **places)
-        compare_model(cls.from_config, config, "diffusers", task, report)
-    elif hasattr(cls, "config_class") or hasattr(cls, "_model_mapping"):
-        report.stage = "config"
-        auto = hasattr(cls, "_model_mapping")
-        config = (module.AutoConfig if auto else cls.config_class).from_pretrained(task["repo_id"], **places)
-        compare_model(cls.from_config if auto else cls, config, "transformers", task, report)
+        compare_model(cls.from_config, cls.load_config(task["repo_id"], **places), "diffusers", task, report)
+    elif hasattr(cls, "_model_mapping"):
+        config = module.AutoConfig.from_pretrained(task["repo_id"], **places)
+        compare_model(cls.from_config, config, "transformers", task, report)
+    elif hasattr(cls, "config_class"):
+        compare_model(cls, cls.config_class.from_pretrained(task["repo_id"], **places), "transformers", task, report)
     else:
-        report.stage = "tokenizer" if "Tokenizer" in name else "config"
         loaded = cls.from_pretrained(task["repo_id"], **places)
-        report.checked.append(check_tokenizer(loaded, report) if "Tokenizer" in name else f"{name} loads")
+        report["checked"].append(check_tokenizer(loaded) if "Tokenizer" in name else f"{name} loads")
 
 
-def check_tokenizer(tokenizer: Any, report: Report) -> str:
+def check_tokenizer(tokenizer: Any) -> str:
     ids = list(tokenizer(SENTENCE)["input_ids"])
-    special = set(tokenizer.all_special_ids)
-    if all(token in special for token in ids):
-        text = f"{SENTENCE!r} becomes {ids[:10]!r}: nothing but special and unknown tokens"
-        raise report.stop("tokens", text)
+    if set(ids) <= set(tokenizer.all_special_ids):
+        raise Problem("tokens", f"{SENTENCE!r} becomes {ids[:10]!r}: nothing but special and unknown tokens")
     return f"{type(tokenizer).__name__} encodes a sentence to {len(ids)} tokens (vocabulary {len(tokenizer)})"
 
 
-def compare_model(build: Any, config: Any, library: str, task: Any, report: Report) -> None:
-    """Build the model on the meta device, and compare it with the weights that ``library`` would read."""
-    import torch
-
-    report.stage = "model"
-    with torch.device("meta"):
-        model = build(config)
-    with contextlib.suppress(Exception):  # a name that stays alone is then reported as missing
-        model.tie_weights()
-    report.stage = "weights"
-    parameters.compare(model, read_all_weights(task, library, report), report)
-
-
-def check_checkout_class(task: Any, report: Report) -> None:
+def check_checkout_class(task: Any, report: Any) -> None:
     """A ``PreTrainedModel`` of the checkout's own: through its import if that works, else it is left to level build.
 
     The class is registered under its own name, or a neighbour of the loader that is registered under the type.
     """
-    if locate(task, "config.json") is None:
-        raise report.stop("no_weights", "config.json is not there")
+    path = locate(task, "config.json")
+    if path is None:
+        raise Problem("no_weights", "config.json is not there")
     try:
         channel.enter_checkout(task["root"], task["folder"])
         registry = importlib.import_module(task["library"] + ".registry").MODELS
@@ -165,13 +126,13 @@ def check_checkout_class(task: Any, report: Report) -> None:
         if not hasattr(cls, "config_class"):
             loader = registry.get(task["type_name"])
             cls = getattr(sys.modules[loader.__module__], task["class_name"])
-        config = cls.config_class.from_pretrained(os.path.dirname(str(locate(task, "config.json"))))
+        config = cls.config_class.from_pretrained(os.path.dirname(path))
         skip_nested_weights(task["cache_dir"])
         compare_model(cls, config, "transformers", task, report)
-    except Stop:
+    except Problem:
         raise
     except BaseException as error:  # noqa: BLE001 - others' code: sys.exit and worse
-        report.deferred = type(error).__name__ + ": " + " ".join(str(error).split())[:300]
+        report["deferred"] = type(error).__name__ + ": " + " ".join(str(error).split())[:300]
 
 
 def skip_nested_weights(cache_dir: str) -> None:
@@ -184,6 +145,64 @@ def skip_nested_weights(cache_dir: str) -> None:
         return cls.from_config(cls.load_config(name, cache_dir=folder, local_files_only=True, **known))
 
     diffusers.ModelMixin.from_pretrained = classmethod(from_pretrained)  # type: ignore[arg-type, method-assign, assignment, unused-ignore]
+
+
+# --- comparing: every parameter and persistent buffer by name, shape and kind of number --------------
+
+
+def compare_model(build: Any, config: Any, library: str, task: Any, report: Any) -> None:
+    """Build the model on the meta device, and compare it with the weights that ``library`` would read."""
+    import torch
+
+    report["stage"] = "model"
+    with torch.device("meta"):
+        model = build(config)
+    with contextlib.suppress(Exception):  # a name that stays alone is then reported as missing
+        model.tie_weights()
+    report["stage"] = "weights"
+    found = read_all_weights(task, library)
+    report["stage"] = "parameters"
+    expected = model.state_dict(keep_vars=True)
+    rename_old_attention(model, found)
+    shared = [(name, tensor, *found[name]) for name, tensor in expected.items() if name in found]
+    supplied = {id(tensor) for _, tensor, _, _ in shared}  # also under the name of a tensor that they are tied to
+    mismatched, dtypes = [], set()
+    for name, tensor, shape, stored in shared:
+        built = str(tensor.dtype).replace("torch.", "")
+        if shape != tuple(tensor.shape):
+            mismatched.append(f"{name}: {list(shape)} in the file, {list(tensor.shape)} in the model")
+        if ("float" in stored) != ("float" in built):
+            mismatched.append(f"{name}: stored as {stored}, built as {built}")
+        if stored != built:
+            dtypes.add(f"tensors are stored as {stored}, built as {built} (unless the loader names a dtype)")
+    known = {*expected, *(name for name, _buffer in model.named_buffers())}
+    extra = [name for name in found if name not in known and not name.endswith(".position_ids")]
+    # Parts that the model lacks (a whole CLIP or T5, read into its text half) are as they should be.
+    parts = {name.split(".")[0] for name in expected}
+    foreign = [name for name in extra if name.split(".")[0] not in parts]
+    problems = {
+        "missing": [name for name, tensor in expected.items() if id(tensor) not in supplied],
+        "shape": mismatched,
+        "unexpected": [name for name in extra if name.split(".")[0] in parts],
+    }
+    for kind, names in problems.items():
+        if names:
+            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+            report["problems"].append({"kind": kind, "message": ", ".join(names[:10]) + more, "count": len(names)})
+    report["checked"].append(f"{len(shared)} of {len(expected)} tensors of {type(model).__name__} match")
+    if foreign:
+        others = ", ".join(sorted({name.split(".")[0] for name in foreign})[:10])
+        report["notes"].append(f"{len(foreign)} tensors belong to other parts of a larger model ({others})")
+    report["notes"] += sorted(dtypes)
+
+
+def rename_old_attention(model: Any, found: dict[str, Any]) -> None:
+    """diffusers reads ``query``/``key``/``value``/``proj_attn`` where a block says that it may."""
+    for path, module in model.named_modules():
+        for old, new in OLD_ATTENTION if getattr(module, "_from_deprecated_attn_block", False) else ():
+            for part in ("weight", "bias"):
+                if f"{path}.{old}.{part}" in found:
+                    found[f"{path}.{new}.{part}"] = found.pop(f"{path}.{old}.{part}")
 
 
 # --- weights: files --------------------------------------------------------------------------------
@@ -203,39 +222,37 @@ def locate(task: Any, name: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def read_all_weights(task: Any, library: str, report: Report) -> parameters.Tensors:
+def read_all_weights(task: Any, library: str) -> Tensors:
     """Shape and dtype of every tensor of the weights that ``library`` would read."""
     name = next((name for name in WEIGHTS[library] if locate(task, name) is not None), None)
     if name is None:
         names = ", ".join(name for name in WEIGHTS[library] if not name.endswith(".json"))
-        raise report.stop("no_weights", f"none of {names} is there")
+        raise Problem("no_weights", f"none of {names} is there")
     shards = [name]
     if name.endswith(".json"):
-        path = str(locate(task, name))
-        try:
-            shards = sorted(set(weights_files.read_shard_index(path).values()))
-        except weights_files.WeightsError as error:
-            raise report.stop("corrupt", f"{path} {error}") from error
-    absent = [shard for shard in shards if locate(task, shard) is None]
+        shards = sorted(set(read_file(weights_files.read_shard_index, str(locate(task, name))).values()))
+    paths = {shard: locate(task, shard) for shard in shards}
+    absent = [shard for shard in shards if paths[shard] is None]
     if absent:
-        text = f"{len(absent)} of {len(shards)} files that {name} lists are not there: {', '.join(absent[:10])}"
-        raise report.stop("no_weights", text)
-    found: parameters.Tensors = {}
-    for shard in shards:
-        found.update(read_weights(str(locate(task, shard)), report))
-    return found
+        message = f"{len(absent)} of {len(shards)} files that {name} lists are not there: {', '.join(absent[:10])}"
+        raise Problem("no_weights", message)
+    return {name: tensor for path in paths.values() for name, tensor in read_weights(str(path)).items()}
 
 
-def read_weights(path: str, report: Report) -> parameters.Tensors:
+def read_file(read: Any, path: str) -> Any:
+    try:
+        return read(path)
+    except weights_files.WeightsError as error:
+        raise Problem("corrupt", f"{path} {error}") from error
+
+
+def read_weights(path: str) -> Tensors:
     """Shape and dtype of each tensor in one file: by its header, or by torch's restricted unpickler on no device."""
     with open(path, "rb") as file:
         if file.read(64).startswith(b"version https://git-lfs"):
-            raise report.stop("corrupt", f"{path} is a Git-LFS pointer, not the weights")
+            raise Problem("corrupt", f"{path} is a Git-LFS pointer, not the weights")
     if path.endswith(".safetensors"):
-        try:
-            tensors = weights_files.read_safetensors_header(path).tensors
-        except weights_files.WeightsError as error:
-            raise report.stop("corrupt", f"{path} {error}") from error
+        tensors = read_file(weights_files.read_safetensors_header, path)
         return {name: (shape, DTYPES.get(dtype, dtype)) for name, (dtype, shape) in tensors.items()}
     import torch
 
@@ -246,10 +263,10 @@ def read_weights(path: str, report: Report) -> parameters.Tensors:
         text = " ".join(str(error).split())
         place = text.lower().find("unsupported global")  # one that no state dict has a use for
         if place >= 0:
-            raise report.stop("unsafe", f"{path} is a pickle that would run code: {text[place:][:100]}") from error
-        raise report.stop("corrupt", f"{path} does not read ({type(error).__name__}: {text[:200]})") from error
+            raise Problem("unsafe", f"{path} is a pickle that would run code: {text[place:][:100]}") from error
+        raise Problem("corrupt", f"{path} does not read ({type(error).__name__}: {text[:200]})") from error
     return {name: (tuple(tensor.shape), str(tensor.dtype).replace("torch.", "")) for name, tensor in items}
 
 
 if __name__ == "__main__":
-    main()
+    channel.Channel().serve(answer)

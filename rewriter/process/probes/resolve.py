@@ -6,6 +6,7 @@ import os
 import random
 import re
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or __name__ != "__main__":
@@ -77,11 +78,9 @@ def explain(error: BaseException, path: str) -> dict[str, Any]:
         error = inner  # mmengine's own wraps the parser's
     if isinstance(error, SyntaxError):
         return {"error": type(error).__name__ + ": " + str(error.msg), "line": error.lineno}
-    places = []
-    trace = error.__traceback__
-    while trace is not None:
-        places.append((trace.tb_frame.f_code.co_filename, trace.tb_frame.f_code.co_name, trace.tb_lineno))
-        trace = trace.tb_next
+    places = [
+        (frame.f_code.co_filename, frame.f_code.co_name, line) for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
     own = [line for name, _, line in places if name == path]
     others = [(name, line) for name, code, line in places if code == "<module>" and name not in (path, __file__)]
     text = (type(error).__name__ + ": " + str(error)).rstrip(": ")

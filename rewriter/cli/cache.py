@@ -1,0 +1,197 @@
+"""The commands about whole caches: ``download``, ``lock`` and ``adopt``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import click
+
+from rewriter import __version__
+from rewriter.cli.output import FOUND, bar, fail, print_lines, write_text
+from rewriter.cli.run import Run, absolute_directory, convert_each, file_option, flag, read_lock, repeatable, shared
+from rewriter.model import Component
+from rewriter.report import Report, render
+from rewriter.report.text import show_path
+from rewriter.verify import lock as locking
+from rewriter.verify.adopt import AdoptError, plan_adopt, run_adopt
+from rewriter.verify.cache import CacheReport, inspect_cache
+from rewriter.verify.download import DownloadError, DownloadPlan, fetch, plan_download
+from rewriter.words import counted, human_size, printable
+
+DOWNLOAD_EPILOG = """
+\b
+Examples:
+  opensora-rewriter download . --cache-dir /models/hf/hub --dry-run
+  opensora-rewriter download . --component vae --component text_encoder --cache-dir /models/hf/hub
+  opensora-rewriter download . --lock opensora-models.lock
+"""
+LOCK_EPILOG = """
+\b
+Examples:
+  opensora-rewriter lock . --all-configs
+  opensora-rewriter verify . --all-configs --lock opensora-models.lock --hash
+"""
+ADOPT_EPILOG = """
+\b
+Examples:
+  opensora-rewriter adopt ~/downloads/t5-v1_1-xxl --repo DeepFloyd/t5-v1_1-xxl --cache-dir /models/hf/hub
+  opensora-rewriter adopt ./OpenSora-VAE-v1.2 --repo hpcai-tech/OpenSora-VAE-v1.2 --cache-dir /models/hf/hub --copy
+"""
+
+
+def _parse_revision(given: str) -> tuple[str, str]:
+    repo_id, _, commit = given.partition("=")
+    if not (repo_id and commit):
+        raise click.BadParameter(f"{given!r} is not REPO=SHA")
+    return repo_id, commit
+
+
+_REVISION: dict[str, Any] = {
+    "metavar": "REPO=SHA",
+    "callback": convert_each(_parse_revision),
+    "help": "The commit to fetch (repeatable).",
+}
+
+
+@click.command(epilog=DOWNLOAD_EPILOG)
+@shared(cache=True, formats=("full", "json"))
+@repeatable("--revision", "revisions", **_REVISION)
+@flag("--dry-run", help="Print files, sizes and the `hf download` commands; fetch nothing.")
+@click.option("--lock", "lock_path", metavar="FILE", help="Fetch the commits of this lock, and no others.")
+@file_option("--write-lock", "write_lock_path", help="Write a lock of what the cache holds afterwards.")
+def download(
+    run: Run, revisions: tuple[tuple[str, str], ...], dry_run: bool, lock_path: str | None, write_lock_path: str | None
+) -> None:
+    """Fetch into the cache the files that the selected components (default: all) will request, and nothing else.
+
+    The directory is that of --cache-dir, else of the config, else of the environment. Needs a network and the extra
+    [cache]; HF_TOKEN and HF_ENDPOINT are used. Interrupted, the next run goes on.
+    """
+    known = read_lock(lock_path)
+    run.select()
+    request = run.make_request()
+
+    def choose_directory(component: Component) -> str | None:
+        return next((found for key in reversed(component.keys) if (found := request.dir_for(key))), None)
+
+    _, needed, _ = run.collect_needs("OSR007", every=True, directory_for=choose_directory)
+    try:
+        plan = plan_download(needed.needs, lock=known, revisions=dict(revisions))
+        run.findings += plan.findings
+        run.say(*_describe_plan(plan, dry_run=dry_run))
+        run.findings += () if dry_run else fetch(plan)
+    except DownloadError as error:
+        fail(str(error), error.remedy)
+    if not dry_run:
+        planned = [need for repo in plan.repos for need in repo.needs]
+        inspected = inspect_cache(planned, hash="unnamed" if write_lock_path is not None else False)
+        run.findings += inspected.findings
+        if write_lock_path is not None and not run.exit_code:
+            _write_lock(write_lock_path, inspected, run.root)
+    if run.output_format == "full":
+        errors = counted(sum(finding.severity == "error" for finding in run.findings), "error")
+        size = human_size(sum(repo.missing_bytes for repo in plan.repos))
+        summary = f"download {counted(len(plan.repos), 'repo')}, {size} {'to fetch' if dry_run else 'needed'}: {errors}"
+        run.report(run.exit_code, [summary])
+    else:
+        click.echo(json.dumps(_make_json(run, plan), indent=2))
+    raise SystemExit(run.exit_code)
+
+
+def _describe_plan(plan: DownloadPlan, *, dry_run: bool) -> Iterator[str]:
+    """A line a repo; for a dry run its files, and the commands that fetch the same."""
+    for repo in plan.repos:
+        state = "is there already" if repo.complete else f"{human_size(repo.missing_bytes)} to fetch"
+        yield f"{repo.repo_id} at {repo.commit} ({counted(len(repo.files), 'file')}) into {repo.cache_dir}: {state}"
+        for file in repo.files if dry_run else ():
+            yield f"  {human_size(file.size):>9}  {file.name}{'  (there already)' if file.present else ''}"
+    yield from (repo.command for repo in plan.repos if dry_run)
+
+
+def _make_json(run: Run, plan: DownloadPlan) -> dict[str, object]:
+    report = Report(run.command, __version__, run.cwd, run.exit_code, 0, tuple(run.findings))
+    findings = json.loads(render("json", report))["findings"]
+    for finding in findings:
+        del finding["column"]
+    names = ("repo_id", "commit", "cache_dir", "complete", "command")
+    repos = [
+        {name: getattr(repo, name) for name in names}
+        | {"revision": repo.revision or "main", "files": [file._asdict() for file in repo.files]}
+        for repo in plan.repos
+    ]
+    return {"schema_version": 1, "repos": repos, "findings": findings}
+
+
+@click.command(epilog=LOCK_EPILOG)
+@shared()
+@file_option("--output-file", "lock_path", help="The lock to write (default: in the checkout).")
+def lock(run: Run, lock_path: str | None) -> None:
+    """Write opensora-models.lock (TOML): each repo needed, its commit, each file's size and hash, and who needs it."""
+    run.select()
+    _, needed, _ = run.collect_needs("OSR006", "OSR007")
+    with bar("hashing", quiet=run.quiet) as progress:
+        inspected = inspect_cache(needed.needs, hash="unnamed", progress=progress)
+    run.findings += inspected.findings
+    run.print_findings(err=True)
+    if any(finding.code[:4] == "OSR1" and finding.severity == "error" for finding in run.findings):
+        fail("the cache does not hold everything; no lock was written", "cure the findings above, then lock again")
+    path = os.path.abspath(lock_path or os.path.join(run.root or run.cwd, locking.LOCK_NAME))
+    state = "wrote" if _write_lock(path, inspected, run.root) else "unchanged:"
+    repos = counted(len({need.repo_id for need in needed.needs}), "repo")
+    run.say(f"{state} {show_path(path, run.cwd)} ({repos})")
+    unsure = any(finding.code == "OSR007" for finding in run.findings)  # as a warning, too
+    raise SystemExit(FOUND if unsure else run.exit_code)
+
+
+def _write_lock(path: str, inspected: CacheReport, root: str | None) -> bool:
+    """Write a lock; False where the file has this text already. Weights that no lock can hold end the run."""
+    try:
+        return write_text(path, locking.write_lock(inspected, root))
+    except locking.LockError as error:
+        fail(f"no lock was written: {error}")
+
+
+@click.command(epilog=ADOPT_EPILOG)
+@click.argument("source", metavar="SRC", callback=absolute_directory)
+@click.option("--repo", required=True, metavar="ORG/NAME", help="The repo id that loaders request.")
+@click.option(
+    "--cache-dir", required=True, callback=absolute_directory, metavar="DIR", help="The hub cache to put it in."
+)
+@click.option("--revision", metavar="SHA", help="The commit (40 hex digits) that SRC is known to be.")
+@click.option("--copy", "mode", flag_value="copy", help="Copy the files.")
+@click.option("--link", "mode", flag_value="link", help="Hard links only; fail where the file system allows none.")
+@flag("--replace-ref", help="Let refs/main move on from another commit.")
+@flag("-q", "--quiet", help="Only errors.")
+def adopt(
+    source: str,
+    repo: str,
+    cache_dir: str,
+    revision: str | None,
+    mode: Literal["copy", "link"] | None,
+    replace_ref: bool,
+    quiet: bool,
+) -> None:
+    """Put SRC, a flat download or a git clone, into the cache DIR as models--ORG--NAME.
+
+    Files are hard-linked where possible, else copied. The commit is that of the clone's HEAD or of the download's own
+    metadata, else a synthetic one made of the files' hashes. Run again, it changes nothing.
+    """
+    try:
+        with bar("hashing", quiet=quiet) as tick:
+            plan = plan_adopt(source, repo, cache_dir, revision, mode or "auto", replace_ref=replace_ref, progress=tick)
+        with bar("adopting", quiet=quiet) as tick:
+            done = run_adopt(plan, tick)
+    except AdoptError as error:
+        fail(str(error))
+    origin = "a synthetic commit, made of the files' hashes" if plan.origin == "synthetic" else f"from {plan.origin}"
+    lines = [
+        f"adopted {repo} as {plan.commit} ({origin})",
+        f"  {counted(done.linked, 'file')} linked, {done.copied} copied, {done.present} there already",
+        f"  {done.snapshot}",
+    ]
+    if not quiet:
+        print_lines((printable(f"note: {note}") for note in plan.notes), err=True)
+        print_lines(map(printable, lines if done.changed else [f"{repo} is there already, as {done.snapshot}"]))
