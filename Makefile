@@ -67,7 +67,7 @@ coverage: $(VENV)/.load ## lines and branches of rewriter/ that no test reaches
 	.venv-peers/bin/python -m pip --disable-pip-version-check install --quiet ast-grep-cli
 	@touch $@
 
-bench: $(VENV)/.core .venv-peers/.done ## measure speed beside other tools (TREE=a checkout)
+bench: $(VENV)/.core .venv-peers/.done ## measure speed beside other tools, about five minutes (TREE=a checkout)
 	$(VENV)/bin/python tests/benchmarks/bench.py --peers .venv-peers/bin $(if $(TREE),--tree $(TREE))
 
 lint: $(VENV)/.core ## ruff

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from rewriter import checkout
 from rewriter.decide import plan
@@ -16,8 +16,7 @@ from rewriter.settings import make_absolute
 CacheDir = str | Mapping[str, str] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Rewritten:
+class Rewritten(NamedTuple):
     """The new text, equal to the old one where nothing changed; why components were refused, and warnings."""
 
     source: str
@@ -38,19 +37,12 @@ def check_source(
     local_files_only: bool = False,
     opensora_source: str | None = None,
 ) -> tuple[Finding, ...]:
-    """What ``opensora-rewriter check`` would find in one config.
+    """What ``opensora-rewriter check`` would find in one config, in the order of the file.
 
-    Args:
-        source: the config's text.
-        filename: where it lies or would lie; the checkout around it holds the loaders. It need not exist.
-        cache_dir: the directory that every component is to have, or one for each component by name; relative paths
-            are relative to the working directory. None: any absolute directory will do.
-        components: the names to look at.
-        local_files_only: require that key too.
-        opensora_source: root of the checkout whose loaders are meant, if not the one around ``filename``.
-
-    Returns:
-        The findings, errors and warnings, in the order of the file; remedies are commands where there is one.
+    ``filename``: where it lies or would lie (it need not exist); the checkout around it holds the loaders.
+    ``cache_dir``: the directory that every component is to have, or one for each component by name, relative to the
+    working directory; None: any absolute one will do. ``components``: the names to look at. ``local_files_only``:
+    require that key too. ``opensora_source``: root of the checkout whose loaders are meant, if not the one around.
 
     >>> [finding.code for finding in check_source('vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")')]
     ['OSR001']
@@ -72,27 +64,21 @@ def rewrite_source(
 ) -> Rewritten:
     """What ``opensora-rewriter rewrite --no-source --no-resolve`` would make of one config.
 
-    Args:
-        sets: ``{"vae.from_pretrained": "ORG/NAME"}``, as ``--set``. unsets: ``["vae.cache_dir"]``, as ``--unset``.
-        Others: as for :func:`check_source`.
-
-    Raises:
-        rewriter.decide.plan.ProofError: the new text does not read as it was meant to (a fault of this program).
+    ``sets``: ``{"vae.from_pretrained": "ORG/NAME"}``, as ``--set``. ``unsets``: ``["vae.cache_dir"]``, as ``--unset``.
+    The others: as for :func:`check_source`. ValueError: a name in ``sets`` or ``unsets`` is not COMPONENT.KEY.
 
     >>> result = rewrite_source('vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")', cache_dir="/models/hf")
-    >>> result.source
-    'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b", cache_dir="/models/hf")'
-    >>> rewrite_source(result.source, unsets=["vae.cache_dir"]).source
-    'vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")'
-    >>> refused = rewrite_source('vae = dict(type="OpenSoraVAE_V1_2", from_pretrained="a/b")', cache_dir="/models/hf")
-    >>> refused.ok, [finding.code for finding in refused.findings]
-    (False, ['OSR004'])
+    >>> result.source, result.ok
+    ('vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b", cache_dir="/models/hf")', True)
     """
-    request = replace(
-        _make_request(cache_dir, components, local_files_only, checking=False),
+    set_to = tuple((*_split_target(name), value) for name, value in (sets or {}).items())
+    request = _make_request(
+        cache_dir,
+        components,
+        local_files_only,
         edit_source=False,
-        sets=tuple((*_split_target(name), value) for name, value in (sets or {}).items()),
-        unsets=tuple(_split_target(name) for name in unsets),
+        sets=set_to,
+        unsets=tuple(map(_split_target, unsets)),
     )
     result = _decide(source, filename, request, opensora_source)
     assert result.new is not None  # no file was read that could have been unreadable
@@ -110,8 +96,7 @@ def check_paths(
 ) -> tuple[Finding, ...]:
     """What ``opensora-rewriter check PATH...`` would find; see :func:`check_source` for the arguments.
 
-    Raises:
-        rewriter.checkout.NoSuchPath: a path does not exist.
+    Raises :class:`rewriter.checkout.NoSuchPath`.
     """
     selection = checkout.select(paths, all_configs=all_configs, cwd=os.getcwd())
     request = _make_request(cache_dir, components, local_files_only, checking=True)
@@ -128,11 +113,7 @@ def needed_repos(
 ) -> tuple[str, ...]:
     """The repo ids that the configs need from the Hub, sorted, as ``opensora-rewriter trace --repos`` prints them.
 
-    Args:
-        components: the names to trace; None: every component.
-
-    Raises:
-        rewriter.checkout.NoSuchPath: a path does not exist.
+    ``components``: the names to trace; None: every component. Raises :class:`rewriter.checkout.NoSuchPath`.
     """
     from rewriter.verify.needs import list_repos, trace_components
 
@@ -141,15 +122,11 @@ def needed_repos(
     return tuple(dict.fromkeys(each[0] for each in list_repos(traced)))
 
 
-def _make_request(cache_dir: CacheDir, components: Iterable[str], local_files_only: bool, *, checking: bool) -> Request:
-    single = cache_dir.items() if isinstance(cache_dir, Mapping) else ()
-    return Request(
-        components=tuple(components),
-        cache_dir=make_absolute(cache_dir, os.getcwd()) if isinstance(cache_dir, str) else None,
-        cache_dirs=tuple((name, make_absolute(path, os.getcwd())) for name, path in single),
-        local_files_only=local_files_only,
-        checking=checking,
-    )
+def _make_request(cache_dir: CacheDir, components: Iterable[str], local_files_only: bool, **more: Any) -> Request:
+    general = make_absolute(cache_dir, os.getcwd()) if isinstance(cache_dir, str) else None
+    named = cache_dir.items() if isinstance(cache_dir, Mapping) else ()
+    single = tuple((name, make_absolute(path, os.getcwd())) for name, path in named)
+    return Request(tuple(components), False, general, single, local_files_only=local_files_only, **more)
 
 
 def _decide(source: str, filename: str, request: Request, opensora_source: str | None) -> FileResult:
@@ -164,7 +141,7 @@ def _decide(source: str, filename: str, request: Request, opensora_source: str |
 
 def _order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """In order, once each, and with remedies that name their file."""
-    return tuple(replace(each, remedy=fill_remedy(each, os.getcwd())) for each in sort_findings(findings))
+    return tuple(each._replace(remedy=fill_remedy([each], os.getcwd())) for each in sort_findings(findings))
 
 
 def _split_target(dotted: str) -> tuple[str, str]:

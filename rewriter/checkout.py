@@ -5,16 +5,14 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rewriter.files import Unreadable, compile_patterns, read_bytes, scan, select_tracked, show_path, walk
 from rewriter.model import Finding, Note
 
 CONFIG_FOLDERS = ("configs", "config")
 PACKAGE = "opensora"
-REGISTRATION = b"register_module"
-LEVELS = 3
-"""How deep checkouts are searched below a folder, and config folders below a checkout."""
+LEVELS = 3  # how deep checkouts are searched below a folder, and config folders below a checkout
 SECOND_RELEASE = (
     "this is Open-Sora v2: its configs name single files of weights by path, and its loaders and scripts are "
     "not covered beyond what is reported here"
@@ -26,8 +24,7 @@ class NoSuchPath(Exception):  # noqa: N818 - it is the user's path that is at fa
     """A path of the command line does not exist: wrong usage."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A config file of the run. ``named``: it is on the command line itself, so no pattern leaves it out."""
 
     path: str
@@ -35,8 +32,7 @@ class Target:
     named: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """The files of a run, sorted by path, each once; ``findings``: folders that could not be listed (OSR900)."""
 
     targets: tuple[Target, ...]
@@ -69,7 +65,7 @@ def is_root(folder: str) -> bool:
     packages = _list_packages(folder)
     if not _has_config_folder(folder):
         packages = [path for path in packages if os.path.dirname(path) == folder and _has_config_folder(path)]
-    return any(map(_registers, packages))
+    return any(map(_has_loaders, packages))
 
 
 def find_packages(root: str) -> tuple[str, ...]:
@@ -80,25 +76,19 @@ def find_packages(root: str) -> tuple[str, ...]:
     needs no ``__init__.py``. Where ``root`` is itself a package, as ``--opensora-source`` may name one, that is all.
     """
     named = os.path.basename(root) == PACKAGE and not os.path.isdir(os.path.join(root, PACKAGE))
-    if not _has_config_folder(root) and (named or _has_init(root)) and _registers(root):
+    if not _has_config_folder(root) and (named or _has_init(root)) and _has_loaders(root):
         return (root,)
-    return tuple(filter(_registers, _list_packages(root)))
+    return tuple(filter(_has_loaders, _list_packages(root)))
 
 
 def _list_packages(root: str) -> list[str]:
     """Folders that are packages by their place and ``__init__.py``."""
     found = []
-    for parent in (root, os.path.join(root, "src")):
-        for entry in scan(parent, {}):
-            if entry.name in CONFIG_FOLDERS or not entry.name.isidentifier():
-                continue
-            inner = os.path.join(entry.path, entry.name)
-            if _has_init(entry.path):
-                found.append(entry.path)
-            elif _has_init(inner):
-                found.append(inner)
-            elif entry.name == PACKAGE and entry.is_dir():
-                found.append(entry.path)
+    for entry in (*scan(root, {}), *scan(os.path.join(root, "src"), {})):
+        if entry.name not in CONFIG_FOLDERS and entry.name.isidentifier():
+            places = filter(_has_init, (entry.path, os.path.join(entry.path, entry.name)))
+            package = next(places, entry.path if entry.name == PACKAGE and entry.is_dir() else None)
+            found += [package] if package is not None else []
     return sorted(found, key=lambda path: (os.path.basename(path) != PACKAGE, path))
 
 
@@ -111,34 +101,30 @@ def _has_config_folder(folder: str) -> bool:
 
 
 @functools.cache
-def _registers(package: str) -> bool:
-    """Whether some source of the folder names ``register_module``; a run asks for it many times."""
+def _has_loaders(package: str) -> bool:
     return any(map(registers, walk(package, {})))
 
 
 def registers(path: str) -> bool:
     """Whether a file names ``register_module``."""
     try:
-        return REGISTRATION in read_bytes(path)
+        return b"register_module" in read_bytes(path)
     except Unreadable:
         return False
 
 
-def find_config_folders(root: str) -> list[str]:
-    """The config folders of a checkout: ``configs``, ``config`` and nested ones, at most three levels below.
+def config_files(root: str) -> list[str]:
+    """Every ``*.py`` of the config folders of a checkout, sorted, git-ignored or not.
 
-    Those of another checkout inside it are not its own.
+    The folders are ``configs``, ``config`` and nested ones, at most three levels below, but not those of another
+    checkout inside it.
     """
-    return sorted(path for path, is_checkout in _search(root, {}, _is_inner_root) if not is_checkout)
+    folders = [path for path, is_checkout in _search(root, {}, _is_inner_root) if not is_checkout]
+    return sorted(path for folder in folders for path in walk(folder, {}))
 
 
 def _is_inner_root(folder: str) -> bool:
     return _has_config_folder(folder) and not _has_init(folder) and is_root(folder)
-
-
-def config_files(root: str) -> list[str]:
-    """Every ``*.py`` of the config folders of a checkout, sorted, git-ignored or not."""
-    return sorted(path for folder in find_config_folders(root) for path in walk(folder, {}))
 
 
 def python_files(folder: str) -> list[str]:
@@ -153,7 +139,7 @@ def _search(
 
     That ``folder`` itself cannot be listed is a finding; a folder further down may not be one that matters.
     """
-    for entry in sorted(scan(folder, findings), key=lambda entry: entry.name):
+    for entry in scan(folder, findings):
         if entry.name.startswith(".") or entry.name in _SKIPPED or not entry.is_dir(follow_symlinks=False):
             continue
         if entry.name in CONFIG_FOLDERS:
@@ -187,33 +173,29 @@ def select(
     Raises:
         NoSuchPath: a path does not exist.
     """
-    _registers.cache_clear()
+    _has_loaders.cache_clear()
     selector = _Selector(all_configs, include, exclude)
-    named = []
-    for given in paths:
+    named = {}
+    for given in paths or ["."]:
         path = os.path.abspath(os.path.join(cwd, given))
         if not os.path.lexists(path):
             raise NoSuchPath(f"{given}: no such file or folder")
         if os.path.isdir(path):
             selector.add_folder(path)
         else:
-            named.append(Target(path, selector.find_root(os.path.dirname(path)), True))
-    if not paths:
-        folder = os.path.abspath(cwd)
-        selector.add_folder(folder)
-        root = selector.find_root(folder)
-        if root is not None and not selector.targets and not include:
-            selector.add_folder(root)
-    targets = {**selector.targets, **{target.path: target for target in named}}
+            named[path] = Target(path, selector.find_root(os.path.dirname(path)), True)
+    root = None if paths or include else selector.find_root(os.path.abspath(cwd))
+    if root is not None and not selector.targets:
+        selector.add_folder(root)
+    targets = {**selector.targets, **named}
     ordered = tuple(targets[path] for path in sorted(targets))
     return Selection(ordered, tuple(selector.findings.values()), tuple(_make_notes(selector, targets, cwd)))
 
 
 def _make_notes(selector: _Selector, targets: dict[str, Target], cwd: str) -> Iterator[Note]:
     if selector.inner:
-        more = f" and {len(selector.inner) - 5} more" if len(selector.inner) > 5 else ""
-        shown = ", ".join(os.path.relpath(path, cwd) for path in selector.inner[:5])
-        yield Note(f"checkouts found below this folder: {shown}{more}")
+        shown = ", ".join(os.path.relpath(path, cwd) for path in selector.inner)
+        yield Note(f"checkouts found below this folder: {shown}")
     for root in sorted({target.root for target in targets.values() if target.root is not None}):
         models = [os.path.join(package, "models") for package in find_packages(root)]
         if any(os.path.isdir(f"{each}/mmdit") and not os.path.isdir(f"{each}/text_encoder") for each in models):
@@ -229,7 +211,7 @@ class _Selector:
     def __init__(self, all_configs: bool, include: Sequence[str], exclude: Sequence[str]) -> None:
         self.all_configs = all_configs
         self.include = compile_patterns(include) if include else None
-        self.exclude = compile_patterns(exclude) if exclude else None
+        self.exclude = compile_patterns(exclude) if exclude else lambda path: False
         self.find_root = functools.cache(find_root)
         self.targets: dict[str, Target] = {}
         self.passed: set[str] = set()
@@ -253,15 +235,12 @@ class _Selector:
 
     def add_files(self, top: str, base: str, *, narrow: bool) -> None:
         """Add every ``*.py`` below ``top``; with ``narrow`` only those of ``inference`` folders, if there are such."""
-        paths = list(walk(top, self.findings))
-        if self.include is not None:
-            paths = [path for path in paths if self.include(show_path(path, base))]
-        if self.exclude is not None:
-            paths = [path for path in paths if not self.exclude(show_path(path, base))]
-        files = select_tracked(paths, top, base)
-        chosen = [path for path in files if os.path.basename(os.path.dirname(path)) == "inference"]
-        if not narrow or not chosen:
-            chosen = files
-        self.passed.update(set(files) - set(chosen))
-        for path in chosen:
+        relative = [(path, show_path(path, base)) for path in walk(top, self.findings)]
+        chosen = [
+            path for path, name in relative if (not self.include or self.include(name)) and not self.exclude(name)
+        ]
+        files = select_tracked(chosen, top, base)
+        inference = [path for path in files if narrow and os.path.basename(os.path.dirname(path)) == "inference"]
+        for path in inference or files:
             self.targets[path] = Target(path, self.find_root(os.path.dirname(path)), False)
+        self.passed.update(files)

@@ -11,7 +11,7 @@ import io
 import re
 import tokenize
 import warnings
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rewriter.model import Problem
 
@@ -19,8 +19,7 @@ _NEWLINE = re.compile(rb"\r\n|\r|\n")
 _TEXT_REMEDY = "save the file as UTF-8, or name its encoding in a coding cookie"
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """Source as ``ast`` sees it. ``utf8``: without byte order mark. ``encoding``: "utf-8-sig" where there is one."""
 
     utf8: bytes

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import stat
-import subprocess
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from rewriter.model import Finding
 
 LIMIT = 20 * 1024 * 1024
-GIT_TIMEOUT = 20.0
-
-Match = Callable[[str], bool | None]
 
 # git must list files and do nothing else: no hook, no monitor, no fetch that the checkout's own .git/config names.
 _GIT = (
@@ -33,9 +30,6 @@ class Unreadable(Exception):  # noqa: N818 - a state of the file, reported as OS
         self.remedy = remedy
 
 
-# --- paths and bytes ---------------------------------------------------------------------------
-
-
 def show_path(path: str, base: str) -> str:
     """``path`` relative to the folder ``base`` with ``/``, if it is below; else as it is."""
     prefix = base.rstrip(os.sep) + os.sep
@@ -44,10 +38,8 @@ def show_path(path: str, base: str) -> str:
 
 def outside(path: str, root: str | None) -> bool:
     """Whether links lead ``path`` out of the checkout ``root`` (False where there is no checkout)."""
-    if root is None:
-        return False
-    real, base = os.path.realpath(path), os.path.realpath(root)
-    return real != base and show_path(real, base) == real
+    real = os.path.realpath(path)
+    return root is not None and not os.path.join(real, "").startswith(os.path.join(os.path.realpath(root), ""))
 
 
 def open_regular(path: str) -> BinaryIO:
@@ -68,19 +60,16 @@ def read_bytes(path: str, limit: int = LIMIT) -> bytes:
             if size <= limit:
                 return file.read()
     except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        reason = getattr(error, "strerror", None) or error
         raise Unreadable(f"cannot be read: {reason}", "make it a readable file, or leave it out") from None
     raise Unreadable(f"{size} bytes, more than the {limit} that a config may have", "leave it out with --exclude")
-
-
-# --- listing folders ----------------------------------------------------------------------------
 
 
 def walk(top: str, findings: dict[str, Finding]) -> Iterator[str]:
     """Every file below ``top`` that is named ``*.py``; links to folders are not followed, so there are no loops."""
     folders = [top]
     for folder in folders:
-        for entry in sorted(scan(folder, findings), key=lambda entry: entry.name):
+        for entry in scan(folder, findings):
             if entry.is_dir(follow_symlinks=False):
                 folders += [entry.path] if entry.name not in (".git", "__pycache__") else []
             elif entry.name.endswith(".py") and (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
@@ -88,10 +77,10 @@ def walk(top: str, findings: dict[str, Finding]) -> Iterator[str]:
 
 
 def scan(folder: str, findings: dict[str, Finding]) -> list[os.DirEntry[str]]:
-    """The entries of a folder; that it cannot be listed goes to ``findings``, by its path."""
+    """The entries of a folder by name; that it cannot be listed goes to ``findings``, by its path."""
     try:
         with os.scandir(folder) as entries:
-            return list(entries)
+            return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         message = f"the folder cannot be listed: {error.strerror}"
         remedy = "give yourself permission to read it, or leave it out with --exclude"
@@ -108,67 +97,59 @@ def find_repository(start: str) -> str | None:
     return folder
 
 
-# --- what git ignores ----------------------------------------------------------------------------
-
-
 def select_tracked(paths: list[str], top: str, base: str) -> list[str]:
     """Those of ``paths`` (below ``top``) that git does not ignore.
 
     In a work tree git itself lists them (it also knows the user's own excludes); else, or where git is missing or
     refuses (another owner's tree), the ``.gitignore`` files from ``base`` downwards are read.
     """
-    listed = _list_with_git(top) if paths and find_repository(top) is not None else None
-    if listed is not None:
-        return [path for path in paths if show_path(path, top) in listed]
-    matches: dict[str, Match] = {}
-    return [path for path in paths if not _is_ignored(show_path(path, base), base, matches)]
+    if paths and find_repository(top) is not None:
+        import subprocess
+
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        options: dict[str, Any] = {"cwd": top, "env": plain | _GIT_ENVIRONMENT, "timeout": 20}
+        try:
+            listed = subprocess.check_output(_GIT, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+        except (OSError, subprocess.SubprocessError):
+            pass
+        else:
+            tracked = set(map(os.fsdecode, listed.split(b"\0")))
+            return [path for path in paths if show_path(path, top) in tracked]
+    is_ignored = _read_ignore_files(base)
+    return [path for path in paths if not is_ignored(show_path(path, base))]
 
 
-def _list_with_git(folder: str) -> frozenset[str] | None:
-    """Tracked and untracked files below ``folder`` that git does not ignore, relative to it; None: git cannot tell."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment.update(_GIT_ENVIRONMENT)
-    try:
-        run = subprocess.run(
-            _GIT,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_TIMEOUT,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return frozenset(map(os.fsdecode, run.stdout.split(b"\0")))
-
-
-def _is_ignored(relative: str, base: str, matches: dict[str, Match]) -> bool:
+def _read_ignore_files(base: str) -> Callable[[str], bool]:
     """gitignore(5): a file in an ignored folder is ignored; else the deepest ``.gitignore`` that matches decides."""
-    parts = relative.split("/")
-    for depth in range(1, len(parts) + 1):
-        path = "/".join(parts[:depth]) + ("/" if depth < len(parts) else "")
-        for level in range(depth - 1, -1, -1):
-            folder = "".join(f"{part}/" for part in parts[:level])
-            if folder not in matches:
-                matches[folder] = _read_ignore_file(os.path.join(base, folder, ".gitignore"))
-            answer = matches[folder](path[len(folder) :])
-            if answer:
-                return True
-            if answer is False:
-                break
-    return False
+
+    @functools.cache
+    def read_patterns(folder: str) -> Callable[[str], bool | None]:
+        try:
+            data = read_bytes(os.path.join(base, folder, ".gitignore"))
+        except Unreadable:
+            return lambda relative: None
+        return compile_patterns(data.decode("utf-8-sig", "replace").splitlines())
+
+    @functools.cache
+    def is_ignored(path: str) -> bool:  # of a file, or of a folder with a final "/"
+        folder = _parent(path)
+        if folder and is_ignored(folder):
+            return True
+        answer = read_patterns(folder)(path[len(folder) :])
+        while answer is None and folder:
+            folder = _parent(folder)
+            answer = read_patterns(folder)(path[len(folder) :])
+        return bool(answer)
+
+    return is_ignored
 
 
-def _read_ignore_file(path: str) -> Match:
-    try:
-        return compile_patterns(read_bytes(path).decode("utf-8-sig", "replace").splitlines())
-    except Unreadable:
-        return lambda relative: None
+def _parent(path: str) -> str:
+    return path[: path.rstrip("/").rfind("/") + 1]
 
 
-def compile_patterns(lines: Iterable[str]) -> Match:
-    """True: matched; False: matched by a later ``!`` pattern; None: no pattern matches."""
+def compile_patterns(lines: Iterable[str]) -> Callable[[str], bool | None]:
+    """gitignore-style patterns. True: matched; False: matched by a later ``!`` pattern; None: no pattern matches."""
     import pathspec
 
     spec = pathspec.GitIgnoreSpec.from_lines(lines)

@@ -1,4 +1,4 @@
-"""The values that the parts of this package exchange: frozen dataclasses without behaviour of their own.
+"""The values that the parts of this package exchange: named tuples without behaviour of their own.
 
 Lines are 1-based. Columns are 0-based offsets in UTF-8 bytes, as :mod:`ast` counts them; only :mod:`rewriter.report`
 turns them into what a person or a viewer counts. Paths are absolute strings; the report makes them relative.
@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 CACHE_DIR = "cache_dir"
 LOCAL_FILES_ONLY = "local_files_only"
 KEYS = (CACHE_DIR, LOCAL_FILES_ONLY)  # of a loader, followed to its hub calls
 RESERVED_KEYS = frozenset({"type", "_delete_", "_scope_"})  # mmengine keeps them: no loader ever sees them
+REMOVE = object()
+"""The new value of a keyword that is to be taken away."""
 
 Severity = Literal["error", "warning"]
 Outcome = Literal["not needed", "already", "set", "cannot", "untouched", "inherited"]
 Place = Literal["repo", "local", "missing", "unknown"]
 
+_NOTHING: Mapping[str, Any] = {}
 
-@dataclass(frozen=True, slots=True)
-class Span:
+
+class Span(NamedTuple):
     """A piece of source, in ``ast``'s numbers (end exclusive)."""
 
     line: int
@@ -31,8 +33,7 @@ class Span:
     end_column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """The value of a keyword. ``value`` counts only where ``known``; ``text`` is the source, on one line, shortened."""
 
     text: str
@@ -45,26 +46,15 @@ class Value:
         return cls(repr(value), True, value)
 
 
-@dataclass(frozen=True, slots=True)
-class Keyword:
-    """One keyword as written in a dict; ``span`` is that of its value."""
+class Keyword(NamedTuple):
+    """A keyword in a dict, or a later statement ``name["key"] = value``; ``span`` is that of its value."""
 
     key: str
     value: Value
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Override:
-    """A later top-level statement ``name["key"] = value``."""
-
-    key: str
-    value: Value
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Component:
+class Component(NamedTuple):
     """A config dict that builds a module, at one of the places where it is written (both branches of an ``if``).
 
     ``keys``: the path from the top-level name, ``("model", "vae")``. ``span``: of ``dict(...)`` or ``{...}``.
@@ -76,10 +66,9 @@ class Component:
     span: Span
     text: str
     keywords: tuple[Keyword, ...] = ()
-    values: Mapping[str, Value] = field(default_factory=dict)
-    overrides: tuple[Override, ...] = ()
+    values: Mapping[str, Value] = _NOTHING
+    overrides: tuple[Keyword, ...] = ()
     unsure: str | None = None
-    unsure_line: int = 0
     origin: str | None = None
 
     @property
@@ -93,8 +82,7 @@ class Component:
         return ".".join(self.keys)
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """Why a file could not be read: what was found and what to do about it."""
 
     line: int
@@ -103,16 +91,14 @@ class Problem:
     remedy: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ignore:
+class Ignore(NamedTuple):
     """A comment ``# opensora-rewriter: ignore[OSR001]``; ``codes`` empty means every code."""
 
     line: int
     codes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """What a config file says, read without running it.
 
     ``bases``: ``_base_`` files; ``bases_unknown``: why some cannot be named. ``bound``: top-level names that the file
@@ -128,11 +114,7 @@ class Config:
     problem: Problem | None = None
 
 
-# --- loaders -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Step:
+class Step(NamedTuple):
     """One function ("T5Encoder.__init__") on the path from a registered name to a hub call.
 
     ``node``, on ``line``: the call or dict in ``definition`` that leads on. ``held``: key -> local name that holds it.
@@ -144,12 +126,11 @@ class Step:
     line: int
     definition: ast.FunctionDef | ast.ClassDef
     node: ast.expr
-    held: Mapping[str, str] = field(default_factory=dict)
+    held: Mapping[str, str] = _NOTHING
     passes: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class HubCall:
+class HubCall(NamedTuple):
     """A call that reads through the Hugging Face cache, for one set of keyword values.
 
     ``callee``: as written, "AutoTokenizer.from_pretrained". ``kind``: its last name. ``library``: the package that
@@ -178,8 +159,7 @@ class HubCall:
     unseen: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rejection:
+class Rejection(NamedTuple):
     """A TypeError that building would raise: ``function`` has no parameter ``key``."""
 
     key: str
@@ -189,8 +169,7 @@ class Rejection:
     chain: tuple[Step, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """An assertion or ``raise`` that a loader certainly reaches (v1.1's ``t5`` takes one repo id and nothing else)."""
 
     text: str
@@ -198,8 +177,7 @@ class Failure:
     line: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Trace:
+class Trace(NamedTuple):
     """What building ``type`` with these keyword values would do, as far as the sources plainly say.
 
     ``found``: it is registered there (or in the table of released loaders: ``guessed``), at ``path`` and ``line``.
@@ -221,15 +199,11 @@ class Trace:
     files: frozenset[str] = frozenset()
 
 
-# --- findings, edits ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One diagnosis. ``component`` is dotted ("model.vae") or empty; ``remedy``: a command to paste, or advice.
 
-    ``{path}`` in a remedy stands for the file as the report shows it. ``cause``: findings with one code and one cause
-    are one message with a count.
+    ``{path}`` in a remedy stands for the file as the report shows it. Findings with one code and one ``cause`` are one
+    message with a count.
     """
 
     code: str
@@ -243,8 +217,7 @@ class Finding:
     cause: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """A fact for the reader that is no finding, and leaves the exit code alone."""
 
     message: str
@@ -252,16 +225,7 @@ class Note:
     line: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
-    """The new value of a keyword that is to be taken away."""
-
-
-REMOVE = Remove()
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigChange:
+class ConfigChange(NamedTuple):
     """Give ``key`` of the dict at ``component.span`` a new literal ``value``, or take it away (:data:`REMOVE`)."""
 
     component: Component
@@ -269,11 +233,7 @@ class ConfigChange:
     value: object
 
 
-SourceTarget = Literal["parameter", "keyword", "value", "guard", "literal"]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceChange:
+class SourceChange(NamedTuple):
     """One edit of a loader's source (or, "literal", of a script's call).
 
     "parameter": the function at ``span`` gets the trailing parameter ``name`` with the literal ``default``.
@@ -283,7 +243,7 @@ class SourceChange:
     """
 
     path: str
-    target: SourceTarget
+    target: Literal["parameter", "keyword", "value", "guard", "literal"]
     span: Span
     key: str
     name: str = ""
@@ -291,8 +251,7 @@ class SourceChange:
     assign: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FileEdit:
+class FileEdit(NamedTuple):
     """New bytes for one file. ``old`` is what was read; a file that no longer holds it is not overwritten."""
 
     path: str
@@ -302,12 +261,8 @@ class FileEdit:
     changes: tuple[ConfigChange, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What is decided about one component: findings, changes of the config, requested keys that it has already.
-
-    ``trace``: with the keywords as they will be, or None.
-    """
+class Decision(NamedTuple):
+    """What is decided about one component. ``trace``: with its new keywords. ``kept``: what it has already."""
 
     component: Component
     outcome: Outcome
@@ -318,8 +273,7 @@ class Decision:
     kept: tuple[tuple[str, object], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FileResult:
+class FileResult(NamedTuple):
     """What one config file came to: what was read (None: it could not be), and what ``rewrite`` would write.
 
     ``skipped_lines``: of components that nobody selected; their ignore comments are left alone. ``bases``: all that it
@@ -347,8 +301,7 @@ class FileResult:
         return (*self.findings, *(finding for decision in self.decisions for finding in decision.findings))
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """All edits and findings of one run. ``sources``: edits of loaders (and scripts), each complete."""
 
     results: tuple[FileResult, ...]

@@ -7,8 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rewriter.model import Severity
 
@@ -17,8 +16,7 @@ NEVER_IGNORED = frozenset({"OSR900", "OSR901", "OSR902"})
 """A file that cannot be read, or a run that cannot be proved, is not a matter of taste."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One kind of finding. ``name``: a slug. ``meaning``: one line. ``explanation``: why it matters, and the cure.
 
     ``bad``/``good``: config source that has the finding, and the same after the cure (empty where no edit cures).

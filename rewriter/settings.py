@@ -13,30 +13,24 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Annotated, Any, NamedTuple
 
 from rewriter.files import Unreadable, read_bytes
 from rewriter.rules import NEVER_IGNORED, all_rules
 
 OWN_FILE = "opensora-rewriter.toml"
 PYPROJECT = "pyproject.toml"
-TABLE = "opensora-rewriter"
-"""The table below ``[tool]`` in pyproject.toml."""
+TABLE = "opensora-rewriter"  # below [tool] in pyproject.toml
 ENVIRONMENT = "OPENSORA_CACHE_DIR"
 COMMAND_LINE = "command line"
 
 
 class SettingsError(Exception):
-    """Settings that cannot be used. ``problems``: one line each, ``FILE:LINE: what was found, what is right``."""
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
+    """Settings that cannot be used: one line a problem, ``FILE:LINE: what was found, what is right``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """All settings of a run. Directories are absolute; patterns and codes are as written.
 
     ``cache_dir``: for every component. ``cache_dirs``: ``(component, directory)`` that win over it.
@@ -56,7 +50,7 @@ class Settings:
     all_configs: bool = False
     opensora_source: str | None = None
     path: str | None = None
-    origins: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = MappingProxyType({})
 
     @property
     def folder(self) -> str | None:
@@ -64,64 +58,58 @@ class Settings:
         return None if self.path is None else os.path.dirname(self.path)
 
 
+_NAMES = tuple(name for name in Settings._fields if name not in ("path", "origins"))
+
+
 def load(start: str, environ: Mapping[str, str]) -> Settings:
     """The settings for a run on ``start`` (its first PATH, or the working directory), without the command line's.
 
     Raises SettingsError.
     """
-    settings = _read_nearest(start)
-    origin = f"environment {ENVIRONMENT}"
+    settings, origin = _read_nearest(start), f"environment {ENVIRONMENT}"
     try:
-        general, single = parse_cache_dirs(filter(str.strip, environ.get(ENVIRONMENT, "").split(os.pathsep)))
+        return with_cache_dirs(settings, filter(str.strip, environ.get(ENVIRONMENT, "").split(os.pathsep)), origin)
     except ValueError as error:
-        raise SettingsError([f"{origin}: {error}"]) from None
-    return with_cache_dirs(settings, general, single, origin)
+        raise SettingsError(f"{origin}: {error}") from None
 
 
-def parse_cache_dirs(items: Iterable[str]) -> tuple[str | None, tuple[tuple[str, str], ...]]:
-    """``DIR`` and ``COMPONENT=DIR`` items, as ``--cache-dir`` takes them; directories come back absolute.
+def with_cache_dirs(settings: Settings, items: Iterable[str], origin: str = COMMAND_LINE) -> Settings:
+    """``settings`` overridden by ``DIR`` and ``COMPONENT=DIR`` items of a stronger place. Raises ValueError.
 
-    In the environment they are separated like ``PATH`` (``/models/hub:vae=/models/vae``). Raises ValueError.
+    In the environment they are separated like ``PATH`` (``/models/hub:vae=/models/vae``).
     """
     general: str | None = None
     single: dict[str, str] = {}
     for item in items:
         name, equals, rest = item.partition("=")
         if equals and name.isidentifier():
-            single[name] = make_absolute(rest, os.getcwd(), item)
+            single[name] = make_absolute(rest, os.getcwd())
         elif general is not None:
             raise ValueError(f"two directories for every component: {general} and {item}")
         else:
             general = make_absolute(item, os.getcwd())
-    return general, tuple(single.items())
-
-
-def make_absolute(text: str, base: str, given: str | None = None) -> str:
-    """An absolute directory, ``~`` expanded, normalised. Raises ValueError with the text that was ``given``."""
-    if not text.strip() or "\0" in text:
-        raise ValueError(f"{text if given is None else given!r} names no directory")
-    return os.path.normpath(os.path.join(base, os.path.expanduser(text)))
-
-
-def with_cache_dirs(
-    settings: Settings, general: str | None, single: Iterable[tuple[str, str]], origin: str = COMMAND_LINE
-) -> Settings:
-    """``settings`` overridden by directories of a stronger place."""
-    origins, merged = dict(settings.origins), dict(settings.cache_dirs)
+    directories, origins = dict(settings.cache_dirs), dict(settings.origins)
     if general is not None:
-        merged = {}
+        directories = {}
         origins = {name: value for name, value in origins.items() if not name.startswith("cache_dirs.")}
         origins["cache_dir"] = origin
-    for name, directory in single:
-        merged[name] = directory
-        origins[f"cache_dirs.{name}"] = origin
-    return replace(settings, cache_dir=general or settings.cache_dir, cache_dirs=tuple(merged.items()), origins=origins)
+    directories |= single
+    origins |= {f"cache_dirs.{name}": origin for name in single}
+    cache_dir = general or settings.cache_dir
+    return settings._replace(cache_dir=cache_dir, cache_dirs=tuple(directories.items()), origins=origins)
+
+
+def make_absolute(text: str, base: str) -> str:
+    """An absolute directory, ``~`` expanded, normalised. Raises ValueError."""
+    if not text.strip():
+        raise ValueError(f"{text!r} names no directory")
+    return os.path.normpath(os.path.join(base, os.path.expanduser(text)))
 
 
 def with_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
     """``settings`` overridden by options of the command line; an empty or False value was not given."""
     given = {name: value for name, value in options.items() if value}
-    return replace(settings, **given, origins={**settings.origins, **dict.fromkeys(given, COMMAND_LINE)})
+    return settings._replace(**given, origins={**settings.origins, **dict.fromkeys(given, COMMAND_LINE)})
 
 
 def explain(settings: Settings, cwd: str) -> list[str]:
@@ -139,50 +127,39 @@ def explain(settings: Settings, cwd: str) -> list[str]:
     return lines
 
 
-_NAMES = tuple(each.name for each in fields(Settings) if each.name not in ("path", "origins"))
-
-# --- the file ------------------------------------------------------------------------------------
-
-
 def _read_nearest(start: str) -> Settings:
     folder = os.path.abspath(start)
     while True:
-        own, pyproject = os.path.join(folder, OWN_FILE), os.path.join(folder, PYPROJECT)
-        if os.path.isfile(own):
-            return _read_settings(own, _read(own), ())
-        # nearly no pyproject.toml names the table: then no TOML parser is imported
-        if os.path.isfile(pyproject) and TABLE in (text := _read(pyproject)):
-            found = _read_settings(pyproject, text, ("tool", TABLE))
-            if found.path is not None:
+        for name, keys in (OWN_FILE, ()), (PYPROJECT, ("tool", TABLE)):
+            path = os.path.join(folder, name)
+            found = _read_settings(path, keys) if os.path.isfile(path) else None
+            if found is not None:
                 return found
         if folder == (folder := os.path.dirname(folder)):
             return Settings()
 
 
-def _read(path: str) -> str:
+def _read_settings(path: str, keys: tuple[str, ...]) -> Settings | None:
+    """The settings of one file, in the table that ``keys`` lead to; None: there is no such table."""
     try:
-        return read_bytes(path).decode("utf-8").replace("\r\n", "\n")
+        text = read_bytes(path).decode("utf-8").replace("\r\n", "\n")
+        if keys and TABLE not in text:  # as in nearly every pyproject.toml: then no TOML parser is imported
+            return None
+        tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+        table: Any = tomllib.loads(text)
     except Unreadable as error:
-        raise SettingsError([f"{path}: {error.message}; {error.remedy}"]) from None
-    except UnicodeDecodeError as error:
-        raise SettingsError([f"{path}: not TOML: {error}"]) from None
-
-
-def _read_settings(path: str, text: str, keys: tuple[str, ...]) -> Settings:
-    """The settings of one file, in the table that ``keys`` lead to; the defaults where there is no such table."""
-    tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError([f"{path}: not TOML: {error}"]) from None
+        raise SettingsError(f"{path}: {error.message}; {error.remedy}") from None
+    except ValueError as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from None
     for key in keys:
         table = table.get(key) if isinstance(table, dict) else None
     if not isinstance(table, dict):
-        return Settings()
-    values, problems = _validate(table, os.path.dirname(path))
+        return None
     start = text.find(TABLE) if keys else 0
+    values, problems = _validate(table, os.path.dirname(path))
     if problems:
-        raise SettingsError(f"{path}:{_find_line(text, start, names)}: {problem}" for names, problem in problems)
+        found = (f"{path}:{_find_line(text, start, names)}: {problem}" for names, problem in problems)
+        raise SettingsError("\n".join(found))
     origins = {}
     for name in values:
         given = table.get(name.replace("_", "-"), table.get(name))
@@ -205,39 +182,43 @@ def _validate(table: Mapping[str, object], folder: str) -> tuple[dict[str, Any],
     """The given settings by field name, and what is wrong: the keys that lead to a value, and a message."""
     from pydantic import AfterValidator, ConfigDict, Field, StrictBool, ValidationError, create_model
 
-    code = Annotated[str, AfterValidator(_check_code)]
     component = Annotated[str, Field(pattern=r"^[^\W\d]\w*$")]
     directory = Annotated[str, AfterValidator(lambda text: make_absolute(text, folder))]
-    texts = Annotated[list[str], AfterValidator(tuple)]
-    codes = Annotated[list[code], AfterValidator(tuple)]
-    pairs = AfterValidator(lambda value: tuple(value.items()))
+    codes = list[Annotated[str, AfterValidator(_check_code)]]
     types: dict[str, Any] = {
         "cache_dir": directory,
-        "cache_dirs": Annotated[dict[component, directory], pairs],
-        "components": Annotated[list[component], AfterValidator(tuple)],
-        "include": texts,
-        "exclude": texts,
+        "cache_dirs": dict[component, directory],
+        "components": list[component],
+        "include": list[str],
+        "exclude": list[str],
         "ignore": codes,
-        "per_file_ignores": Annotated[dict[str, codes], pairs],
+        "per_file_ignores": dict[str, codes],
         "local_files_only": StrictBool,
         "all_configs": StrictBool,
         "opensora_source": directory,
     }
+    config = ConfigDict(extra="forbid", alias_generator=lambda name: name.replace("_", "-"), populate_by_name=True)
     optional: dict[str, Any] = {name: (kind, None) for name, kind in types.items()}
-    model = create_model("Table", __config__=ConfigDict(extra="forbid"), **optional)
+    model = create_model("Table", __config__=config, **optional)
     try:
-        made = model.model_validate({key.replace("-", "_"): value for key, value in table.items()})
+        made = model.model_validate(table)
     except ValidationError as error:
         return {}, [_describe(each["loc"], each["type"], each["msg"]) for each in error.errors()]
-    return {name: getattr(made, name) for name in made.model_fields_set}, []
+    return {name: _freeze(getattr(made, name)) for name in made.model_fields_set}, []
+
+
+def _freeze(value: Any) -> Any:
+    """Tuples for lists, and for a dict the tuple of its items."""
+    if isinstance(value, dict):
+        return tuple((key, _freeze(each)) for key, each in value.items())
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _describe(loc: tuple[str | int, ...], kind: str, message: str) -> tuple[list[str], str]:
     keys = [part for part in loc if isinstance(part, str) and part != "[key]"]
-    name = ".".join([keys[0].replace("_", "-"), *keys[1:]])
     if kind == "extra_forbidden":
-        return keys, f"unknown key `{name}`{_hint(name, [each.replace('_', '-') for each in _NAMES])}"
-    return keys, f"`{name}`: {message.removeprefix('Value error, ')}"
+        return keys, f"unknown key `{keys[0]}`{_hint(keys[0], [each.replace('_', '-') for each in _NAMES])}"
+    return keys, f"`{'.'.join(keys)}`: {message.removeprefix('Value error, ')}"
 
 
 def _check_code(value: str) -> str:

@@ -1,6 +1,6 @@
 """Child process: builds components with a checkout's own ``build_module``, without a network, and says how it went.
 
-Read from stdin as JSON: ``{"cache": folder, "asked": [{"label", "config" and "component", or "dict"; "repo"}]}``.
+Read from stdin as JSON: ``{"cache": folder, "builds": [{"label", "config" and "component", or "dict"; "repo"}]}``.
 Written to stdout as JSON: ``{label: {"outcome", "message"}}``; the outcome is "loads" (every tensor equals the
 cached one of ``repo``), "builds" (no ``repo`` to compare with), "differs", "rejects cache_dir" (the TypeError of a
 signature without it), or the name of any other exception ("OSError" for its kinds too).
@@ -23,7 +23,7 @@ def main() -> None:
     request = json.load(sys.stdin)
     with contextlib.redirect_stdout(sys.stderr):
         sys.path.insert(0, os.getcwd())
-        answers = {asked["label"]: _answer(asked, Path(request["cache"])) for asked in request["asked"]}
+        answers = {task["label"]: _answer(task, Path(request["cache"])) for task in request["builds"]}
     json.dump(answers, sys.stdout)
 
 
@@ -31,10 +31,10 @@ def _refuse(*args: object, **kwargs: object) -> None:
     raise OSError("the network is not there (blocked by the test)")
 
 
-def _answer(asked: dict[str, Any], cache_dir: Path) -> dict[str, str]:
+def _answer(task: dict[str, Any], cache_dir: Path) -> dict[str, str]:
     try:
-        module = _build(asked)
-        outcome = _compare(module, cache_dir, asked["repo"]) if asked.get("repo") else "builds"
+        module = _build(task)
+        outcome = _compare(module, cache_dir, task["repo"]) if task.get("repo") else "builds"
         return {"outcome": outcome, "message": ""}
     except Exception as error:  # noqa: BLE001  # whatever a loader raises is the answer
         name = "OSError" if isinstance(error, OSError) else type(error).__name__
@@ -43,15 +43,15 @@ def _answer(asked: dict[str, Any], cache_dir: Path) -> dict[str, str]:
         return {"outcome": name, "message": str(error)[:2000]}
 
 
-def _build(asked: dict[str, Any]) -> Any:
+def _build(task: dict[str, Any]) -> Any:
     import opensora.models  # noqa: F401  # fills the registry
     from mmengine.config import Config
     from opensora.registry import MODELS, build_module
 
-    cfg = asked.get("dict") or Config.fromfile(asked["config"], lazy_import=False)[asked["component"]]
-    # As Open-Sora's scripts do: the text encoder is told its device, everything else is moved later.
-    told = {"device": "cpu"} if cfg["type"] in ("t5", "clip", "classes") else {}
-    return build_module(cfg, MODELS, **told)
+    cfg = task.get("dict") or Config.fromfile(task["config"], lazy_import=False)[task["component"]]
+    # As Open-Sora's scripts do: the text encoder is given its device, everything else is moved later.
+    options = {"device": "cpu"} if cfg["type"] in ("t5", "clip", "classes") else {}
+    return build_module(cfg, MODELS, **options)
 
 
 def _compare(built: Any, cache_dir: Path, repo_id: str) -> str:

@@ -23,7 +23,7 @@ from diffusers import AutoencoderKL
 from huggingface_hub import hf_hub_download
 from opensora.registry import MODELS, build_module
 from torch import nn
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 
 """
 
@@ -35,7 +35,7 @@ def write_checkout(root: Path, loaders: str, configs: dict[str, str] | None = No
     return write_files(root, {f"configs/{name}": text for name, text in (configs or {}).items()})
 
 
-def asked(**changes: object) -> Request:
+def wanted(**changes: object) -> Request:
     """What ``rewrite --cache-dir /models/hf`` requests, with changes."""
     return Request(**{"cache_dir": CACHE, **changes})  # type: ignore[arg-type]
 
@@ -65,7 +65,7 @@ def check(root: Path, *paths: str, source: str | None = None, **changes: object)
 
 def plan_rewrite(root: Path, *paths: str, request: Request | None = None, source: str | None = None) -> Plan:
     """What ``rewrite --all-configs`` would do."""
-    return plan.rewrite(choose(root, *paths).targets, request or asked(), Loaders(source))
+    return plan.rewrite(choose(root, *paths).targets, request or wanted(), Loaders(source))
 
 
 def rewrite(root: Path, *paths: str, request: Request | None = None) -> Plan:
@@ -74,7 +74,7 @@ def rewrite(root: Path, *paths: str, request: Request | None = None) -> Plan:
     Everything parses, only keywords, parameters and what a special case adds is new, a second run changes nothing, and
     ``check`` has no fault to find with what was set.
     """
-    request = request or asked()
+    request = request or wanted()
     made = plan_rewrite(root, *paths, request=request)
     for edit in made.edits:
         assert Path(edit.path).read_bytes() == edit.old

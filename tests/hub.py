@@ -45,7 +45,7 @@ class Hub:
 
     @property
     def fetched(self) -> list[str]:
-        """The files whose content was asked for, in order."""
+        """The files whose content was requested, in order."""
         found = (re.fullmatch(r"/.+?/resolve/[^/]+/(.+)", path) for method, path in self.requests if method == "GET")
         return [match[1] for match in found if match]
 
@@ -135,13 +135,13 @@ class _Handler(BaseHTTPRequestHandler):
         etag = entry["lfs"]["sha256"] if "lfs" in entry else entry["blobId"]
         headers = {"ETag": f'"{etag}"', "X-Repo-Commit": repo.commit, "Accept-Ranges": "bytes",
                    "X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}  # fmt: skip
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        start = int(asked[1]) if asked else 0
-        if asked:
+        range_ = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        start = int(range_[1]) if range_ else 0
+        if range_:
             self.hub.ranges.append(f"{name} from {start}")
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         cut = max(self.hub.cut[name] - start, 0) if name in self.hub.cut else None
-        return self.send_body(206 if asked else 200, content[start:], headers, cut)
+        return self.send_body(206 if range_ else 200, content[start:], headers, cut)
 
     def send_json(self, status: int, data: Any, headers: dict[str, str] | None = None) -> None:
         self.send_body(status, json.dumps(data).encode(), {"Content-Type": "application/json", **(headers or {})})

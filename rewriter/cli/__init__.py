@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -27,15 +28,6 @@ COMMANDS = {
     "rules": ("information", "List the findings, or explain one of them."),
 }
 
-EPILOG = """
-\b
-Examples:
-  opensora-rewriter rewrite ~/Open-Sora --cache-dir ~/.cache/huggingface/hub
-  opensora-rewriter check ~/Open-Sora --cache-dir /models/hf/hub
-  opensora-rewriter verify ~/Open-Sora
-  opensora-rewriter rules OSR004
-"""
-
 
 class LazyGroup(click.Group):
     """A group that imports a command's module only to run it or to show its help."""
@@ -46,8 +38,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"rewriter.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
-        assert isinstance(command, click.Command)
+        command: click.Command = getattr(importlib.import_module(f"rewriter.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -68,17 +59,23 @@ class LazyGroup(click.Group):
             raise Failure("interrupted") from None
 
 
-@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="opensora-rewriter")
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Make an Open-Sora v1.x checkout load its weights from a local Hugging Face cache, and prove it.
 
     Exit codes: 0 all is well, 1 findings (or a refused component), 2 wrong usage or a failed run.
+
+    \b
+    Examples:
+      opensora-rewriter rewrite ~/Open-Sora --cache-dir ~/.cache/huggingface/hub
+      opensora-rewriter check ~/Open-Sora --cache-dir /models/hf/hub
+      opensora-rewriter verify ~/Open-Sora
+      opensora-rewriter rules OSR004
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False
     for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:  # a path that the terminal's encoding cannot show must not end the run
-            reconfigure(errors="backslashreplace")
+        if isinstance(stream, TextIOWrapper):  # a path that its encoding cannot show must not end the run
+            stream.reconfigure(errors="backslashreplace")

@@ -5,41 +5,29 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import click
 
-from rewriter import __version__
-from rewriter.cli.output import FOUND, bar, fail, print_lines, write_text
-from rewriter.cli.run import Run, absolute_directory, convert_each, file_option, flag, read_lock, repeatable, shared
+from rewriter.cli.output import FOUND, bar, fail, print_lines, warn, write_text
+from rewriter.cli.run import Run, absolute_directory, convert_each, file_option, flag, repeatable, shared
+from rewriter.cli.trace import collect_needs
+from rewriter.files import Unreadable, read_bytes
 from rewriter.model import Component
-from rewriter.report import Report, render
-from rewriter.report.text import show_path
+from rewriter.report.text import show_finding, show_path, sort_findings
 from rewriter.verify import lock as locking
-from rewriter.verify.adopt import AdoptError, plan_adopt, run_adopt
+from rewriter.verify.adopt import AdoptError, Mode, plan_adopt, run_adopt
 from rewriter.verify.cache import CacheReport, inspect_cache
 from rewriter.verify.download import DownloadError, DownloadPlan, fetch, plan_download
 from rewriter.words import counted, human_size, printable
 
-DOWNLOAD_EPILOG = """
-\b
-Examples:
-  opensora-rewriter download . --cache-dir /models/hf/hub --dry-run
-  opensora-rewriter download . --component vae --component text_encoder --cache-dir /models/hf/hub
-  opensora-rewriter download . --lock opensora-models.lock
-"""
-LOCK_EPILOG = """
-\b
-Examples:
-  opensora-rewriter lock . --all-configs
-  opensora-rewriter verify . --all-configs --lock opensora-models.lock --hash
-"""
-ADOPT_EPILOG = """
-\b
-Examples:
-  opensora-rewriter adopt ~/downloads/t5-v1_1-xxl --repo DeepFloyd/t5-v1_1-xxl --cache-dir /models/hf/hub
-  opensora-rewriter adopt ./OpenSora-VAE-v1.2 --repo hpcai-tech/OpenSora-VAE-v1.2 --cache-dir /models/hf/hub --copy
-"""
+
+def read_lock(path: str | None) -> locking.Lock | None:
+    """The lock at ``path`` (None: there is none); one that is missing or broken ends the run with exit code 2."""
+    try:
+        return None if path is None else locking.read_lock(read_bytes(path).decode())
+    except (Unreadable, ValueError) as error:
+        fail(f"{path}: {error}", "opensora-rewriter lock writes a new one")
 
 
 def _parse_revision(given: str) -> tuple[str, str]:
@@ -49,16 +37,13 @@ def _parse_revision(given: str) -> tuple[str, str]:
     return repo_id, commit
 
 
-_REVISION: dict[str, Any] = {
-    "metavar": "REPO=SHA",
-    "callback": convert_each(_parse_revision),
-    "help": "The commit to fetch (repeatable).",
-}
+_REVISION: dict[str, Any] = {"metavar": "REPO=SHA", "help": "The commit to fetch (repeatable)."}
+_TARGET: dict[str, Any] = {"metavar": "DIR", "help": "The hub cache to put it in.", "callback": absolute_directory}
 
 
-@click.command(epilog=DOWNLOAD_EPILOG)
+@click.command()
 @shared(cache=True, formats=("full", "json"))
-@repeatable("--revision", "revisions", **_REVISION)
+@repeatable("--revision", "revisions", callback=convert_each(_parse_revision), **_REVISION)
 @flag("--dry-run", help="Print files, sizes and the `hf download` commands; fetch nothing.")
 @click.option("--lock", "lock_path", metavar="FILE", help="Fetch the commits of this lock, and no others.")
 @file_option("--write-lock", "write_lock_path", help="Write a lock of what the cache holds afterwards.")
@@ -69,6 +54,12 @@ def download(
 
     The directory is that of --cache-dir, else of the config, else of the environment. Needs a network and the extra
     [cache]; HF_TOKEN and HF_ENDPOINT are used. Interrupted, the next run goes on.
+
+    \b
+    Examples:
+      opensora-rewriter download . --cache-dir /models/hf/hub --dry-run
+      opensora-rewriter download . --component vae --component text_encoder --cache-dir /models/hf/hub
+      opensora-rewriter download . --lock opensora-models.lock
     """
     known = read_lock(lock_path)
     run.select()
@@ -77,7 +68,7 @@ def download(
     def choose_directory(component: Component) -> str | None:
         return next((found for key in reversed(component.keys) if (found := request.dir_for(key))), None)
 
-    _, needed, _ = run.collect_needs("OSR007", every=True, directory_for=choose_directory)
+    _, needed, _ = collect_needs(run, every=True, directory_for=choose_directory)
     try:
         plan = plan_download(needed.needs, lock=known, revisions=dict(revisions))
         run.findings += plan.findings
@@ -91,14 +82,11 @@ def download(
         run.findings += inspected.findings
         if write_lock_path is not None and not run.exit_code:
             _write_lock(write_lock_path, inspected, run.root)
-    if run.output_format == "full":
-        errors = counted(sum(finding.severity == "error" for finding in run.findings), "error")
-        size = human_size(sum(repo.missing_bytes for repo in plan.repos))
-        summary = f"download {counted(len(plan.repos), 'repo')}, {size} {'to fetch' if dry_run else 'needed'}: {errors}"
-        run.report(run.exit_code, [summary])
-    else:
+    if run.output_format == "json":
         click.echo(json.dumps(_make_json(run, plan), indent=2))
-    raise SystemExit(run.exit_code)
+        raise SystemExit(run.exit_code)
+    size = f"{human_size(sum(repo.missing_bytes for repo in plan.repos))} {'to fetch' if dry_run else 'needed'}"
+    run.finish([f"download {counted(len(plan.repos), 'repo')}, {size}: {counted(run.count_errors(), 'error')}"])
 
 
 def _describe_plan(plan: DownloadPlan, *, dry_run: bool) -> Iterator[str]:
@@ -112,26 +100,30 @@ def _describe_plan(plan: DownloadPlan, *, dry_run: bool) -> Iterator[str]:
 
 
 def _make_json(run: Run, plan: DownloadPlan) -> dict[str, object]:
-    report = Report(run.command, __version__, run.cwd, run.exit_code, 0, tuple(run.findings))
-    findings = json.loads(render("json", report))["findings"]
-    for finding in findings:
-        del finding["column"]
+    from rewriter.report.json import JsonFinding
+
+    shown = [JsonFinding.model_validate(show_finding(each, run.cwd)) for each in sort_findings(run.findings)]
     names = ("repo_id", "commit", "cache_dir", "complete", "command")
-    repos = [
-        {name: getattr(repo, name) for name in names}
-        | {"revision": repo.revision or "main", "files": [file._asdict() for file in repo.files]}
-        for repo in plan.repos
-    ]
+    repos = [{name: getattr(repo, name) for name in names} for repo in plan.repos]
+    for made, repo in zip(repos, plan.repos, strict=True):
+        made |= {"revision": repo.revision or "main", "files": [file._asdict() for file in repo.files]}
+    findings = [finding.model_dump(exclude={"column"}) for finding in shown]
     return {"schema_version": 1, "repos": repos, "findings": findings}
 
 
-@click.command(epilog=LOCK_EPILOG)
+@click.command()
 @shared()
 @file_option("--output-file", "lock_path", help="The lock to write (default: in the checkout).")
 def lock(run: Run, lock_path: str | None) -> None:
-    """Write opensora-models.lock (TOML): each repo needed, its commit, each file's size and hash, and who needs it."""
+    """Write opensora-models.lock (TOML): each repo needed, its commit, each file's size and hash, and who needs it.
+
+    \b
+    Examples:
+      opensora-rewriter lock . --all-configs
+      opensora-rewriter verify . --all-configs --lock opensora-models.lock --hash
+    """
     run.select()
-    _, needed, _ = run.collect_needs("OSR006", "OSR007")
+    _, needed, _ = collect_needs(run)
     with bar("hashing", quiet=run.quiet) as progress:
         inspected = inspect_cache(needed.needs, hash="unnamed", progress=progress)
     run.findings += inspected.findings
@@ -143,6 +135,8 @@ def lock(run: Run, lock_path: str | None) -> None:
     repos = counted(len({need.repo_id for need in needed.needs}), "repo")
     run.say(f"{state} {show_path(path, run.cwd)} ({repos})")
     unsure = any(finding.code == "OSR007" for finding in run.findings)  # as a warning, too
+    if unsure:
+        warn("the lock may lack repos, since a loader could not be followed (OSR007)")
     raise SystemExit(FOUND if unsure else run.exit_code)
 
 
@@ -154,30 +148,27 @@ def _write_lock(path: str, inspected: CacheReport, root: str | None) -> bool:
         fail(f"no lock was written: {error}")
 
 
-@click.command(epilog=ADOPT_EPILOG)
+@click.command()
 @click.argument("source", metavar="SRC", callback=absolute_directory)
 @click.option("--repo", required=True, metavar="ORG/NAME", help="The repo id that loaders request.")
-@click.option(
-    "--cache-dir", required=True, callback=absolute_directory, metavar="DIR", help="The hub cache to put it in."
-)
+@click.option("--cache-dir", required=True, **_TARGET)
 @click.option("--revision", metavar="SHA", help="The commit (40 hex digits) that SRC is known to be.")
 @click.option("--copy", "mode", flag_value="copy", help="Copy the files.")
 @click.option("--link", "mode", flag_value="link", help="Hard links only; fail where the file system allows none.")
 @flag("--replace-ref", help="Let refs/main move on from another commit.")
 @flag("-q", "--quiet", help="Only errors.")
 def adopt(
-    source: str,
-    repo: str,
-    cache_dir: str,
-    revision: str | None,
-    mode: Literal["copy", "link"] | None,
-    replace_ref: bool,
-    quiet: bool,
+    source: str, repo: str, cache_dir: str, revision: str | None, mode: Mode | None, replace_ref: bool, quiet: bool
 ) -> None:
     """Put SRC, a flat download or a git clone, into the cache DIR as models--ORG--NAME.
 
     Files are hard-linked where possible, else copied. The commit is that of the clone's HEAD or of the download's own
     metadata, else a synthetic one made of the files' hashes. Run again, it changes nothing.
+
+    \b
+    Examples:
+      opensora-rewriter adopt ~/downloads/t5-v1_1-xxl --repo DeepFloyd/t5-v1_1-xxl --cache-dir /models/hf/hub
+      opensora-rewriter adopt ./OpenSora-VAE-v1.2 --repo hpcai-tech/OpenSora-VAE-v1.2 --cache-dir /models/hf/hub --copy
     """
     try:
         with bar("hashing", quiet=quiet) as tick:

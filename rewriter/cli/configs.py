@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from difflib import unified_diff
-from typing import Any, Literal
+from io import StringIO
+from typing import Any, Literal, get_args
 
 import click
 
@@ -20,51 +20,40 @@ from rewriter.cli.output import FOUND, Failure, counter, fail, print_lines, warn
 from rewriter.cli.run import Run, absolute_directory, convert_each, flag, repeatable, scripts_option, shared
 from rewriter.decide import plan as planning
 from rewriter.decide.request import Request
-from rewriter.decide.scripts import edit_calls, report_calls
 from rewriter.edit.literals import EditError, write_literal
 from rewriter.model import CACHE_DIR, FileEdit, Plan
 from rewriter.report import FORMATS, text
 from rewriter.words import printable
 
-CHECK_EPILOG = """
-\b
-Examples:
-  opensora-rewriter check                                   # the checkout around you
-  opensora-rewriter check . --all-configs --cache-dir /models/hf/hub
-  opensora-rewriter check configs/opensora-v1-2/inference/sample.py --must-exist
-  opensora-rewriter check . --output-format sarif --output-file opensora-rewriter.sarif
-"""
-REWRITE_EPILOG = """
-\b
-Examples:
-  opensora-rewriter rewrite . --cache-dir ~/.cache/huggingface/hub
-  opensora-rewriter rewrite . --all-configs --cache-dir /models/hf/hub --local-files-only
-  opensora-rewriter rewrite configs/opensora-v1-2/inference/sample.py --cache-dir /models/hf/hub --diff
-  opensora-rewriter rewrite configs/opensora-v1-3 --set vae.from_pretrained=hpcai-tech/OpenSora-VAE-v1.3
-  opensora-rewriter rewrite . --all-configs --unset vae.cache_dir --unset text_encoder.cache_dir
-"""
 
-
-@click.command(epilog=CHECK_EPILOG)
+@click.command()
 @shared(cache=True, formats=FORMATS)
 @flag("--must-exist", help="A local path that does not exist is an error.")
 @scripts_option
 def check(run: Run, must_exist: bool, scripts: bool) -> None:
-    """Report the components that do not load from a local cache. Without --cache-dir any absolute directory will do."""
+    """Report the components that do not load from a local cache. Without --cache-dir any absolute directory will do.
+
+    \b
+    Examples:
+      opensora-rewriter check                                   # the checkout around you
+      opensora-rewriter check . --all-configs --cache-dir /models/hf/hub
+      opensora-rewriter check . --output-format sarif --output-file opensora-rewriter.sarif
+    """
     request = run.make_request(checking=True, must_exist=must_exist)
     run.select(scripts=scripts)
     targets = run.selection.targets
     with counter("reading", len(targets), quiet=run.quiet) as tick:
         plan = planning.check(targets, request, run.loaders, progress=tick)
-    run.findings += report_calls(run.find_script_calls()) if scripts else []
+    if scripts:
+        from rewriter.decide.scripts import report_calls
+
+        run.findings += report_calls(run.find_script_calls())
     run.add_plan(plan, request, checking=True)
     fixes: tuple[FileEdit, ...] = ()
     if run.output_format == "sarif" and request.keys_possible:
         loaders = planning.Loaders(run.loaders.opensora_source)
         fixes = planning.rewrite(targets, replace(request, checking=False), loaders).edits
-    summary = text.summarize_check(len(targets), run.findings)
-    run.report(run.exit_code, summary, plan=plan, fixes=fixes)
-    raise SystemExit(run.exit_code)
+    run.finish(text.summarize_check(len(targets), run.findings), plan=plan, fixes=fixes)
 
 
 # --- rewrite ---------------------------------------------------------------------------------------
@@ -104,10 +93,10 @@ def _parse_assignment(given: str) -> tuple[str, str, object]:
 _SET: dict[str, Any] = {"metavar": "COMPONENT.KEY=VALUE", "help": "Another keyword (repeatable)."}
 _UNSET: dict[str, Any] = {"metavar": "COMPONENT.KEY", "help": "Take a keyword away (repeatable)."}
 _DEFAULT: dict[str, Any] = {"metavar": "DIR", "help": "Default of the cache_dir parameter that loaders get."}
-_RESOLVE: dict[str, Any] = {"type": click.Choice(["auto", "always", "never"]), "default": "auto", "show_default": True}
+_RESOLVE: dict[str, Any] = {"type": click.Choice(get_args(Resolve)), "default": "auto", "show_default": True}
 
 
-@click.command(epilog=REWRITE_EPILOG)
+@click.command()
 @shared(cache=True, formats=FORMATS)
 @repeatable("--set", "sets", callback=convert_each(_parse_assignment), **_SET)
 @repeatable("--unset", "unsets", callback=convert_each(_parse_keyword), **_UNSET)
@@ -122,24 +111,23 @@ _RESOLVE: dict[str, Any] = {"type": click.Choice(["auto", "always", "never"]), "
 @click.option("--python", metavar="EXE", help="Interpreter that has mmengine.")
 @click.option("--stdin-filename", metavar="PATH", help="The path of the config on standard input (PATH -).")
 def rewrite(
-    run: Run,
-    diff: bool,
-    only_check: bool,
-    no_source: bool,
-    scripts: bool,
-    resolve: Resolve,
-    no_resolve: bool,
-    python: str | None,
-    stdin_filename: str | None,
-    **requested: Any,
+    run: Run, diff: bool, only_check: bool, scripts: bool, python: str | None, stdin_filename: str | None, **given: Any
 ) -> None:
     """Add or replace cache_dir= (and other keywords) in configs, and thread it through the loaders.
 
     Nothing is written unless the whole result is proved: the new files are read again, and mmengine (where it is
     found) resolves old and new to dicts that differ in the requested keys only.
+
+    \b
+    Examples:
+      opensora-rewriter rewrite . --cache-dir ~/.cache/huggingface/hub
+      opensora-rewriter rewrite . --all-configs --cache-dir /models/hf/hub --local-files-only
+      opensora-rewriter rewrite configs/opensora-v1-3 --set vae.from_pretrained=hpcai-tech/OpenSora-VAE-v1.3
+      opensora-rewriter rewrite . --all-configs --unset vae.cache_dir --unset text_encoder.cache_dir
     """
     stdin, would = "-" in run.paths, diff or only_check
-    request = run.make_request(edit_source=not (no_source or stdin), **requested)
+    resolve, no_resolve, no_source = (given.pop(name) for name in ("resolve", "no_resolve", "no_source"))
+    request = run.make_request(edit_source=not (no_source or stdin), **given)
     _check_request(request, scripts)
     overlay = _read_stdin(run, stdin_filename) if stdin or stdin_filename is not None else {}
     if not stdin:
@@ -153,11 +141,10 @@ def rewrite(
         click.echo(b"" if would else plan.results[0].new or overlay[plan.results[0].path], nl=False)
         run.print_findings(err=True)
         raise SystemExit(code)
-    with nullcontext() if would else _commit(plan, run.loaders.folders()):
+    with nullcontext() if would else _commit(plan, run.loaders.folders(), code):
         summary = text.summarize_rewrite(plan, run.findings, would=would)
         before = changes if diff or not run.quiet else ()
-        run.report(code, summary, plan=plan, fixes=plan.edits, before=before, err=diff)
-    raise SystemExit(code)
+        run.finish(summary, code=code, plan=plan, fixes=plan.edits, before=before, err=diff)
 
 
 def _check_request(request: Request, scripts: bool) -> None:
@@ -171,12 +158,10 @@ def _check_request(request: Request, scripts: bool) -> None:
     for name, key in {(name, key) for name, key, _ in request.sets} & set(request.unsets):
         raise click.UsageError(f"--set and --unset both name {name}.{key}")
     places = [request.cache_dir, *(path for _, path in request.cache_dirs)]
-    sets = [value for _, key, value in request.sets if key == CACHE_DIR and isinstance(value, str)]
-    for place in filter(None, dict.fromkeys([*places, request.source_default, *sets])):
+    for place in filter(None, dict.fromkeys(places)):
         if os.path.isfile(place):
             fail(f"{place} is a file, not a cache directory", "nothing was written; name a directory")
-        trouble = check_directory(place) if place in places else None
-        if trouble is not None:
+        if trouble := check_directory(place):
             warn(trouble.message, trouble.remedy)
 
 
@@ -192,7 +177,8 @@ def _read_stdin(run: Run, filename: str | None) -> dict[str, bytes]:
 def _make_plan(
     run: Run, request: Request, resolve: Resolve, python: str | None, overlay: dict[str, bytes], *, scripts: bool
 ) -> Plan:
-    """Everything up to the proof, scripts included; a failed one ends the run."""
+    """Everything up to the proof by mmengine, scripts included; a failed one ends the run."""
+    from rewriter.decide.scripts import edit_calls, report_calls
     from rewriter.edit import mmengine
 
     targets = run.selection.targets
@@ -200,28 +186,21 @@ def _make_plan(
         with counter("reading and editing", len(targets), quiet=run.quiet) as tick:
             plan = planning.rewrite(targets, request, run.loaders, overlay=overlay, progress=tick)
         plan = mmengine.prove(plan, mode=resolve, python=python, drop=planning.drop)
-        return _add_scripts(run, plan, request.cache_dir) if scripts and request.cache_dir else plan
-    except planning.ProofError as error:
-        fail(f"{error.path}: {error.message}", f"nothing was written; {error.remedy}")
     except mmengine.MmengineError as error:
         fail(error.message, error.remedy)
-
-
-def _add_scripts(run: Run, plan: Plan, directory: str) -> Plan:
-    """The plan with the edits of scripts, and warnings of the calls that are never edited."""
-    calls = run.find_script_calls()
-    edits = edit_calls(calls, directory)
+    calls = run.find_script_calls() if scripts else []
+    edits = edit_calls(calls, request.cache_dir or "")
     edited = {edit.path for edit in edits}
     left = report_calls([call for call in calls if call.path not in edited or not call.editable])
-    return replace(plan, sources=(*plan.sources, *edits), findings=(*plan.findings, *left))
+    return plan._replace(sources=(*plan.sources, *edits), findings=(*plan.findings, *left))
 
 
 @contextmanager
-def _commit(plan: Plan, folders: set[str]) -> Iterator[None]:
+def _commit(plan: Plan, folders: set[str], code: int) -> Iterator[None]:
     """Clean up after a run that was cut off, write everything or nothing, and let it be reported.
 
     ``folders``: of loader sources. That run may have edited more of them than this one. Once everything is written an
-    interrupt would undo nothing, only hide the result from the user: it is ignored.
+    interrupt would undo nothing, only hide the result from the user: it is ignored. ``code``: see :meth:`Run.finish`.
     """
     from rewriter.edit import write
 
@@ -239,19 +218,19 @@ def _commit(plan: Plan, folders: set[str]) -> Iterator[None]:
                 raise
             reason = error.strerror if isinstance(error, OSError) else error.message
             Failure(f"the files were written, but not the report: {reason}").show()
+            raise SystemExit(code) from None
         finally:
             held[:] = [number for number in held if number != signal.SIGINT]
 
 
 def _format_diff(edits: Iterable[FileEdit], cwd: str) -> Iterator[str]:
     """A unified diff that `patch -p0` and `git apply -p0` take, line ends kept."""
+    colors = {"@": "cyan", "+": "green", "-": "red"}
     for edit in edits:
         name = printable(text.show_path(edit.path, cwd))
         # lines as patch and git split them: at line feeds only, not at a form feed or a lone carriage return
-        old, new = (
-            re.findall(r"[^\n]*\n|[^\n]+", each.decode(errors="surrogateescape")) for each in (edit.old, edit.new)
-        )
+        old, new = (list(StringIO(each.decode(errors="surrogateescape"), "\n")) for each in (edit.old, edit.new))
         for line in unified_diff(old, new, name, name):
             shown = line[:-1] if line.endswith("\n") else line + "\n\\ No newline at end of file"
-            color = None if line.startswith(("+++", "---")) else {"@": "cyan", "+": "green", "-": "red"}.get(line[0])
+            color = None if line.startswith(("+++", "---")) else colors.get(line[0])
             yield click.style(shown, fg=color) if color else shown

@@ -10,27 +10,12 @@ import click
 from click.shell_completion import get_completion_class
 
 from rewriter.cli.run import read_settings
-from rewriter.report import make_schema
 from rewriter.rules import all_rules
 from rewriter.settings import explain
 from rewriter.words import printable
 
-SETTINGS_EPILOG = """
-\b
-Examples:
-  opensora-rewriter settings
-  opensora-rewriter settings ~/Open-Sora --cache-dir /models/hf/hub
-"""
-COMPLETION_EPILOG = """
-\b
-Examples:
-  opensora-rewriter completion bash >> ~/.bashrc
-  opensora-rewriter completion zsh >> ~/.zshrc
-  opensora-rewriter completion fish > ~/.config/fish/completions/opensora-rewriter.fish
-"""
 
-
-@click.command("settings", epilog=SETTINGS_EPILOG)
+@click.command()
 @click.argument("path", required=False)
 @click.option("--cache-dir", "cache_dirs", multiple=True, metavar="[COMPONENT=]DIR", help="As for check and rewrite.")
 def settings(path: str | None, cache_dirs: tuple[str, ...]) -> None:
@@ -38,21 +23,39 @@ def settings(path: str | None, cache_dirs: tuple[str, ...]) -> None:
 
     They come from the command line, else OPENSORA_CACHE_DIR, else the nearest opensora-rewriter.toml or
     [tool.opensora-rewriter] of pyproject.toml above PATH (default: here).
+
+    \b
+    Examples:
+      opensora-rewriter settings ~/Open-Sora --cache-dir /models/hf/hub
     """
     for line in explain(read_settings((path,) if path else (), cache_dirs), os.getcwd()):
         click.echo(printable(line))
 
 
-@click.command("schema", epilog="\b\nExamples:\n  opensora-rewriter schema > opensora-rewriter.schema.json\n")
+@click.command()
 def schema() -> None:
-    """Print the JSON Schema of the report that `--output-format json` writes."""
-    click.echo(json.dumps(make_schema(), indent=2))
+    """Print the JSON Schema of the report that `--output-format json` writes.
+
+    \b
+    Examples:
+      opensora-rewriter schema > opensora-rewriter.schema.json
+    """
+    from rewriter.report.json import JsonReport
+
+    click.echo(json.dumps(JsonReport.model_json_schema(mode="serialization"), indent=2))
 
 
-@click.command("completion", epilog=COMPLETION_EPILOG)
+@click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script of SHELL."""
+    """Print the completion script of SHELL.
+
+    \b
+    Examples:
+      opensora-rewriter completion bash >> ~/.bashrc
+      opensora-rewriter completion zsh >> ~/.zshrc
+      opensora-rewriter completion fish > ~/.config/fish/completions/opensora-rewriter.fish
+    """
     from rewriter.cli import main  # which imports this module to run it
 
     made = get_completion_class(shell)
@@ -60,10 +63,15 @@ def completion(shell: str) -> None:
     click.echo(made(main, {}, "opensora-rewriter", "_OPENSORA_REWRITER_COMPLETE").source())
 
 
-@click.command("rules", epilog="\b\nExamples:\n  opensora-rewriter rules\n  opensora-rewriter rules OSR004\n")
+@click.command()
 @click.argument("code", required=False)
 def rules(code: str | None) -> None:
-    """List every finding, or explain CODE with an example before and after."""
+    """List every finding, or explain CODE with an example before and after.
+
+    \b
+    Examples:
+      opensora-rewriter rules OSR004
+    """
     known = all_rules()
     if code is None:
         for rule in known.values():

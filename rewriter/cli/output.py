@@ -11,7 +11,7 @@ from typing import IO, Any, NoReturn
 
 import click
 
-from rewriter.files import open_regular
+from rewriter.files import Unreadable, read_bytes
 from rewriter.model import FileEdit
 from rewriter.words import printable
 
@@ -57,36 +57,18 @@ def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
         click.echo(text, err=err)
 
 
-def check_output_path(_context: click.Context, _option: click.Parameter, path: str | None) -> str | None:
-    """A callback of click: refuse, before the run, a file that cannot be written, or that is Python."""
-    if path is not None:
-        folder = os.path.dirname(os.path.abspath(path))
-        if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-            raise click.BadParameter(f"{path} cannot be written: it is a folder, or its folder is missing or read-only")
-        if path.endswith(".py") and os.path.exists(path):
-            raise click.BadParameter(f"{path} may be a config or a loader, which a report would replace")
-    return path
-
-
 def write_text(path: str, text: str) -> bool:
     """Write a report or lock, whole or not at all; False where the file has this text already. Raises Failure."""
     from rewriter.edit import write
 
-    path = os.path.abspath(path)
-    new = text.encode("utf-8", "backslashreplace")
+    path, new = os.path.abspath(path), text.encode("utf-8", "backslashreplace")
     try:
-        if not os.path.lexists(path):
-            with open(path, "xb") as file:
-                file.write(new)
-            return True
-        with open_regular(path) as file:
-            old = file.read()
-        if old != new:
-            write.commit((FileEdit(path, old, new),))
-    except OSError as error:
-        fail(f"{path} cannot be written: {error.strerror or error}")
-    except write.WriteError as error:
-        fail(str(error))
+        if not os.path.exists(path):
+            open(path, "xb").close()
+        old = read_bytes(path)
+        write.commit((FileEdit(path, old, new),))
+    except (OSError, Unreadable, write.WriteError) as error:
+        fail(f"{path} cannot be written: {error.strerror if isinstance(error, OSError) else error}")
     return old != new
 
 

@@ -6,32 +6,29 @@ import difflib
 import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from rewriter import __version__, checkout
 from rewriter import settings as configured
-from rewriter.cli.output import FOUND, check_output_path, fail, print_lines, warn, write_text
+from rewriter.cli.output import FOUND, fail, print_lines, warn, write_text
 from rewriter.decide import ignores
 from rewriter.decide import plan as planning
-from rewriter.decide import scripts as deciding
 from rewriter.decide.installed import report_installed
 from rewriter.decide.request import DEFAULT_COMPONENTS, Request
-from rewriter.files import open_regular
 from rewriter.model import FileEdit, FileResult, Finding, Note, Plan
-from rewriter.read import scripts as reading
 from rewriter.report import FORMATS, NO_PLAN, Report, render, text
-from rewriter.verify import lock as locking
-from rewriter.verify import needs as needing
-from rewriter.verify.needs import ComponentTrace, Needs
 from rewriter.words import printable, quote_word
+
+if TYPE_CHECKING:
+    from rewriter.read.scripts import ScriptCall
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Run:
     """A run: its shared options; once started its files and loaders; the findings and notes so far."""
 
@@ -84,7 +81,7 @@ class Run:
             fail(str(error))
         if scripts:
             configs = tuple(each for each in selection.targets if not (each.named and _is_script(each.path)))
-            selection = replace(selection, targets=configs)
+            selection = selection._replace(targets=configs)
         elif not selection.targets:
             for finding in selection.findings:
                 fail(f"{finding.path}: {finding.message}", finding.remedy)
@@ -94,43 +91,25 @@ class Run:
         self.findings += selection.findings
         self.notes += selection.notes
 
-    def find_script_calls(self) -> list[reading.ScriptCall]:
+    def find_script_calls(self) -> list[ScriptCall]:
         """The Hub calls of the files of the run that are no configs."""
+        from rewriter.decide.scripts import find_calls
+        from rewriter.read.scripts import find_script_calls
+
         paths = [os.path.abspath(path) for path in self.paths or (".",)]
         files = [path for path in paths if os.path.isfile(path) and _is_script(path)]
-        return [*deciding.find_calls(filter(os.path.isdir, paths)), *reading.find_script_calls(files)]
+        return [*find_calls(filter(os.path.isdir, paths)), *find_script_calls(files)]
 
     # --- findings ---
 
     @property
     def exit_code(self) -> int:
         """FOUND where any finding is an error, else 0."""
-        return FOUND if any(finding.severity == "error" for finding in self.findings) else 0
+        return FOUND if self.count_errors() else 0
 
-    def trace(self, *codes: str, every: bool = False) -> tuple[list[ComponentTrace], list[Finding], Plan]:
-        """Trace the selected components, or, with ``every``, all where none is named.
-
-        Returns them, the findings of ``codes`` that ``check`` has about them, and all that it has.
-        """
-        everything = self.all_components or (every and not self.settings.components)
-        request = Request(self.settings.components or DEFAULT_COMPONENTS, everything, checking=True)
-        names = None if everything else request.components
-        traced, problems = needing.trace_components(self.selection.targets, self.loaders, names)
-        plan = planning.check(self.selection.targets, request, self.loaders)
-        self.findings += [*problems, *self.loaders.problems()]
-        self.notes += plan.notes
-        found = [each for each in plan.all_findings if each.code in codes]
-        # a path or a directory that is missing is a warning of `check`; the caches are inspected for themselves
-        return traced, [each for each in found if each.code == "OSR007" or each.severity == "error"], plan
-
-    def collect_needs(self, *codes: str, every: bool = False, **how: Any) -> tuple[list[ComponentTrace], Needs, Plan]:
-        """Trace as :meth:`trace` does, and collect what is needed of a cache, and the findings about that."""
-        traced, undecided, plan = self.trace(*codes, every=every)
-        needed = needing.collect_needs(traced, os.environ, **how)
-        self.findings += needed.findings
-        known = {(finding.path, finding.component, finding.code) for finding in self.findings}
-        self.findings += [each for each in undecided if (each.path, each.component, each.code) not in known]
-        return traced, needed, plan
+    def count_errors(self) -> int:
+        """How many findings are errors."""
+        return sum(finding.severity == "error" for finding in self.findings)
 
     def add_plan(self, plan: Plan, request: Request, python: str | None = None, *, checking: bool = False) -> None:
         """Add what a plan has, but for what a comment or the settings hide; ``checking``: idle comments, too.
@@ -151,38 +130,43 @@ class Run:
         """Drop the findings that a comment or the settings hide; with ``report_unused``, report idle comments."""
         settings = self.settings
         rules = ignores.IgnoreSettings(settings.ignore, settings.per_file_ignores, settings.folder)
-        has_directory = settings.cache_dir is not None or bool(settings.cache_dirs)
-        idle = ignores.codes_not_requested(cache_dir=has_directory, local_files_only=settings.local_files_only)
+        idle: frozenset[str] = frozenset()
+        if any(result.ignores for result in results):  # else the table of rules need not be read
+            has_directory = settings.cache_dir is not None or bool(settings.cache_dirs)
+            idle = ignores.codes_not_requested(has_directory, settings.local_files_only)
         self.findings, unused = ignores.hide_findings(self.findings, results, rules, not_requested=idle)
         self.findings += unused if report_unused else []
 
     # --- the report ---
 
-    def report(
+    def finish(
         self,
-        exit_code: int,
-        summary: Iterable[str] = (),
+        summary: Iterable[str],
         *,
+        code: int | None = None,
         plan: Plan = NO_PLAN,
         fixes: Sequence[FileEdit] = (),
         before: Iterable[str] = (),
         err: bool = False,
-    ) -> None:
-        """Print the report in its format, or write it to the requested file and print the usual text.
+    ) -> NoReturn:
+        """Report in the requested format, or to the requested file and as the usual text, and end the run.
 
-        ``before``: lines above the findings. ``err``: findings and summary go to standard error.
+        ``code``: the exit code, where not that of the findings. ``before``: lines above the findings. ``err``: findings
+        and summary go to standard error.
         """
+        code = self.exit_code if code is None else code
         if (self.output_format, self.output_file) != ("full", None):
             given = len(self.selection.targets), tuple(self.findings), tuple(self.notes), plan, tuple(fixes)
-            made = Report(self.command, __version__, self.cwd, exit_code, *given)
+            made = Report(self.command, __version__, self.cwd, code, *given)
             content = render(self.output_format, made, verbose=self.verbose, scope=self.scope)
             if self.output_file is None:
                 click.echo(content, nl=False)
-                return
+                raise SystemExit(code)
             write_text(self.output_file, content)
         print_lines(before)
         self.print_findings(plan, err=err)
         print_lines(() if self.quiet else summary, err=err)
+        raise SystemExit(code)
 
     def say(self, *lines: str) -> None:
         """Print lines of the usual text, where that is wanted on standard output."""
@@ -210,18 +194,6 @@ def _is_script(path: str) -> bool:
     return not any(name in path.split(os.sep) for name in checkout.CONFIG_FOLDERS)
 
 
-def read_lock(path: str | None) -> locking.Lock | None:
-    """The lock at ``path`` (None: there is none); one that is missing or broken ends the run with exit code 2."""
-    if path is None:
-        return None
-    try:
-        with open_regular(path) as file:
-            return locking.read_lock(file.read().decode("utf-8"))
-    except (OSError, UnicodeDecodeError, locking.LockError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        fail(f"{path} cannot be read: {reason}", "opensora-rewriter lock writes a new one")
-
-
 # --- options -------------------------------------------------------------------------------------
 
 
@@ -240,7 +212,7 @@ def convert_each(convert: Callable[[str], object]) -> Callable[[object, object, 
 
 flag = functools.partial(click.option, is_flag=True)
 repeatable = functools.partial(click.option, multiple=True)
-file_option = functools.partial(click.option, metavar="FILE", callback=check_output_path)
+file_option = functools.partial(click.option, metavar="FILE", type=click.Path(dir_okay=False, writable=True))
 scripts_option = flag("--scripts", help="Also the Hub calls of files that are no configs.")
 _NAMES_HELP = f"Component to select (repeatable; default {', '.join(DEFAULT_COMPONENTS)})."
 _SELECTION: tuple[Decorator, ...] = (
@@ -299,13 +271,11 @@ def read_settings(
     ``only_command_line``: keywords are taken away, so that directories of weaker places are not requested.
     """
     try:
-        general, single = configured.parse_cache_dirs(cache_dirs)
+        settings = configured.load(next((path for path in paths if path != "-"), os.getcwd()), os.environ)
+        if only_command_line:
+            settings = settings._replace(cache_dir=None, cache_dirs=(), local_files_only=False)
+        return configured.with_cache_dirs(settings, cache_dirs)
+    except configured.SettingsError as error:
+        fail("the settings cannot be used: " + str(error).replace("\n", "; "))
     except ValueError as error:
         raise click.UsageError(f"--cache-dir: {error}") from None
-    try:
-        settings = configured.load(next((path for path in paths if path != "-"), os.getcwd()), os.environ)
-    except configured.SettingsError as error:
-        fail("the settings cannot be used: " + "; ".join(error.problems))
-    if only_command_line:
-        settings = replace(settings, cache_dir=None, cache_dirs=(), local_files_only=False)
-    return configured.with_cache_dirs(settings, general, single)

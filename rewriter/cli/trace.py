@@ -4,30 +4,60 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
+import os
+import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 
 from rewriter.cli.output import FOUND, print_lines
 from rewriter.cli.run import Run, flag, scripts_option, shared
+from rewriter.decide import plan as planning
+from rewriter.decide.request import DEFAULT_COMPONENTS, Request
+from rewriter.model import Finding, Plan
 from rewriter.report.text import show_path
-from rewriter.verify.needs import CallRow, ComponentTrace, format_traces, list_repos
+from rewriter.verify import needs as needing
+from rewriter.verify.directories import find_transformers_major
+from rewriter.verify.needs import CallRow, ComponentTrace, Needs
 from rewriter.words import printable
 
-EPILOG = """
-\b
-Examples:
-  opensora-rewriter trace configs/opensora-v1-2/inference/sample.py
-  opensora-rewriter trace . --all-configs --output-format json
-  opensora-rewriter trace . --repos --verbose
-"""
-WIDTH = 160
-"""Columns of a table where neither COLUMNS nor a terminal gives a number."""
 HEADINGS = ("component", "repo", "Hub call, and the path to it", "cache_dir", "local_files_only")
+UNWRAPPED = 10_000
+"""Columns of a table that no terminal shows."""
 
 
-@click.command(epilog=EPILOG)
+def trace_run(run: Run, *, every: bool = False) -> tuple[list[ComponentTrace], list[Finding], Plan]:
+    """Trace the selected components, or, with ``every``, all where none is named.
+
+    Returns them, what ``check`` knows of them that leaves their repos unknown, and all that it says.
+    """
+    everything = run.all_components or (every and not run.settings.components)
+    request = Request(run.settings.components or DEFAULT_COMPONENTS, everything, checking=True)
+    names = None if everything else request.components
+    traced, problems = needing.trace_components(run.selection.targets, run.loaders, names)
+    plan = planning.check(run.selection.targets, request, run.loaders)
+    run.findings += [*problems, *run.loaders.problems()]
+    run.notes += plan.notes
+    found = [each for each in plan.all_findings if each.code in ("OSR006", "OSR007")]
+    # a path or a directory that is missing is a warning of `check`; the caches are inspected for themselves
+    return traced, [each for each in found if each.code == "OSR007" or each.severity == "error"], plan
+
+
+def collect_needs(
+    run: Run, *, every: bool = False, python: str | None = None, **how: Any
+) -> tuple[list[ComponentTrace], Needs, Plan]:
+    """Trace as :func:`trace_run` does, and collect what is needed of a cache, and the findings about that."""
+    traced, undecided, plan = trace_run(run, every=every)
+    needed = needing.collect_needs(traced, os.environ, transformers_major=find_transformers_major(python), **how)
+    run.findings += needed.findings
+    run.notes += needed.notes
+    known = {(finding.path, finding.component, finding.code) for finding in run.findings}
+    run.findings += [each for each in undecided if (each.path, each.component, each.code) not in known]
+    return traced, needed, plan
+
+
+@click.command()
 @shared(formats=("table", "json"))
 @flag("--repos", help="Only the repo ids that are needed, one a line (-v: subfolder, revision).")
 @scripts_option
@@ -36,16 +66,21 @@ def trace(run: Run, repos: bool, scripts: bool) -> None:
 
     Every component of a config is traced (--component narrows it): text_encoder, vae, model, discriminator, t5 ...
     With --repos, exit code 1 says that some repo cannot be known.
+
+    \b
+    Examples:
+      opensora-rewriter trace configs/opensora-v1-2/inference/sample.py
+      opensora-rewriter trace . --repos --verbose
     """
     run.select(scripts=scripts)
-    traced, undecided, _ = run.trace("OSR007", every=True)
+    traced, undecided, _ = trace_run(run, every=True)
     calls = run.find_script_calls() if scripts else []
     if repos:
-        for repo_id, *names in list_repos(traced):
+        for repo_id, *names in needing.list_repos(traced):
             extra = [f" {key}={value}" for key, value in zip(("subfolder", "revision"), names, strict=True) if value]
             click.echo(printable(repo_id + "".join(extra if run.verbose else [])))
     elif run.output_format == "json":
-        document: dict[str, object] = {"schema_version": 1, "components": format_traces(traced, run.cwd)}
+        document: dict[str, object] = {"schema_version": 1, "components": needing.format_traces(traced, run.cwd)}
         if scripts:
             document["scripts"] = [
                 {"path": show_path(call.path, run.cwd), "line": call.span.line, "column": call.span.column + 1}
@@ -66,55 +101,43 @@ def trace(run: Run, repos: bool, scripts: bool) -> None:
 
 
 def _format_tables(traced: Sequence[ComponentTrace], run: Run) -> Iterator[str]:
-    """One table a config, as lines; a row a Hub call, and below it the path to it. In a pipe no word is broken."""
+    """One table a config, as lines; a row a Hub call, and below it the path to it. In a pipe nothing is wrapped."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    width = shutil.get_terminal_size((WIDTH, 0)).columns
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else UNWRAPPED)
     for path, group in itertools.groupby(traced, key=lambda each: each.path):
-        rows = list(itertools.chain.from_iterable(_make_rows(component, run) for component in group))
         title = Text(printable(show_path(path, run.cwd)), "bold")
         table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
-        for heading, *cells in zip(HEADINGS, *rows, strict=True):
-            longest = max(len(word) for cell in (heading, *cells) for word in cell.split())
-            table.add_column(heading, overflow="fold", min_width=None if console.is_terminal else longest)
-        for row in rows:
-            table.add_row(*map(Text, row))
-        console.width = 10 * WIDTH
-        console.width = width if console.is_terminal else max(width, console.measure(table).minimum)
+        for heading in HEADINGS:
+            table.add_column(heading, overflow="fold")
+        for row in itertools.chain.from_iterable(_make_rows(component, run) for component in group):
+            table.add_row(*(Text("\n".join(map(printable, cell.split("\n")))) for cell in row))
         with console.capture() as capture:
             console.print(table)
         yield from (line.rstrip() for line in capture.get().splitlines())
 
 
-def _make_rows(component: ComponentTrace, run: Run) -> Iterator[list[str]]:
+def _make_rows(component: ComponentTrace, run: Run) -> Iterator[tuple[str, ...]]:
     rows = [_make_cells(row, run.cwd) for row in component.rows]
     if run.verbose or not rows:
         rows += [("", f"not followed: {unknown}", "", "") for unknown in component.unknown]
     for number, row in enumerate(rows):
-        name = "" if number else f"{component.component.dotted}\n{component.type}"
-        yield ["\n".join(map(printable, cell.split("\n"))) for cell in (name, *row)]
+        yield ("" if number else f"{component.component.dotted}\n{component.type}", *row)
 
 
-def _make_cells(row: CallRow, cwd: str) -> tuple[str, str, str, str]:
+def _make_cells(row: CallRow, cwd: str) -> tuple[str, ...]:
     call = row.call
+    more = ("subfolder", call.subfolder), ("revision", call.revision), ("file", call.filename)
     marks = [
-        call.repo_id if call.repo_id is not None else f"? {call.repo_text}",
-        f"subfolder {call.subfolder}" if call.subfolder else "",
-        f"revision {call.revision}" if call.revision else "",
-        f"file {call.filename}" if call.filename else "",
+        f"? {call.repo_text}" if call.repo_id is None else call.repo_id,
+        *(f"{name} {value}" for name, value in more if value),
         {"local": "(local path)", "missing": "(local path, missing)"}.get(row.place, ""),
         "(only the source names it)" if call.hard_coded else "",
         "" if call.certain else "(on some branch)",
     ]
     place = f"{call.callee}  {show_path(call.path, cwd)}:{call.line}"
     steps = " -> ".join(f"{step.function}:{step.line}" for step in call.chain)
-    return (
-        "\n".join(filter(None, marks)),
-        f"{place}\n{steps}".rstrip(),
-        row.keys["cache_dir"],
-        row.keys["local_files_only"],
-    )
+    return "\n".join(filter(None, marks)), f"{place}\n{steps}".rstrip(), *row.keys.values()

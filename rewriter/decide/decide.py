@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rewriter.decide.loaders import Loaders, keywords, split_calls
 from rewriter.decide.remedies import (
@@ -45,15 +45,17 @@ PLACEHOLDER = "/cache_dir"
 class Context:
     """What a decision is made in.
 
-    ``path``: of the config. ``root``: of its checkout. ``loaders``: as they will be. ``refused``: loaders whose source
-    has to stay as it is, ``(root of the sources, type)``, and why.
+    ``path``: of the config. ``root``: of its checkout. ``loaders``: as they will be. ``remedies``: the request that
+    remedies repeat, with the cache_dir that the config names already where the run names none. ``refused``: loaders
+    whose source has to stay as it is, ``(root of the sources, type)``, and why.
     """
 
     path: str
     root: str | None
     request: Request
     loaders: Loaders
-    refused: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    remedies: Request
+    refused: Mapping[tuple[str, str], str]
 
     def trace(self, kind: str, values: Mapping[str, Value]) -> Trace:
         """What building ``kind`` with these values would do."""
@@ -206,7 +208,7 @@ class _Case:
             is_written = CACHE_DIR in {keyword.key for keyword in self.component.keywords}
             if useless and (self.request.checking or not is_written):
                 message = f"`{self.type}` loads nothing from the Hub here, so cache_dir={present.text} is not needed"
-                self._add("OSR009", message, self._command(cache_option(self.request, self.owner)))
+                self._add("OSR009", message, self._command(cache_option(self.context.remedies, self.owner)))
             elif useless:
                 self.changes[CACHE_DIR] = REMOVE
         return self._decision("not needed" if self.request.checking or not self.changes else "set", trace)
@@ -281,7 +283,7 @@ class _Case:
             self.changes[key] = wanted
 
     def _diagnose(self, key: str, present: Value | None) -> None:
-        cure = self._command(key_option(self.request, self.component.name, self.owner, key))
+        cure = self._command(key_option(self.context.remedies, self.component.name, self.owner, key))
         if key == LOCAL_FILES_ONLY:
             if present is None or not present.known or present.value is not True:
                 self._add("OSR011", "local_files_only is not True", cure)
@@ -306,14 +308,17 @@ class _Case:
         """The dict is written in a base file that is not in the run."""
         base = self._shorten(str(self.component.origin))
         message = f"`{self.component.dotted}` is written in {base}, which this run does not cover"
-        return self._undecidable(message, self._command(key_option(self.request, self.component.name, self.owner, key)))
+        return self._undecidable(
+            message, self._command(key_option(self.context.remedies, self.component.name, self.owner, key))
+        )
 
     def _find_override(self, key: str, wanted: object) -> tuple[str, str, str] | None:
         """Code, message and remedy where a later statement gives ``key`` another value, or None."""
         last = next((each for each in reversed(self.component.overrides) if each.key == key), None)
         if last is None or _is_value(key, last.value, wanted):
             return None
-        return "OSR008", f"`{key}` is set again later, on line {last.line}", f"change or remove line {last.line}"
+        line = last.span.line
+        return "OSR008", f"`{key}` is set again later, on line {line}", f"change or remove line {line}"
 
     def _check_reach(self, key: str, calls: list[HubCall], values: Mapping[str, Value]) -> None:
         for call in calls:
@@ -435,7 +440,7 @@ class _Case:
 
     def _set_command(self, sets: Mapping[str, str]) -> str:
         words = [f" --set {quote_word(f'{self.component.name}.{key}={value}')}" for key, value in sets.items()]
-        return self._command(cache_option(self.request, self.owner) + "".join(words))
+        return self._command(cache_option(self.context.remedies, self.owner) + "".join(words))
 
     def _leave_out_unsets(self) -> str:
         removed = [key for key, value in self.changes.items() if value is REMOVE]
@@ -447,7 +452,7 @@ class _Case:
             return f"edit the loader by hand: {self._shorten(refusal)}"
         if self.request.edit_source and not self.request.checking:  # this run was that command
             return f"edit the loader by hand: no edit that rewrite can make leads {key} there"
-        option = key_option(self.request, self.component.name, self.owner, key)
+        option = key_option(self.context.remedies, self.component.name, self.owner, key)
         return self._command(option) + ("" if self.request.edit_source else ", without --no-source")
 
     def _shorten(self, text: str) -> str:

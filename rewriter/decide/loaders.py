@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from rewriter.checkout import find_packages
 from rewriter.locality import locality
 from rewriter.model import RESERVED_KEYS, Finding, HubCall, Trace, Value
-from rewriter.read.census import can_load
 from rewriter.read.modules import Sources
+from rewriter.read.reach import type_can_load
 from rewriter.read.released import RELEASED, trace_released
 
 
@@ -80,9 +80,7 @@ class Loaders:
     def can_load(self, root: str | None, type_name: str) -> bool:
         """Whether the loader of a type can reach a hub call at all; a type that is not registered cannot."""
         sources = self.sources(root)
-        if sources is None:
-            return type_name in RELEASED
-        return any(can_load(sources, each) for each in sources.find_loaders(type_name))
+        return type_name in RELEASED if sources is None else type_can_load(sources, type_name)
 
     def read_source(self, path: str) -> bytes:
         """The bytes of a source, as they were read when it was traced."""

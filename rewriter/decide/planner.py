@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -103,8 +104,8 @@ class Planner:
         changes: dict[Span, dict[str, object]] = {}
         for change in self.decide_file(path).changes:
             changes.setdefault(change.component.span, {})[change.key] = change.value
-        return replace(
-            config, components=tuple(_change(each, changes.get(each.span, {})) for each in config.components)
+        return config._replace(
+            components=tuple(_change(each, changes.get(each.span, {})) for each in config.components)
         )
 
     def bases_of(self, path: str) -> tuple[str, ...]:
@@ -129,7 +130,7 @@ class Planner:
                 owner = component.name
             elif around is not None and self._loads(component, root):
                 owner = around
-            elif self.request.all_components and (self._loads(component, root) or self._hides_repo(component, root)):
+            elif self.request.all_components and self._may_read(component, root):
                 owner = component.name
             else:
                 continue
@@ -156,6 +157,12 @@ class Planner:
     def _loads(self, component: Component, root: str | None) -> bool:
         trace = self._trace(component, root)
         return trace is not None and bool(split_calls(trace, root)[0])
+
+    def _may_read(self, component: Component, root: str | None) -> bool:
+        """Whether a component reads weights, would read them where its path existed, or cannot be followed."""
+        trace = self._trace(component, root)
+        loads = trace is not None and (any(split_calls(trace, root)) or bool(trace.unknown))
+        return loads or self._hides_repo(component, root) is not None
 
     def _hides_repo(self, component: Component, root: str | None) -> str | None:
         """Why a component that names weights cannot be followed, or None."""
@@ -205,13 +212,16 @@ class Planner:
             finding = Finding("OSR900", *place, "", plain.problem.message, plain.problem.remedy)
             return FileResult(path, root, (), (finding,), data, data)
         config = inherit(plain, self._edited)
-        context = Context(path, root, self.request, self.loaders, self._refused_types)
+        dirs = [each.values[CACHE_DIR].value for each in config.components if CACHE_DIR in each.values]
+        named = next((each for each in dirs if isinstance(each, str) and os.path.isabs(each)), None)
+        remedies = self.request if self.request.cache_dir or named is None else replace(self.request, cache_dir=named)
+        context = Context(path, root, self.request, self.loaders, remedies, self._refused_types)
         picked = self.select(config, root)
         decisions = tuple(self._decide_component(context, component, owner) for component, owner in picked)
         lines = {component.span.line for component, _ in picked}
         skipped = sorted({component.span.line for component in config.components} - lines)
         keys = {component.keys for component, _ in picked}
-        findings = (*self._find_others(target, config, keys), *self._find_bases(target, config))
+        findings = (*self._find_others(target, config, keys, remedies), *self._find_bases(target, config))
         self._note_hidden(target, config, keys)
         bases = self.bases_of(path)
         return FileResult(path, root, decisions, findings, data, data, config.ignores, tuple(skipped), bases)
@@ -221,18 +231,20 @@ class Planner:
             return Decision(component, "inherited", None)  # its base file's own decision counts
         made = decide(context, component, owner)
         self._note_guess(made)
-        made = replace(made, findings=(*made.findings, *_warn_of_other_repo(context, made)))
+        made = made._replace(findings=(*made.findings, *_warn_of_other_repo(context, made)))
         why = self._refused_components.get((context.path, component.keys))
         if why is None or not (made.changes or made.outcome == "cannot"):
             return made
         others = tuple(each for each in made.findings if each.code not in ("OSR004", "OSR005"))
         place = context.path, component.span.line, component.span.column, component.dotted
         remedy = "write the dict of the other config with `_delete_=True` and all its keywords"
-        return replace(made, outcome="cannot", changes=(), findings=(*others, Finding("OSR004", *place, why, remedy)))
+        return made._replace(outcome="cannot", changes=(), findings=(*others, Finding("OSR004", *place, why, remedy)))
 
     # --- findings and notes beside the decisions
 
-    def _find_others(self, target: Target, config: Config, picked: Collection[Keys]) -> Iterator[Finding]:
+    def _find_others(
+        self, target: Target, config: Config, picked: Collection[Keys], remedies: Request
+    ) -> Iterator[Finding]:
         """OSR010: components that nobody selected and that still read from the Hub."""
         if self.request.cache_dir is None and not (self.request.checking and not self.request.cache_dirs):
             return
@@ -246,7 +258,7 @@ class Planner:
             if repos:
                 name, span = component.name, component.span
                 message = f"`{name}` still loads {', '.join(repos)} from the Hub without cache_dir"
-                option = cache_option(self.request, name)
+                option = cache_option(remedies, name)
                 remedy = f"opensora-rewriter rewrite {{path}} {option} --component {name}"
                 yield Finding("OSR010", target.path, span.line, span.column, name, message, remedy, "warning")
 
@@ -309,4 +321,4 @@ def _change(component: Component, changes: Mapping[str, object]) -> Component:
     kept = {key: value for key, value in component.values.items() if changes.get(key) is not REMOVE}
     keywords = tuple(each for each in component.keywords if each.key not in changes)
     keywords += tuple(Keyword(key, value, component.span) for key, value in written.items())
-    return replace(component, values={**kept, **written}, keywords=keywords)
+    return component._replace(values={**kept, **written}, keywords=keywords)

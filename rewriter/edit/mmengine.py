@@ -10,7 +10,6 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Literal
 
 from rewriter.model import REMOVE, FileEdit, FileResult, Finding, Note, Plan
@@ -19,10 +18,10 @@ from rewriter.process.interpreters import InterpreterError, find_interpreter
 from rewriter.process.probes.resolve import encode
 
 Mode = Literal["auto", "always", "never"]
-Drop = Callable[[Plan, Mapping[str, Finding]], Plan]
 
 _INSTALL = "pip install 'opensora-rewriter[resolve]', or name an interpreter with --python"
 _BY_HAND = "change what depends on the dict, or write the keyword by hand; if nothing does, please report this"
+_UNREADABLE = "correct the config (mmengine reads UTF-8 without a byte order mark), or rewrite it with --no-resolve"
 
 
 class MmengineError(Exception):
@@ -34,7 +33,7 @@ class MmengineError(Exception):
         self.remedy = remedy
 
 
-def prove(plan: Plan, *, mode: Mode, python: str | None, drop: Drop) -> Plan:
+def prove(plan: Plan, *, mode: Mode, python: str | None, drop: Callable[[Plan, Mapping[str, Finding]], Plan]) -> Plan:
     """The plan without the files that mmengine cannot load (OSR901), or resolves otherwise than requested (OSR902).
 
     A file of the second kind takes along those that it inherits from; what is left is proved again by ``python`` (None:
@@ -50,38 +49,54 @@ def prove(plan: Plan, *, mode: Mode, python: str | None, drop: Drop) -> Plan:
             raise MmengineError("no interpreter with mmengine is found", _INSTALL)
         if interpreter is None:
             note = Note(f"mmengine did not load the configs (no interpreter has it): {_INSTALL}")
-            return replace(plan, notes=(*plan.notes, note))
+            return plan._replace(notes=(*plan.notes, note))
         while (found := _judge_all(plan, interpreter)).keys() - refused:
             plan = drop(plan, {path: each for path, each in found.items() if path not in refused})
             refused |= found.keys()  # what inherits from one of them has another base now
     except InterpreterError as error:
-        raise MmengineError(
-            str(error), "name an interpreter that has mmengine with --python, or --no-resolve"
-        ) from None
-    except OSError as error:
-        raise MmengineError(f"no temporary copy of the checkout can be made: {error}", "or use --no-resolve") from None
+        remedy = "name an interpreter that has mmengine with --python, or --no-resolve"
+        raise MmengineError(str(error), remedy) from None
     for path, finding in found.items():
         if finding.code == "OSR902":
             raise MmengineError(f"OSR902 {path}: {finding.message}", "nothing was written; please report this")
     return plan
 
 
-# --- loading -----------------------------------------------------------------------------------
+def _judge_all(plan: Plan, interpreter: str) -> dict[str, Finding]:
+    """Which files are to be refused, and why."""
+    found: dict[str, Finding] = {}
+    edits = {edit.path: edit for edit in plan.config_edits}
+    with tempfile.TemporaryDirectory(prefix="opensora-rewriter-") as folder:
+        for result, old, new in _load_all(plan, edits, interpreter, os.path.realpath(folder)):
+            problem = _judge(edits, result, old, new)
+            if problem is None:
+                continue
+            found[result.path] = problem
+            if problem.code == "OSR902" and not problem.component:
+                for base in edits.keys() & set(result.bases):
+                    name = os.path.relpath(result.path, os.path.dirname(base))
+                    message = f"{name} inherits from it: {problem.message}"
+                    found.setdefault(base, problem._replace(path=base, message=message))
+    return found
 
 
 def _load_all(
     plan: Plan, edits: Mapping[str, FileEdit], interpreter: str, mirror: str
 ) -> Iterator[tuple[FileResult, Resolved, Resolved]]:
     """Each config that an edit reaches, as it is and as it will be. Errors name the files of the checkout."""
-    results = [
-        result
-        for result in plan.results
-        if result.old is not None and not edits.keys().isdisjoint((result.path, *result.bases))
-    ]
-    roots = {result.root or os.path.dirname(result.path) for result in results}
-    _fill_mirror(mirror, roots, {result.path for result in results} | edits.keys())
-    tasks = [_make_task(result, edits, mirror, edited) for result in results for edited in (False, True)]
-    answers = [replace(each, error=each.error.replace(mirror, "")) for each in load_configs(interpreter, tasks)]
+    reached = (each for each in plan.results if not edits.keys().isdisjoint((each.path, *each.bases)))
+    results = [each for each in reached if each.old is not None]
+    paths = {each.path for each in results}
+    _fill_mirror(mirror, {each.root or os.path.dirname(each.path) for each in results}, paths | edits.keys())
+    tasks = []
+    for result in results:
+        root = None if result.root is None else mirror + result.root
+        files = {path: (edits[path].old, edits[path].new) for path in result.bases if path in edits}
+        files[result.path] = result.old or b"", result.new or result.old or b""
+        for side in range(2):
+            data = {mirror + path: versions[side] for path, versions in files.items()}
+            tasks.append(ConfigTask(mirror + result.path, root, data))
+    answers = [each._replace(error=each.error.replace(mirror, "")) for each in load_configs(interpreter, tasks)]
     yield from zip(results, answers[::2], answers[1::2], strict=True)
 
 
@@ -100,39 +115,10 @@ def _fill_mirror(mirror: str, roots: set[str], files: set[str]) -> None:
                     os.symlink(path, mirror + path)
 
 
-def _make_task(result: FileResult, edits: Mapping[str, FileEdit], mirror: str, edited: bool) -> ConfigTask:
-    files = {base: edits[base].new if edited else edits[base].old for base in result.bases if base in edits}
-    files[result.path] = (edited and result.new) or result.old or b""
-    root = None if result.root is None else mirror + result.root
-    return ConfigTask(mirror + result.path, root, {mirror + path: data for path, data in files.items()})
-
-
-# --- judging -----------------------------------------------------------------------------------
-
-
-def _judge_all(plan: Plan, interpreter: str) -> dict[str, Finding]:
-    """Which files are to be refused, and why."""
-    found: dict[str, Finding] = {}
-    edits = {edit.path: edit for edit in plan.config_edits}
-    with tempfile.TemporaryDirectory(prefix="opensora-rewriter-") as folder:
-        for result, old, new in _load_all(plan, edits, interpreter, os.path.realpath(folder)):
-            problem = _judge(edits, result, old, new)
-            if problem is None:
-                continue
-            found[result.path] = problem
-            if problem.code == "OSR902" and not problem.component:
-                for base in edits.keys() & set(result.bases):
-                    name = os.path.relpath(result.path, os.path.dirname(base))
-                    message = f"{name} inherits from it: {problem.message}"
-                    found.setdefault(base, replace(problem, path=base, message=message))
-    return found
-
-
 def _judge(edits: Mapping[str, FileEdit], result: FileResult, old: Resolved, new: Resolved) -> Finding | None:
     if not old.ok:
         message = f"mmengine cannot load it as it is: {old.error}"
-        remedy = "correct the config (mmengine reads UTF-8 without a byte order mark), or rewrite it with --no-resolve"
-        return Finding("OSR901", result.path, old.line or 1, 0, "", message, remedy)
+        return Finding("OSR901", result.path, old.line or 1, 0, "", message, _UNREADABLE)
     problem = _find_contradiction(edits, result, old, new)
     if problem is not None:
         return Finding("OSR902", result.path, 1, 0, "", problem, _BY_HAND)

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +27,10 @@ _LEFTOVER = re.compile(r"\..*\.opensora-rewriter-(\d+)-[0-9a-f]{8}\.tmp", re.DOT
 
 
 class WriteError(Exception):
-    """Not written. ``path`` is the file at fault; ``message`` says why, and what holds now."""
+    """Not written: the message names the file at fault, why, and what holds now."""
 
     def __init__(self, path: str, message: str, state: str = "nothing was written") -> None:
         super().__init__(f"{path}: {message}; {state}")
-        self.path = path
-        self.message = f"{message}; {state}"
 
 
 @dataclass(slots=True)
@@ -44,6 +42,16 @@ class _Staged:
     folder: str
     temporary: str = ""
 
+    def holds(self, data: bytes) -> bool:
+        try:
+            return read_bytes(self.target, max(LIMIT, len(data))) == data
+        except Unreadable:
+            return False
+
+    def rename(self) -> None:
+        os.replace(self.temporary, self.target)
+        self.temporary = ""
+
 
 def commit(edits: Sequence[FileEdit], *, hook: Callable[[str], None] = lambda _step: None) -> None:
     """Write every edit, or none; those that change nothing are passed over. ``hook`` hears the name of every step.
@@ -52,8 +60,7 @@ def commit(edits: Sequence[FileEdit], *, hook: Callable[[str], None] = lambda _s
     checked by the caller); other hard links are detached. Ctrl-C and SIGTERM are held back: before the first rename
     they end the commit with nothing written, after it they wait until all is written; then they take their course.
 
-    Raises:
-        WriteError: nothing was written; or, where a rename failed, all was put back but for the files that it names.
+    Raises WriteError: nothing was written; or, where a rename failed, all was put back but for the files it names.
     """
     staged = _find_targets(edits)
     if not staged:
@@ -66,7 +73,7 @@ def commit(edits: Sequence[FileEdit], *, hook: Callable[[str], None] = lambda _s
                 _stage(file, file.edit.new)
                 hook(f"staged {file.target}")
             for file in staged:  # a link may lead elsewhere now
-                if not _holds(file, file.edit.old) or os.path.realpath(file.edit.path) != file.target:
+                if not file.holds(file.edit.old) or os.path.realpath(file.edit.path) != file.target:
                     raise WriteError(file.edit.path, "changed by another program meanwhile, run again")
             hook("checked")
             if interrupts:
@@ -93,14 +100,9 @@ def _is_running(process: int) -> bool:
     try:
         if os.name != "nt":  # there os.kill would end it
             os.kill(process, 0)
-    except PermissionError:
-        return True  # another user's
-    except (OSError, OverflowError):
-        return False
+    except (OSError, OverflowError) as error:
+        return isinstance(error, PermissionError)  # another user's
     return True
-
-
-# --- before the first rename ---------------------------------------------------------------------
 
 
 def _find_targets(edits: Sequence[FileEdit]) -> list[_Staged]:
@@ -136,16 +138,6 @@ def _stage(file: _Staged, data: bytes) -> None:
         raise WriteError(file.edit.path, f"cannot be written: {error.strerror}") from None
 
 
-def _holds(file: _Staged, data: bytes) -> bool:
-    try:
-        return read_bytes(file.target, max(LIMIT, len(data))) == data
-    except Unreadable:
-        return False
-
-
-# --- the renames ---------------------------------------------------------------------------------
-
-
 def _rename_all(staged: Sequence[_Staged], folders: Mapping[str, int], hook: Callable[[str], None]) -> None:
     """Sources, then configs; the sources' new names are on the disk before a config's can be."""
     done: list[_Staged] = []
@@ -154,7 +146,7 @@ def _rename_all(staged: Sequence[_Staged], folders: Mapping[str, int], hook: Cal
             files = [file for file in staged if file.edit.kind == kind]
             for file in files:
                 hook(f"renaming {file.target}")
-                _rename(file)
+                file.rename()
                 done.append(file)
                 hook(f"renamed {file.target}")
             _sync(files, folders)
@@ -168,11 +160,6 @@ def _rename_all(staged: Sequence[_Staged], folders: Mapping[str, int], hook: Cal
         raise WriteError(failed.edit.path, f"cannot be replaced: {error.strerror}", state) from None
 
 
-def _rename(file: _Staged) -> None:
-    os.replace(file.temporary, file.target)
-    file.temporary = ""
-
-
 def _put_back(done: Sequence[_Staged]) -> list[str]:
     """Give renamed files their old bytes again, configs first; the paths of those that stay new.
 
@@ -181,12 +168,12 @@ def _put_back(done: Sequence[_Staged]) -> list[str]:
     kept: list[_Staged] = []
     for file in reversed(done):
         needed = file.edit.kind == "source" and any(other.edit.kind != "source" for other in kept)
-        if needed or not _holds(file, file.edit.new):  # what another program wrote since stays
+        if needed or not file.holds(file.edit.new):  # what another program wrote since stays
             kept.append(file)
             continue
         try:
             _stage(file, file.edit.old)
-            _rename(file)
+            file.rename()
         except (OSError, WriteError):
             kept.append(file)
     return [file.edit.path for file in kept]
@@ -198,9 +185,6 @@ def _sync(files: Iterable[_Staged], folders: Mapping[str, int]) -> None:
             os.fsync(folders[folder])
 
 
-# --- other runs, and signals -----------------------------------------------------------------------
-
-
 @contextmanager
 def _lock_folders(folders: Iterable[str]) -> Iterator[Mapping[str, int]]:
     """Hold the folders against other runs; their descriptors. The locks are on themselves, so nothing is left behind.
@@ -209,12 +193,13 @@ def _lock_folders(folders: Iterable[str]) -> Iterator[Mapping[str, int]]:
     """
     descriptors: dict[str, int] = {}
     deadline = time.monotonic() + LOCK_SECONDS
-    try:
+    with ExitStack() as stack:
         for folder in sorted(folders):  # in one order everywhere, or two runs could wait for each other
             with suppress(OSError, ImportError):  # a file system without locks, a folder that may not be read, Windows
                 import fcntl
 
                 descriptors[folder] = os.open(folder, os.O_RDONLY)
+                stack.callback(os.close, descriptors[folder])
                 while True:
                     with suppress(BlockingIOError):
                         fcntl.flock(descriptors[folder], fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -223,9 +208,6 @@ def _lock_folders(folders: Iterable[str]) -> Iterator[Mapping[str, int]]:
                         raise WriteError(folder, "another run of opensora-rewriter is writing here")
                     time.sleep(0.02)
         yield descriptors
-    finally:
-        for descriptor in descriptors.values():
-            os.close(descriptor)
 
 
 @contextmanager

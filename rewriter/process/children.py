@@ -19,13 +19,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from rewriter.process.interpreters import child_environment
 
 _PROBES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "probes")
 SCRATCH = "opensora-rewriter-probe-"
 """How the names of the folders begin that children get as Hugging Face home."""
+
+_ANOTHER = "name another interpreter with --python"
 
 Answer = dict[str, Any]
 Reason = Literal["start", "time", "memory", "ended"]
@@ -40,9 +42,7 @@ class ChildError(Exception):
     def __init__(self, reason: Reason, message: str, remedy: str) -> None:
         super().__init__(message)
         self.reason: Reason = reason
-        self.message = message
-        self.remedy = remedy
-        self.output = ""
+        self.message, self.remedy, self.output = message, remedy, ""
 
 
 def run_probe(
@@ -63,11 +63,6 @@ def run_probe(
     :func:`lend_caches`. ``on_answer`` hears of each task, by its index, as its answer comes.
     """
     answers: dict[int, Answer | ChildError] = {}
-
-    def add(number: int, answer: Answer | ChildError) -> None:
-        answers[number] = answer
-        on_answer(number, answer)
-
     command = [executable, os.path.join(_PROBES, f"{probe}.py")]
     while left := [number for number in range(len(tasks)) if number not in answers]:
         current: int | None = None
@@ -76,16 +71,18 @@ def run_probe(
             for message in _talk(command, part, timeout, child_environment(inherit=inherit), caches or {}):
                 if "start" in message:
                     current = message["start"]
-                elif "result" in message and message["result"] == current and current not in answers:
-                    add(message["result"], message)
+                elif current is not None and message.get("result") == current and current not in answers:
+                    answers[current] = message
+                    on_answer(current, message)
                     current = None
             if left[0] not in answers:
-                raise ChildError("ended", "the child process answered nothing", "name another one with --python")
+                raise ChildError("ended", "the child process answered nothing", _ANOTHER)
         except ChildError as error:
             # With an answer and no current task, what a task left behind ended the process between two of them.
             failed = [current] if current is not None else left if left[0] not in answers else []
             for number in failed:
-                add(number, error)
+                answers[number] = error
+                on_answer(number, error)
     return [answers[number] for number in range(len(tasks))]
 
 
@@ -122,10 +119,10 @@ def _talk(
         try:
             process = subprocess.Popen(command, **files, cwd=scratch, env=environment, start_new_session=True)
         except OSError as error:
-            raise _refuse(f"{command[0]} cannot be started: {error.strerror or error}") from None
+            raise ChildError("start", f"{command[0]} cannot be started: {error.strerror}", _ANOTHER) from None
         lines: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
-        for run in (lambda: _read_lines(process.stdout, word.encode(), lines.put), lambda: _await(process, lines.put)):
-            threading.Thread(target=run, daemon=True).start()
+        for run in (_read_lines, _await):
+            threading.Thread(target=run, args=(process, word.encode(), lines.put), daemon=True).start()
         ready = False
         try:
             while "end" not in (message := _receive(process, lines, timeout, command[0])):
@@ -138,19 +135,23 @@ def _talk(
             error.output = next((line.strip()[-300:] for line in reversed(printed) if line.strip()), "")
             raise
         finally:
-            _end(process)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # one that is about to end by itself may do so
+                process.wait(0.5)
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)  # with all that it started
+            process.wait()
 
 
-def _read_lines(pipe: IO[bytes] | None, word: bytes, put: Callable[[Answer | None], None]) -> None:
+def _read_lines(process: subprocess.Popen[bytes], word: bytes, put: Callable[[Answer | None], None]) -> None:
     """Pass on what the lines that begin with the secret word say, then None; nothing else on this pipe counts."""
-    for line in pipe or ():
+    for line in process.stdout or ():
         if line.startswith(word):
             with contextlib.suppress(ValueError):
                 put(json.loads(line[len(word) :]))
     put(None)
 
 
-def _await(process: subprocess.Popen[bytes], put: Callable[[Answer | None], None]) -> None:
+def _await(process: subprocess.Popen[bytes], _word: bytes, put: Callable[[Answer | None], None]) -> None:
     """Say that a child has ended whose pipe another process may still hold; its last answer may take a moment."""
     process.wait()
     time.sleep(2.0)
@@ -166,7 +167,7 @@ def _receive(
     except queue.Empty:
         raise ChildError("time", f"no answer within {timeout:g} s", "give it more time, or free the machine") from None
     if message is not None and "fatal" in message:
-        raise _refuse(f"{executable}: {message['fatal']}")
+        raise ChildError("start", f"{executable}: {message['fatal']}", _ANOTHER)
     if message is not None:
         return message
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -179,16 +180,3 @@ def _receive(
     if code < 0:
         text = f"the child process crashed ({signal.strsignal(-code) or f'signal {-code}'})"
     raise ChildError("ended", text, f"look whether {shlex.quote(executable)} runs Open-Sora at all")
-
-
-def _refuse(text: str) -> ChildError:
-    return ChildError("start", text, "name another interpreter with --python")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the child and all that it started; one that is about to end by itself may do so."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(0.5)
-    with contextlib.suppress(OSError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from rewriter.process.children import Answer, ChildError, run_probe
 from rewriter.process.interpreters import InterpreterError
@@ -13,8 +13,7 @@ CONFIG_SECONDS = 20.0
 """What one config may take; a config reads in milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigTask:
+class ConfigTask(NamedTuple):
     """One config to load. ``root``: the checkout, where relative paths are looked up.
 
     ``files``: new bytes by absolute path, written first (in a temporary tree, to load it as it is and as it would be).
@@ -22,11 +21,10 @@ class ConfigTask:
 
     path: str
     root: str | None
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, bytes] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(NamedTuple):
     """What mmengine made of a config: the whole config as JSON values (see ``encode``), or ``error`` in one line.
 
     ``plain_error``: what upstream's own ``Config.fromfile(path)`` raises, where only ``lazy_import=False`` loads it.
@@ -74,8 +72,6 @@ def _one_line(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))[:500]
 
 
-# --- comparing -----------------------------------------------------------------------------------
-
 MISSING: Final = object()
 Difference = tuple[tuple[object, ...], object, object]
 
@@ -89,15 +85,12 @@ def find_differences(old: object, new: object) -> list[Difference]:
     >>> find_differences({"vae": {"type": "a"}}, {"vae": {"type": "a", "size": 1}})[0][0]
     ('vae', 'size')
     """
-    return list(_iter_differences((), old, new))
-
-
-def _iter_differences(path: tuple[object, ...], old: Any, new: Any) -> Iterator[Difference]:
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(key for key in new if key not in old)]:
-            yield from _iter_differences((*path, key), old.get(key, MISSING), new.get(key, MISSING))
+        keys = [*old, *(key for key in new if key not in old)]
+        pairs = [(key, old.get(key, MISSING), new.get(key, MISSING)) for key in keys]
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, (one, other) in enumerate(zip(old, new, strict=True)):
-            yield from _iter_differences((*path, index), one, other)
-    elif type(old) is not type(new) or old != new:
-        yield path, old, new
+        pairs = [(index, *pair) for index, pair in enumerate(zip(old, new, strict=True))]
+    else:
+        return [] if type(old) is type(new) and old == new else [((), old, new)]
+    found = ((key, find_differences(one, other)) for key, one, other in pairs)
+    return [((key, *path), one, other) for key, differences in found for path, one, other in differences]

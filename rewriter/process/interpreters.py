@@ -8,8 +8,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -60,6 +58,8 @@ def find_interpreter(named: str | None, module: str) -> str | None:
 def choose_interpreter(named: str | None, module: str) -> str:
     """As :func:`find_interpreter`, but never None and never an error: the probe itself reports what is missing."""
     if named is not None:
+        import shutil
+
         path = os.path.expanduser(named)
         return os.path.abspath(shutil.which(path) or path)
     return find_interpreter(None, module) or next(list_candidates())
@@ -92,6 +92,8 @@ def _run_find(executable: str, module: str) -> int:
     if executable == sys.executable:
         spec = find_spec(module)
         return 0 if spec is not None and spec.origin else _ABSENT
+    import subprocess
+
     command, environment = [executable, "-c", _FIND_MODULE, module], child_environment()
     try:
         return subprocess.run(
@@ -120,7 +122,5 @@ def child_environment(*, inherit: bool = False) -> dict[str, str]:
             return False
         return inherit or name in _NEEDED or name.startswith("LC_")
 
-    return {name: value for name, value in os.environ.items() if is_passed(name.upper())} | {
-        **_ADDED,
-        **dict.fromkeys(_SWITCHES, "1"),
-    }
+    passed = {name: value for name, value in os.environ.items() if is_passed(name.upper())}
+    return passed | _ADDED | dict.fromkeys(_SWITCHES, "1")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rewriter.model import KEYS, HubCall, Rejection, Step, Value
 from rewriter.read import library
-from rewriter.read.census import can_load
+from rewriter.read.reach import can_load
 from rewriter.read.syntax import dotted_name, names_in, package_of
 from rewriter.read.values import (
     Definition,
@@ -209,7 +209,7 @@ def _call_external(
     walk: Walk, callee: External, node: ast.Call, positional: list[Val], given: Items, frame: Frame
 ) -> Val:
     """A call of something outside the checkout."""
-    last, package, name = callee.name.rpartition(".")[2], package_of(callee.name), ast.unparse(node.func)
+    last, package, name = callee.name.rpartition(".")[2], package_of(callee.name), dotted_name(node.func)
     own = walk.sources.is_own(package)
     first = positional[0] if positional else Unknown()
     reads_config = last in ("from_config", "load_config") and isinstance(first, Known) and isinstance(first.value, str)
@@ -260,7 +260,7 @@ def _add_hub_call(
     chain = _extend(frame, node, given)
     walk.calls.append(
         HubCall(
-            ast.unparse(node.func),
+            str(dotted_name(node.func)),
             kind,
             parts[0],
             parts[-2] if parts[-2][:1].isupper() else "",

@@ -7,24 +7,18 @@ that no followed call explains, ``global``, and the name of a definition that co
 from __future__ import annotations
 
 import ast
-import functools
 import re
 from typing import TYPE_CHECKING
 
 from rewriter.read import library
 from rewriter.read.modules import Module, Sources
+from rewriter.read.reach import read_text, read_words
 from rewriter.read.syntax import FUNCTIONS
-from rewriter.read.values import Definition, External, Unknown
+from rewriter.read.values import Definition, Unknown
 
 if TYPE_CHECKING:
     from rewriter.read.walk import Walk
 
-_LOADING = re.compile(
-    rb"""[.'"]\s*(?:from_pretrained|from_config|load_config)\b|\b(?:hf_hub_download|snapshot_download|build_module)\b"""
-    rb"""|\btype\s*=\s*['"]|['"]type['"]"""
-)
-"""What the text of a definition that loads, or builds a component, holds."""
-_IMPORT = re.compile(rb"^\s*(?:from|import)\s+(\.*)([\w.]*)", re.MULTILINE)
 _HUB_NAME = re.compile("|".join(library.HUB_NAMES).encode())
 _SUSPICIOUS = library.HUB_NAMES | library.UNFOLLOWED_NAMES | {"partial", "global", "nonlocal"}
 
@@ -56,7 +50,7 @@ def _find_suspects(
     """
     key = function.node, methods
     if key not in sources.suspects:
-        words = _read_words(_read_text(function.module, function.node))
+        words = read_words(read_text(function.module, function.node))
         bodies = {word: _find_loading(function.module, word) for word in words if word in function.module.names}
         bodies = {word: found for word, found in bodies.items() if found and word != "build_module"}
         parts = function.node.body if bodies or not words.isdisjoint(_SUSPICIOUS | methods) else []
@@ -112,7 +106,7 @@ def _unwalked_loading_methods(walk: Walk) -> dict[str, str]:
 
 def _contains_hub_name(module: Module, node: ast.AST) -> bool:
     """Whether some code of a module names a hub call: as an attribute, or as a function."""
-    if _HUB_NAME.search(_read_text(module, node)) is None:
+    if _HUB_NAME.search(read_text(module, node)) is None:
         return False
     for inner in ast.walk(node):
         if isinstance(inner, ast.Attribute) and inner.attr in library.HUB_NAMES and isinstance(inner.ctx, ast.Load):
@@ -120,70 +114,3 @@ def _contains_hub_name(module: Module, node: ast.AST) -> bool:
         if isinstance(inner, ast.Name) and inner.id in library.HUB_FUNCTIONS:
             return True
     return False
-
-
-def can_load(sources: Sources, definition: Definition) -> bool:
-    """Whether a hub call, or a component that is built, can be reached from a definition by the words of its text.
-
-    A definition from which none can be reached, and that is handed neither a followed key nor a string of the config,
-    need not be walked.
-    """
-    known = sources.can_load
-    if definition.node in known:
-        return known[definition.node]
-    seen: dict[object, None] = {definition.node: None}
-    todo: list[Definition | Module] = [definition.owner or definition]
-    for each in todo:
-        module, node = (each.module, each.node) if isinstance(each, Definition) else (each, each.tree)
-        text = _read_text(module, node)
-        words = _read_words(text) if isinstance(each, Definition) else module.names
-        found = [
-            module.find(word)
-            for word in words
-            if (word in module.names or "*" in module.names) and _text_may_load(sources, module, word)
-        ]
-        # of a module of the checkout that is named as a whole, anything in it may run
-        whole = [sources.find_module(other.name) for other in found if isinstance(other, External)]
-        others = [other for other in (*found, *whole) if isinstance(other, (Definition, Module))]
-        keys = [other.node if isinstance(other, Definition) else other for other in others]
-        if _LOADING.search(text) or any(known.get(key, False) for key in keys):
-            known[definition.node] = True
-            return True
-        new = {key: other for key, other in zip(keys, others, strict=True) if key not in seen and key not in known}
-        seen |= dict.fromkeys(new)
-        todo += new.values()
-    known.update(dict.fromkeys(seen, False))
-    return False
-
-
-def _text_may_load(sources: Sources, module: Module, word: str) -> bool:
-    """False where a name is imported from a file which, like all that it imports, holds no word that loads."""
-    for value in module.names.get(word, [None]):
-        names = [value.name, value.name.rpartition(".")[0]] if isinstance(value, External) else []
-        home = next((home for name in names if (home := sources.find_module(name)) is not None), None)
-        if home is None or _file_may_load(sources, home):
-            return True
-    return False
-
-
-def _file_may_load(sources: Sources, module: Module) -> bool:
-    if module not in sources.can_load:
-        text = _read_text(module, ast.Module([], []))
-        sources.can_load[module] = False  # for files that import one another
-        sources.can_load[module] = bool(module.path.endswith("__init__.py") or _LOADING.search(text)) or any(
-            _file_may_load(sources, home)
-            for dots, name in _IMPORT.findall(text)
-            if (home := sources.find_module(module.find_origin(ast.ImportFrom(name.decode(), [], len(dots)))))
-        )
-    return sources.can_load[module]
-
-
-def _read_text(module: Module, node: ast.AST) -> bytes:
-    first, last = getattr(node, "lineno", 1), getattr(node, "end_lineno", None)
-    return b"\n".join(module.lines[first - 1 : last])
-
-
-@functools.cache
-def _read_words(text: bytes) -> frozenset[str]:
-    """The words of a source, comments and strings included."""
-    return frozenset(re.findall(r"[^\W\d]\w*", text.decode("utf-8", "replace")))

@@ -15,10 +15,9 @@ import os
 import re
 import tokenize
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from rewriter.decoding import decode, parse
-from rewriter.model import Component, Config, Ignore, Keyword, Override, Problem, Value
+from rewriter.model import Component, Config, Ignore, Keyword, Problem, Value
 from rewriter.read.mentions import Binding, find_mentions
 from rewriter.read.syntax import span_of
 
@@ -74,16 +73,16 @@ class _Reader:
             if others and not (isinstance(others[0].value, ast.Name) and self._value(others[0].value).known):
                 yield self._opaque((name,), others[0].value or others[0].node)
 
-    def _doubt(self, name: str) -> tuple[str, int] | None:
-        """Why a name may hold something else than the dicts that are bound to it, and on which line."""
+    def _doubt(self, name: str) -> str | None:
+        """Why a name may hold something else than the dicts that are bound to it."""
         for word in ("dict", "*"):
             if word in self.bindings:
-                line = self.bindings[word][0].line
-                return f"line {line} {'binds the name `dict`' if word == 'dict' else 'imports *'}", line
+                what = "binds the name `dict`" if word == "dict" else "imports *"
+                return f"line {self.bindings[word][0].line} {what}"
         found = self.mentions.others.get(name)
         lines = [found] if found is not None else []
         lines += [line for key, line in self.mentions.reads.get(name, ()) if self._may_hold_dict(name, key)]
-        return (f"line {min(lines)} uses `{name}`, and may change it", min(lines)) if lines else None
+        return f"line {min(lines)} uses `{name}`, and may change it" if lines else None
 
     def _may_hold_dict(self, name: str, key: str) -> bool:
         """Whether reading ``name["key"]`` may give something that can be changed through it."""
@@ -95,27 +94,28 @@ class _Reader:
         self,
         keys: tuple[str, ...],
         node: ast.expr,
-        doubt: tuple[str, int] | None,
+        doubt: str | None,
         items: Sequence[tuple[str, ast.expr]] = (),
     ) -> Iterator[Component]:
         keywords: list[Keyword] = []
+        values: dict[str, Value] = {}
         inner: list[tuple[str, ast.expr]] = []
         for key, value in _dict_items(node):
             if key is None:
-                doubt = doubt or (f"line {value.lineno}: `{self._text(value)}` may give it any key", value.lineno)
+                doubt = doubt or f"line {value.lineno}: `{self._text(value)}` may give it any key"
                 continue
-            if any(each.key == key for each in keywords):
-                doubt = doubt or (f"line {value.lineno} gives `{key}` twice", value.lineno)
-            keywords.append(Keyword(key, self._value(value), span_of(value)))
+            if key in values:
+                doubt = doubt or f"line {value.lineno} gives `{key}` twice"
+            values[key] = self._value(value)
+            keywords.append(Keyword(key, values[key], span_of(value)))
             if not _holds_no_dict(value) and key.isidentifier():
                 inner.append((key, value))
-        overrides = tuple(Override(key, self._value(value), value.lineno) for key, value in items)
-        values = {each.key: each.value for each in keywords} | {each.key: each.value for each in overrides}
-        why, line = doubt or (None, 0)
-        yield Component(keys, span_of(node), self._text(node), tuple(keywords), values, overrides, why, line)
+        overrides = tuple(Keyword(key, self._value(value), span_of(value)) for key, value in items)
+        values |= {each.key: each.value for each in overrides}
+        yield Component(keys, span_of(node), self._text(node), tuple(keywords), values, overrides, doubt)
         for key, value in inner:
             later = next((item for name, item in items if name == key), None)
-            changed = (f"line {later.lineno} gives `{key}` again", later.lineno) if later is not None else None
+            changed = f"line {later.lineno} gives `{key}` again" if later is not None else None
             if _is_dict(value):
                 yield from self._component((*keys, key), value, doubt or changed)
             elif not self._value(value).known:
@@ -127,8 +127,7 @@ class _Reader:
     def _opaque(self, keys: tuple[str, ...], node: ast.AST) -> Component:
         """A name that is bound to no dict that can be read."""
         text = self._text(node) if isinstance(node, (ast.expr, ast.stmt)) else keys[-1]
-        span = span_of(node)
-        return Component(keys, span, text, unsure=f"`{text}` is no dict that can be read", unsure_line=span.line)
+        return Component(keys, span_of(node), text, unsure=f"`{text}` is no dict that can be read")
 
     # --- values
 
@@ -184,7 +183,7 @@ class _Reader:
         names = [value.value] if isinstance(value.value, str) else value.value
         plain = value.known and isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
         if doubt is not None or len(bindings) > 1 or not plain:
-            return (), doubt[0] if doubt is not None else f"line {bindings[0].line}: `_base_` is `{value.text}`"
+            return (), doubt or f"line {bindings[0].line}: `_base_` is `{value.text}`"
         assert isinstance(names, (list, tuple))
         return tuple(os.path.normpath(os.path.join(folder, name)) for name in names), None
 
@@ -214,20 +213,17 @@ def inherit(config: Config, read: Callable[[str], Config], seen: tuple[str, ...]
         base = inherit(base, read, (*seen, config.path))
         unknown = unknown or base.bases_unknown
         for each in base.components:
-            theirs[each.keys] = replace(each, origin=each.origin or path)
+            theirs[each.keys] = each._replace(origin=each.origin or path)
     own = []
     for component in config.components:
         above = theirs.pop(component.keys, None)
         if above is not None and "_delete_" not in component.values:
             merged = {**above.values, **component.values}
-            doubt = (
-                (component.unsure, component.unsure_line) if component.unsure else (above.unsure, component.span.line)
-            )
-            component = replace(component, values=merged, unsure=doubt[0], unsure_line=doubt[1])
+            component = component._replace(values=merged, unsure=component.unsure or above.unsure)
         own.append(component)
     by_keys = {component.keys: component for component in own}
     kept = [each for keys, each in theirs.items() if _stays(keys, by_keys, config.bound)]
-    return replace(config, components=(*own, *kept), bases_unknown=unknown)
+    return config._replace(components=(*own, *kept), bases_unknown=unknown)
 
 
 def _stays(keys: tuple[str, ...], own: dict[tuple[str, ...], Component], bound: frozenset[str]) -> bool:

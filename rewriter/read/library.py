@@ -31,7 +31,7 @@ REPO_PARAMETERS = (
     "model_name_or_path",
     "repo_id",
 )
-UNFOLLOWED_NAMES = frozenset({"getattr", "partial", "exec", "eval", "globals", "locals", "vars", "setattr"})
+UNFOLLOWED_NAMES = frozenset({"getattr", "partial", "exec", "eval", "globals", "locals", "vars"})
 """Names by which a function reaches what no reader sees."""
 HARMLESS_DECORATORS = frozenset(
     {

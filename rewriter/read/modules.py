@@ -118,6 +118,7 @@ class Sources:
         self._trees: dict[str, ast.Module] = {}
         self._modules: dict[str, Module | None] = {}
         self._traces: dict[tuple[str, tuple[tuple[str, str, str], ...]], Trace] = {}
+        self._registering: dict[str, list[Module]] = {}
         self._loaders: dict[str, list[Definition]] = {}
 
     def with_overlay(self, overlay: Mapping[str, bytes]) -> Sources:
@@ -270,11 +271,19 @@ class Sources:
                 continue
         return found
 
+    def find_registering(self, type_name: str) -> list[Module]:
+        """The files that register a name, or seem to."""
+        if type_name not in self._registering:
+            name = type_name.encode(errors="replace")
+            words = [quote + name + quote for quote in (b'"', b"'")] + [b"class " + name, b"def " + name]
+            paths = [path for path in self._registering_files if any(word in self.read_file(path) for word in words)]
+            self._registering[type_name] = [self._module_at(path) for path in paths]
+        return self._registering[type_name]
+
     def find_loaders(self, type_name: str) -> list[Definition]:
         """The definitions registered under a name: one, or several where which one is meant cannot be known."""
         if type_name not in self._loaders:
-            word = type_name.encode(errors="replace")
-            modules = [self._module_at(path) for path in self._registering_files if word in self.read_file(path)]
+            modules = self.find_registering(type_name)
             entries = [each for module in modules for each in module.registrations if each[1] == type_name]
             models = [found for registry, _, found in entries if registry == "MODELS"]
             loaders = list(dict.fromkeys(models or [found for _, _, found in entries]))

@@ -5,7 +5,7 @@ Pure: a :class:`Report` in, text out. Only what a format needs is imported, when
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rewriter.files import find_repository
 from rewriter.model import FileEdit, Finding, Note, Plan
@@ -15,13 +15,11 @@ FORMATS = ("full", "concise", "json", "github", "sarif")
 NO_PLAN = Plan(())
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """One run, ready to be printed.
 
-    ``cwd``: json, full and concise name paths from there; github and sarif from the repository around it. Paths are
-    absolute. ``findings``, ``notes``: those to be shown. ``files``: how many configs were read. ``plan``: decisions and
-    edits of ``check`` and ``rewrite``. ``fixes``: edits for sarif (for ``check``, those that ``rewrite`` would make).
+    ``cwd``: json, full and concise name paths from there; github and sarif from the repository around it. ``files``:
+    how many configs were read. ``fixes``: edits for sarif (for ``check``, those that ``rewrite`` would make).
     """
 
     command: str
@@ -39,16 +37,11 @@ class Report:
         """Top of the repository around ``cwd``, else ``cwd``."""
         return find_repository(self.cwd) or self.cwd
 
-    @property
-    def lines(self) -> dict[str, list[str]]:
-        """The configs as read, by path, in lines: with them github and sarif count columns in characters."""
-        return {result.path: text.split_lines(result.old) for result in self.plan.results if result.old is not None}
-
 
 def render(name: str, report: Report, *, verbose: bool = False, scope: str = "") -> str:
     """The report in the format ``name`` (one of :data:`FORMATS`), with a final newline unless it is empty.
 
-    ``verbose``, ``scope``: of full and concise, see :mod:`rewriter.report.text`. Raises ValueError for another name.
+    ``verbose``, ``scope``: of full and concise, see :mod:`rewriter.report.text`.
     """
     if name == "json":
         from rewriter.report.json import render_json
@@ -59,18 +52,9 @@ def render(name: str, report: Report, *, verbose: bool = False, scope: str = "")
 
         return render_sarif(report)
     if name == "github":
-        lines = text.format_github(report.findings, report.cwd, report.root, report.lines)
+        lines = text.format_github(report.findings, report.cwd, report.root, report.plan)
     elif name == "full":
         lines = text.format_full(report.findings, report.cwd, verbose=verbose, scope=scope)
-    elif name == "concise":
-        lines = text.format_concise(report.findings, report.cwd, verbose=verbose)
     else:
-        raise ValueError(f"unknown format {name!r}; one of {', '.join(FORMATS)}")
+        lines = text.format_concise(report.findings, report.cwd, verbose=verbose)
     return "".join(f"{line}\n" for line in lines)
-
-
-def make_schema() -> dict[str, object]:
-    """The JSON Schema of the json format."""
-    from rewriter.report.json import JsonReport
-
-    return JsonReport.model_json_schema(mode="serialization")

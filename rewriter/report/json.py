@@ -1,25 +1,39 @@
-"""The json format: a pydantic model, so that its JSON Schema can be printed and its shape promised."""
+"""The json format: pydantic models of it, so that its JSON Schema can be printed and its shape promised."""
 
 from __future__ import annotations
 
-import math
-import re
+import json
 from collections import Counter
-from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
-from rewriter.model import REMOVE, Decision, Finding
+from rewriter.model import REMOVE, ConfigChange
 from rewriter.report import Report
-from rewriter.report.text import fill_remedy, show_path, show_paths, sort_findings
+from rewriter.report.text import show_finding, show_path, sort_findings
 
-# Allowed raw in JSON, but able to control a terminal or to reverse a line: DEL, C1, surrogates, separators, bidi.
-_UNSAFE = re.compile(r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
+
+def _make_value(value: object) -> object:
+    """``value`` as JSON has it; Python's repr where JSON has no such value."""
+    try:
+        same = json.loads(json.dumps(value, ensure_ascii=False).encode()) == value
+    except (TypeError, ValueError):
+        same = False
+    return value if same else repr(value)
+
+
+def _escape_surrogates(text: str | None) -> str | None:
+    """Bytes of a path that are no UTF-8 as escapes: no JSON document may hold them."""
+    return text.encode("utf-8", "backslashreplace").decode() if text else text
+
+
+_Text = Annotated[str, BeforeValidator(_escape_surrogates)]
+_Name = Annotated[str | None, BeforeValidator(lambda text: _escape_surrogates(text) or None)]
+_Line = Annotated[int | None, BeforeValidator(lambda line: line or None)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
 
 
 class JsonFinding(_Model):
@@ -27,29 +41,31 @@ class JsonFinding(_Model):
 
     code: str = Field(description="OSR and three digits; `opensora-rewriter rules CODE` explains it")
     severity: Literal["error", "warning"]
-    path: str = Field(description="with /, relative to the working directory where below it, else absolute")
+    path: _Text = Field(description="with /, relative to the working directory where below it, else absolute")
     line: int = Field(description="1-based")
     column: int = Field(description="1-based, in bytes of the UTF-8 form of the line")
-    component: str | None = Field(description='dotted ("model.vae"); null where the finding is about the file')
-    message: str
-    remedy: str = Field(description="what to do, mostly a command to paste; empty where there is none")
+    component: _Name = Field(description='dotted ("model.vae"); null where the finding is about the file')
+    message: _Text
+    remedy: _Text = Field(description="what to do, mostly a command to paste; empty where there is none")
 
 
 class JsonChange(_Model):
     """One keyword that is given a value, or taken away."""
 
-    key: str
+    key: _Text
     removed: bool
-    value: JsonValue = Field(description="null where removed; Python's repr where JSON has no such value")
+    value: Annotated[JsonValue, BeforeValidator(_make_value)] = Field(
+        description="null where removed; Python's repr where JSON has no such value"
+    )
 
 
 class JsonComponent(_Model):
     """What was decided about one component."""
 
-    path: str
+    path: _Text
     line: int = Field(description="1-based")
-    component: str
-    type: str | None = Field(description="the registered name; null where it is not known without running the config")
+    component: _Text
+    type: _Name = Field(description="the registered name; null where it is not known without running the config")
     outcome: str = Field(description='"set", "already", "not needed", "cannot", "untouched" or "inherited"')
     changes: tuple[JsonChange, ...]
 
@@ -57,9 +73,9 @@ class JsonComponent(_Model):
 class JsonNote(_Model):
     """A fact for the reader that is no finding and leaves the exit code alone."""
 
-    message: str
-    path: str | None = Field(description="as for a finding; null where the note is about the run")
-    line: int | None = Field(description="1-based; null where there is none")
+    message: _Text
+    path: _Name = Field(description="as for a finding; null where the note is about the run")
+    line: _Line = Field(description="1-based; null where there is none")
 
 
 class JsonSummary(_Model):
@@ -84,7 +100,7 @@ class JsonReport(_Model):
     summary: JsonSummary
     findings: tuple[JsonFinding, ...] = Field(description="by path, line, column, code")
     components: tuple[JsonComponent, ...] = Field(description="by path, line, component")
-    edited: tuple[str, ...] = Field(description="files that were written, or would be, loader sources first")
+    edited: tuple[_Text, ...] = Field(description="files that were written, or would be, loader sources first")
     notes: tuple[JsonNote, ...] = Field(description="facts that are no findings, in the order of the run")
 
 
@@ -92,9 +108,15 @@ def render_json(report: Report) -> str:
     """The report as indented JSON; the same report gives the same bytes."""
     findings, cwd = sort_findings(report.findings), report.cwd
     errors = sum(finding.severity == "error" for finding in findings)
-    decisions = [(result.path, decision) for result in report.plan.results for decision in result.decisions]
-    decisions.sort(key=lambda pair: (pair[0], pair[1].component.span.line, pair[1].component.dotted))
     rewritten = len(report.plan.config_edits)
+    components: list[dict[str, Any]] = [
+        {"path": show_path(result.path, cwd), "component": decision.component.dotted, "type": decision.type}
+        | {"line": decision.component.span.line, "outcome": decision.outcome}
+        | {"changes": list(map(_describe_change, decision.changes))}
+        for result in report.plan.results
+        for decision in result.decisions
+    ]
+    components.sort(key=lambda each: (each["path"], each["line"], each["component"]))
     document = {
         "schema_version": 1,
         "tool": "opensora-rewriter",
@@ -107,66 +129,16 @@ def render_json(report: Report) -> str:
             "unchanged": report.files - rewritten,
             "errors": errors,
             "warnings": len(findings) - errors,
-            "components": dict(sorted(Counter(decision.outcome for _, decision in decisions).items())),
+            "components": dict(sorted(Counter(each["outcome"] for each in components).items())),
         },
-        "findings": [_describe_finding(finding, cwd) for finding in findings],
-        "components": [_describe_component(show_path(path, cwd), decision) for path, decision in decisions],
+        "findings": [show_finding(each, cwd)._replace(column=each.column + 1) for each in findings],
+        "components": components,
         "edited": [show_path(edit.path, cwd) for edit in report.plan.edits],
-        "notes": [
-            {
-                "message": note.message,
-                "path": show_path(note.path, cwd) if note.path else None,
-                "line": note.line or None,
-            }
-            for note in dict.fromkeys(report.notes)
-        ],
+        "notes": [note._replace(path=show_path(note.path, cwd)) for note in dict.fromkeys(report.notes)],
     }
-    return escape_unsafe(JsonReport.model_validate(_make_value(document)).model_dump_json(indent=2)) + "\n"
+    return json.dumps(JsonReport.model_validate(document).model_dump(), indent=2) + "\n"
 
 
-def _describe_finding(finding: Finding, cwd: str) -> dict[str, object]:
-    return {
-        "code": finding.code,
-        "severity": finding.severity,
-        "path": show_path(finding.path, cwd),
-        "line": finding.line,
-        "column": finding.column + 1,
-        "component": finding.component or None,
-        "message": show_paths(finding.message, cwd),
-        "remedy": fill_remedy(finding, cwd),
-    }
-
-
-def _describe_component(path: str, decision: Decision) -> dict[str, object]:
-    return {
-        "path": path,
-        "line": decision.component.span.line,
-        "component": decision.component.dotted,
-        "type": decision.type,
-        "outcome": decision.outcome,
-        "changes": [
-            {"key": key, "removed": value == REMOVE, "value": None if value == REMOVE else value}
-            for key, value in ((change.key, change.value) for change in decision.changes)
-        ],
-    }
-
-
-def escape_unsafe(json: str) -> str:
-    """JSON text in which every character that could control a terminal is written ``\\uXXXX`` (the same value)."""
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", json)
-
-
-def escape_surrogates(text: str) -> str:
-    """``text`` with lone surrogates (bytes of a file name that are not UTF-8) as visible escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _make_value(value: object) -> JsonValue:
-    """``value`` as JSON has it; Python's repr where JSON has no such value."""
-    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    if isinstance(value, list):
-        return [_make_value(item) for item in value]
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {escape_surrogates(key): _make_value(item) for key, item in value.items()}
-    return escape_surrogates(value if isinstance(value, str) else repr(value))
+def _describe_change(change: ConfigChange) -> dict[str, object]:
+    removed = change.value is REMOVE
+    return {"key": change.key, "removed": removed, "value": None if removed else change.value}

@@ -9,17 +9,14 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from rewriter.decoding import Decoded, decode
 from rewriter.files import show_path as show_path
 from rewriter.model import REMOVE, FileResult, Finding, Note, Plan
 from rewriter.words import counted, is_command, printable, quote_word
 
 WIDTH = 100
 PLACES = 4  # shown of one cause
-# `ast` ends a line at \r\n, \n and a lone \r, and at nothing else (str.splitlines knows eight more).
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 
 
 def show_paths(words: str, cwd: str) -> str:
@@ -33,12 +30,7 @@ def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(dict.fromkeys(findings), key=lambda f: (f.path, f.line, f.column, f.code, f.message))
 
 
-def fill_remedy(finding: Finding, cwd: str) -> str:
-    """The remedy with its ``{path}`` filled, as a shell word."""
-    return _fill_group([finding], cwd, "")
-
-
-def _fill_group(group: Sequence[Finding], cwd: str, scope: str) -> str:
+def fill_remedy(group: Sequence[Finding], cwd: str, scope: str = "") -> str:
     """One remedy for all places: it names each file, or, where that is right for all of them, the whole run."""
     remedy = show_paths(group[0].remedy, cwd)
     paths = dict.fromkeys(show_path(finding.path, cwd) for finding in group)
@@ -47,20 +39,26 @@ def _fill_group(group: Sequence[Finding], cwd: str, scope: str) -> str:
     return remedy.replace("{path}", scope, 1)
 
 
-def group_findings(findings: Iterable[Finding], *, verbose: bool = False) -> list[list[Finding]]:
-    """Findings of one cause together, in report order; with ``verbose`` each alone.
+def show_finding(finding: Finding, cwd: str, base: str = "") -> Finding:
+    """A finding as a report has it: paths relative to ``cwd`` (its own to ``base``), the remedy's ``{path}`` filled."""
+    message, remedy = show_paths(finding.message, cwd), fill_remedy([finding], cwd)
+    return finding._replace(path=show_path(finding.path, base or cwd), message=message, remedy=remedy)
 
-    One cause: the same code, severity and remedy, and the same ``cause`` (where there is none, the same message).
-    """
+
+def count_column(finding: Finding, plan: Plan) -> int:
+    """The 1-based column of a finding in characters, where the plan has the file; else in bytes."""
+    old = next((result.old for result in plan.results if result.path == finding.path), None)
+    lines = (old or b"").splitlines()[max(finding.line, 1) - 1 :]
+    return 1 + (len(lines[0][: finding.column].decode(errors="ignore")) if lines else finding.column)
+
+
+def group_findings(findings: Iterable[Finding], *, verbose: bool = False) -> list[list[Finding]]:
+    """Findings of one code, severity and ``cause`` (else message and remedy) together; with ``verbose`` each alone."""
     groups: dict[object, list[Finding]] = {}
     for finding in sort_findings(findings):
         key = (finding.code, finding.severity, finding.cause or (finding.message, finding.remedy))
         groups.setdefault(finding if verbose else key, []).append(finding)
     return list(groups.values())
-
-
-def _format_place(finding: Finding, cwd: str) -> str:
-    return f"{printable(show_path(finding.path, cwd))}:{finding.line}:{finding.column + 1}"
 
 
 def format_concise(findings: Iterable[Finding], cwd: str, *, verbose: bool = False) -> Iterator[str]:
@@ -75,15 +73,17 @@ def format_concise(findings: Iterable[Finding], cwd: str, *, verbose: bool = Fal
 
 def format_full(findings: Iterable[Finding], cwd: str, *, verbose: bool = False, scope: str = "") -> Iterator[str]:
     """Place, code and component on one line, the message wrapped below it, other places, and the remedy."""
+    from textwrap import TextWrapper
+
+    wrapper = TextWrapper(WIDTH, "    ", "    ", break_long_words=False, break_on_hyphens=False)
     previous = ""
     for group in group_findings(findings, verbose=verbose):
         first = group[0]
         mark = "" if first.severity == "error" else " (warning)"
         yield f"{_format_place(first, cwd)}: {first.code}{mark} {printable(_name_components(group))}".rstrip()
-        yield from _wrap(show_paths(first.message, cwd))
-        if len(group) > 1:
-            yield from _wrap(_list_places(group, cwd))
-        remedy = printable(_fill_group(group, cwd, scope))
+        yield from wrapper.wrap(printable(show_paths(first.message, cwd)))
+        yield from wrapper.wrap(_list_places(group, cwd) if len(group) > 1 else "")
+        remedy = printable(fill_remedy(group, cwd, scope))
         if remedy and remedy == previous and is_command(remedy):
             yield "    the same command cures it"
         elif remedy:
@@ -91,37 +91,8 @@ def format_full(findings: Iterable[Finding], cwd: str, *, verbose: bool = False,
         previous = remedy
 
 
-def format_github(findings: Iterable[Finding], cwd: str, root: str, lines: Mapping[str, list[str]]) -> Iterator[str]:
-    """A workflow command a finding, which GitHub shows as an annotation on the files of a pull request.
-
-    Each starts with ``::`` and holds no control character, whatever the values hold. Source of the syntax: GitHub's
-    "Workflow commands", and command.ts of the package ``@actions/core``. ``lines``: for :func:`text_before`.
-    """
-    for finding in sort_findings(findings):
-        place = {"file": show_path(finding.path, root), "line": str(max(finding.line, 1))}
-        place |= {"col": str(len(text_before(finding, lines)) + 1), "title": finding.code}
-        escaped = {key: _escape(value).replace(":", "%3A").replace(",", "%2C") for key, value in place.items()}
-        message = f"{finding.component}: " if finding.component else ""
-        message = _escape(message + show_paths(finding.message, cwd))
-        remedy = fill_remedy(finding, cwd)
-        message += f"%0A-> {_escape(remedy)}" if remedy else ""
-        yield f"::{finding.severity} {','.join(f'{key}={value}' for key, value in escaped.items())}::{message}"
-
-
-def _escape(words: str) -> str:
-    return printable(words).replace("%", "%25")  # CR and LF have become printable escapes
-
-
-def split_lines(data: bytes) -> list[str]:
-    """The lines of a Python file, ends kept, as ``ast`` counts them; none where the bytes cannot be decoded."""
-    decoded = decode(data)
-    return _LINE.findall(decoded.utf8.decode()) if isinstance(decoded, Decoded) else []
-
-
-def text_before(finding: Finding, lines: Mapping[str, list[str]]) -> str:
-    """The text of the line before a finding; of a file that is not among ``lines`` as many letters as bytes."""
-    found = lines.get(finding.path, [])[max(finding.line, 1) - 1 : max(finding.line, 1)]
-    return found[0].encode()[: finding.column].decode(errors="ignore") if found else " " * finding.column
+def _format_place(finding: Finding, cwd: str) -> str:
+    return f"{printable(show_path(finding.path, cwd))}:{finding.line}:{finding.column + 1}"
 
 
 def _name_components(group: Sequence[Finding]) -> str:
@@ -134,11 +105,22 @@ def _list_places(group: Sequence[Finding], cwd: str) -> str:
     return f"{len(group)} places: also {shown}{more}"
 
 
-def _wrap(message: str) -> list[str]:
-    from textwrap import TextWrapper
+def format_github(findings: Iterable[Finding], cwd: str, root: str, plan: Plan) -> Iterator[str]:
+    """A workflow command a finding, which GitHub shows as an annotation on the files of a pull request.
 
-    wrapper = TextWrapper(WIDTH, "    ", "    ", break_long_words=False, break_on_hyphens=False)
-    return wrapper.wrap(printable(message))
+    Each starts with ``::`` and holds no control character, whatever the values hold. Source of the syntax: GitHub's
+    "Workflow commands", and command.ts of the package ``@actions/core``.
+    """
+
+    def escape(words: str) -> str:
+        return printable(words).replace("%", "%25")  # CR and LF have become printable escapes
+
+    for finding in sort_findings(findings):
+        shown = show_finding(finding, cwd, root)
+        file = escape(shown.path).replace(":", "%3A").replace(",", "%2C")
+        place = f"file={file},line={max(finding.line, 1)},col={count_column(finding, plan)},title={finding.code}"
+        message = escape(f"{finding.component}: " * bool(finding.component) + shown.message)
+        yield f"::{finding.severity} {place}::{message}" + (f"%0A-> {escape(shown.remedy)}" if shown.remedy else "")
 
 
 def format_notes(notes: Iterable[Note], cwd: str) -> Iterator[str]:
@@ -158,12 +140,8 @@ def summarize_check(files: int, found: Iterable[Finding]) -> Iterator[str]:
     """The last lines of ``check``: counts, and what to do next."""
     findings = sort_findings(found)
     errors = sum(finding.severity == "error" for finding in findings)
-    read = counted(files, "file")
-    if not findings:
-        yield f"{read} read, nothing found"
-        return
-    warnings = counted(len(findings) - errors, "warning")
-    yield f"{read} read, {counted(errors, 'error')}, {warnings} ({_count_codes(findings)})"
+    counts = f"{counted(errors, 'error')}, {counted(len(findings) - errors, 'warning')} ({_count_codes(findings)})"
+    yield f"{counted(files, 'file')} read, {counts if findings else 'nothing found'}"
     yield from list_next_steps(findings)
 
 
@@ -177,13 +155,11 @@ def list_next_steps(findings: Iterable[Finding]) -> Iterator[str]:
 
 def format_decisions(results: Sequence[FileResult], cwd: str) -> Iterator[str]:
     """``--verbose``: a line for every selected component."""
-    for result in results:
-        for decision in result.decisions:
-            changes = ", ".join(f"-{c.key}" if c.value == REMOVE else f"{c.key}={c.value!r}" for c in decision.changes)
-            kind = f" ({decision.type})" if decision.type else ""
-            place = f"{show_path(result.path, cwd)}:{decision.component.span.line}"
-            line = f"{place}: {decision.component.dotted}{kind}: {decision.outcome}"
-            yield printable(f"{line} {changes}".rstrip())
+    for result, decision in [(each, decision) for each in results for decision in each.decisions]:
+        changes = ", ".join(f"-{c.key}" if c.value is REMOVE else f"{c.key}={c.value!r}" for c in decision.changes)
+        kind = f" ({decision.type})" if decision.type else ""
+        place = f"{show_path(result.path, cwd)}:{decision.component.span.line}"
+        yield printable(f"{place}: {decision.component.dotted}{kind}: {decision.outcome} {changes}".rstrip())
 
 
 def format_edits(plan: Plan, cwd: str, *, would: bool) -> Iterator[str]:
@@ -197,19 +173,18 @@ def format_edits(plan: Plan, cwd: str, *, would: bool) -> Iterator[str]:
 
 def summarize_rewrite(plan: Plan, findings: Iterable[Finding], *, would: bool) -> Iterator[str]:
     """The last lines of ``rewrite``: files, components, and what to do next."""
-    changed = len(plan.config_edits)
-    verb = "to rewrite" if would else "rewritten"
-    line = f"{counted(len(plan.results), 'file')} read, {changed} {verb}, {len(plan.results) - changed} unchanged"
-    for kind, word in (("source", "loader source"), ("script", "script")):
-        count = sum(edit.kind == kind for edit in plan.sources)
-        if count:
-            line += f"; {counted(count, word)} {'to edit' if would else 'edited'}"
+    read, changed = len(plan.results), len(plan.config_edits)
+    line = (
+        f"{counted(read, 'file')} read, {changed} {'to rewrite' if would else 'rewritten'}, {read - changed} unchanged"
+    )
+    for kind, number in Counter(edit.kind for edit in plan.sources).items():
+        word = "loader source" if kind == "source" else kind
+        line += f"; {counted(number, word)} {'to edit' if would else 'edited'}"
     yield line
     decided = [(result, decision) for result in plan.results for decision in result.decisions]
-    counts = Counter(decision.outcome for _, decision in decided)
-    parts = [f"{counts['set']} set"]
-    parts += [f"{counts['already']} already set"] if counts["already"] else []
-    parts += [f"{counts['not needed']} not needed"] if counts["not needed"] else []
+    counts: Counter[str] = Counter(decision.outcome for _, decision in decided)
+    states = (("set", "set"), ("already", "already set"), ("not needed", "not needed"))
+    parts = [f"{counts[outcome]} {words}" for outcome, words in states if counts[outcome] or outcome == "set"]
     # each refused component once, by the first error that it, or else its file, has
     refused = [(*decision.findings, *result.findings) for result, decision in decided if decision.outcome == "cannot"]
     errors = [[each for each in found if each.severity == "error"][:1] for found in refused]

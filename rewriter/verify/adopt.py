@@ -7,9 +7,8 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rewriter.locality import is_repo_id
 from rewriter.verify.directories import COMMIT, SYNTHETIC, CachedRepo, is_flat_model, is_named_after, list_names
@@ -28,8 +27,7 @@ class AdoptError(Exception):
     """Why it cannot be done, with a remedy. Nothing was changed, or only files were added that no ref leads to."""
 
 
-@dataclass(frozen=True, slots=True)
-class AdoptFile:
+class AdoptFile(NamedTuple):
     """One file: where it is, where its content and the snapshot's link to it belong, size in bytes."""
 
     source: str
@@ -43,24 +41,22 @@ class AdoptFile:
         return not other and os.path.exists(self.link) and os.path.getsize(self.link) == self.size
 
 
-@dataclass(frozen=True, slots=True)
-class AdoptPlan:
-    """What :func:`run_adopt` will do.
+class AdoptPlan(NamedTuple):
+    """What :func:`run_adopt` will do, and ``notes`` for the user.
 
     ``origin``: where ``commit`` comes from: "given", "download metadata", "git HEAD", or "synthetic" (made of the
-    names and hashes of the files). ``notes``: what a user should know, in plain words.
+    names and hashes of the files).
     """
 
     repo: CachedRepo
     commit: str
     origin: str
     files: tuple[AdoptFile, ...]
-    mode: Mode = "auto"
-    notes: tuple[str, ...] = ()
+    mode: Mode
+    notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Adopted:
+class Adopted(NamedTuple):
     """What was done: the snapshot's folder, blobs by how they got there, and whether anything changed at all."""
 
     snapshot: str
@@ -84,9 +80,7 @@ def plan_adopt(
 
     ``revision``: the commit (40 hex digits) that ``src`` is known to be. ``mode``: "auto" makes hard links where the
     file system allows. ``replace_ref``: let ``refs/main`` move on from another commit. ``progress``: in bytes hashed.
-
-    Raises:
-        AdoptError: the folder, the id or the cache is not fit for it; the message says what to do.
+    Raises AdoptError: the folder, the id or the cache is not fit for it; the message says what to do.
     """
     if "/" not in repo_id or not is_repo_id(repo_id):
         raise AdoptError(f"--repo {repo_id!r} is not ORG/NAME as the Hub writes it")
@@ -95,20 +89,21 @@ def plan_adopt(
     if Path(cache_dir).is_relative_to(src):
         raise AdoptError(f"the cache {cache_dir} is inside {src}; name a cache outside of it")
     _refuse_other_folders(src, repo_id)
+    repo = CachedRepo(cache_dir, repo_id)
     try:
         paths, notes = _find_files(src)
         blobs = _hash_sources(paths, progress)
         commit, origin = _find_commit(src, revision, blobs)
-        repo = CachedRepo(cache_dir, repo_id)
         present = (repo.read_ref() or "").strip()
-        files = []
-        for name, path in paths.items():
-            link = os.path.join(repo.get_snapshot(commit), *name.split("/"))
-            files.append(AdoptFile(path, os.path.join(repo.folder, "blobs", blobs[name]), link, os.path.getsize(path)))
+        snapshot, folder = repo.get_snapshot(commit), os.path.join(repo.folder, "blobs")
+        files = tuple(
+            AdoptFile(path, os.path.join(folder, blobs[name]), os.path.join(snapshot, name), os.path.getsize(path))
+            for name, path in paths.items()
+        )
     except OSError as error:
         raise AdoptError(f"{error.filename or src}: {error.strerror or error}") from error
     if other := next((file.link for file in files if os.path.exists(file.link) and not file.is_linked()), None):
-        raise AdoptError(f"{other} has another content; remove {repo.get_snapshot(commit)} if {src} is right")
+        raise AdoptError(f"{other} has another content; remove {snapshot} if {src} is right")
     if present not in ("", commit) and not replace_ref:
         raise AdoptError(
             f"{repo.ref_path} is commit {present} and not {commit}: {repo_id} is in this cache already; give another "
@@ -116,7 +111,7 @@ def plan_adopt(
         )
     if origin == "synthetic":
         notes += (f"the commit is not known; {commit} is used in its place, made of the files' names and hashes",)
-    return AdoptPlan(repo, commit, origin, tuple(files), mode, notes)
+    return AdoptPlan(repo, commit, origin, files, mode, notes)
 
 
 def _refuse_other_folders(src: str, repo_id: str) -> None:
@@ -160,10 +155,10 @@ def _find_files(src: str) -> tuple[dict[str, str], tuple[str, ...]]:
 
 def _hash_sources(paths: Mapping[str, str], progress: Progress | None) -> dict[str, str]:
     """Every file's name -> the name that its blob gets: sha256 where the Hub keeps it in LFS, else as git does."""
-    wanted: dict[str, tuple[str, HashKind]] = {}
-    for name, path in paths.items():
-        in_lfs = name.endswith(_LFS_SUFFIXES) or os.path.getsize(path) > _LFS_BYTES
-        wanted[name] = path, "sha256" if in_lfs else "git-sha1"
+    wanted: dict[str, tuple[str, HashKind]] = {
+        name: (path, "sha256" if name.endswith(_LFS_SUFFIXES) or os.path.getsize(path) > _LFS_BYTES else "git-sha1")
+        for name, path in paths.items()
+    }
     hashes = hash_files(wanted.values(), progress)
     for error in hashes.values():
         if isinstance(error, OSError):
@@ -200,9 +195,7 @@ def run_adopt(plan: AdoptPlan, progress: Progress | None = None) -> Adopted:
 
     A blob gets its name once it is complete, refs/main is written last: cut off at any moment, no ref leads to what is
     half done, and the next run goes on there. ``progress``: in bytes that are in place.
-
-    Raises:
-        AdoptError: no space, no permission, or no hard link (mode "link").
+    Raises AdoptError: no space, no permission, or no hard link (mode "link").
     """
     snapshot = plan.repo.get_snapshot(plan.commit)
     if plan.repo.read_ref() == plan.commit and all(file.is_linked() for file in plan.files):
@@ -220,23 +213,23 @@ def run_adopt(plan: AdoptPlan, progress: Progress | None = None) -> Adopted:
                 progress(done, total)
         write_ref(plan.repo, plan.commit)
     except OSError as error:
-        raise AdoptError(f"{error.filename2 or error.filename or snapshot}: {error.strerror or error}") from error
+        hint = "; use --copy" if plan.mode == "link" else ""
+        raise AdoptError(f"{error.filename2 or error.filename or snapshot}: {error.strerror or error}{hint}") from error
     return Adopted(snapshot, arrivals.count("linked"), arrivals.count("copied"), arrivals.count("present"))
 
 
 def _place_blob(file: AdoptFile, mode: Mode) -> str:
     if os.path.isfile(file.blob) and os.path.getsize(file.blob) == file.size:
         return "present"
-    draft = f"{file.blob}.incomplete"
     if mode != "copy":
         try:
             os.link(file.source, file.blob)
             return "linked"
-        except OSError as error:
+        except OSError:
             if mode == "link":
-                raise AdoptError(f"{file.source} cannot be hard-linked ({error.strerror}); use --copy") from error
-    shutil.copyfile(file.source, draft)
-    os.replace(draft, file.blob)
+                raise
+    shutil.copyfile(file.source, f"{file.blob}.incomplete")
+    os.replace(f"{file.blob}.incomplete", file.blob)
     return "copied"
 
 
@@ -256,6 +249,5 @@ def write_ref(repo: CachedRepo, commit: str) -> None:
     if repo.read_ref() != commit:
         os.makedirs(os.path.dirname(repo.ref_path), exist_ok=True)
         draft = os.path.join(repo.folder, ".ref")
-        with open(draft, "w", encoding="ascii", newline="") as stream:
-            stream.write(commit)
+        Path(draft).write_bytes(commit.encode())
         os.replace(draft, repo.ref_path)

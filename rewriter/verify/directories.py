@@ -6,11 +6,13 @@ import os
 import re
 import shlex
 import string
+import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from rewriter.model import Severity
+from rewriter.model import Finding, Severity
+from rewriter.process.interpreters import find_major, site_packages
 
 Place = tuple[str, int, str]
 """Where something is requested: (path of a config, its line, the dotted component)."""
@@ -19,9 +21,11 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 SYNTHETIC = "ad09ed00"
 """How a commit begins that ``adopt`` made of the files' hashes: no Hub knows it."""
 
-_TRANSFORMERS_VARIABLES = ("TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE", "PYTORCH_PRETRAINED_BERT_CACHE")
-_MODEL_SUFFIXES = (".safetensors", ".bin", ".index.json", ".ckpt", ".pth", "config.json", ".model", "tokenizer.json")
-_MODEL_NAMES = ("model_index.json", "vocab.json")
+TRANSFORMERS_VARIABLES = ("TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE", "PYTORCH_PRETRAINED_BERT_CACHE")
+"""transformers 4 reads the first that is set, before all others and for its own calls; transformers 5 reads none."""
+_MODEL_FILE = re.compile(
+    r".*(\.safetensors|\.bin|\.index\.json|\.ckpt|\.pth|config\.json|\.model|tokenizer\.json)|(model_index|vocab)\.json"
+)
 _PIPELINE_PARTS = frozenset(
     {"vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "transformer", "unet", "scheduler", "model"}
 )
@@ -32,14 +36,22 @@ _FLAT_FOLDERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(NamedTuple):
     """One thing that is wrong, without its places. ``{component}`` in ``remedy``: the last key of each place's."""
 
-    code: str
-    message: str
-    remedy: str
+    code: str = ""
+    message: str = ""
+    remedy: str = ""
     severity: Severity = "error"
+
+    def at(self, places: Iterable[Place]) -> list[Finding]:
+        """Its findings, one for each place, all with one cause, so that a report can count them."""
+        findings = []
+        for path, line, component in dict.fromkeys(places):
+            remedy = self.remedy.replace("{component}", component.rpartition(".")[2])
+            found = Finding(self.code, path, line, 0, component, self.message, remedy, self.severity, self.message)
+            findings.append(found)
+        return findings
 
 
 def list_names(path: str) -> frozenset[str]:
@@ -55,30 +67,34 @@ def find_default_cache(
 ) -> tuple[str, str]:
     """The directory that a library reads without a ``cache_dir``, and the variable that names it, or "default".
 
-    As ``huggingface_hub.constants`` (0.34 to 2.x) computes it. transformers 4 has three variables of its own, which
-    come first (``transformers.utils.hub``) and are not expanded; transformers 5 reads none of them.
+    As ``huggingface_hub.constants`` (0.34 to 2.x) computes it; transformers 4 does not expand its own variables.
     """
     if library not in ("huggingface_hub", "diffusers") and transformers_major < 5:
-        for name in _TRANSFORMERS_VARIABLES:
-            if name in environ:
-                return environ[name], name
+        for name in filter(environ.__contains__, TRANSFORMERS_VARIABLES):
+            return environ[name], name
     below = {"HF_HUB_CACHE": "", "HUGGINGFACE_HUB_CACHE": "", "HF_HOME": "hub", "XDG_CACHE_HOME": "huggingface/hub"}
-    name = next((name for name in below if name in environ), "default")
+    name = next(filter(environ.__contains__, below), "default")
     path = string.Template(environ.get(name, "~/.cache")).safe_substitute(environ)
     if path == "~" or path.startswith("~/"):
         path = environ.get("HOME", os.path.expanduser("~")) + path[1:]
     return os.path.join(path, below.get(name, "huggingface/hub")).rstrip("/"), name
 
 
+def find_transformers_major(python: str | None) -> int:
+    """The version of transformers (4 where there is none) in ``python``, else in the environment that is active."""
+    return find_major(site_packages(python) or sysconfig.get_path("purelib"), "transformers") or 4
+
+
 def describe_source(source: str) -> str:
     """How a message says where a cache directory comes from; empty for the config's own."""
+    reader = ", which transformers 4 reads first" if source in TRANSFORMERS_VARIABLES else ""
     fixed = {"config": "", "option": " (from --cache-dir)", "default": " (the library's default)"}
-    return fixed.get(source, f" (from the environment's {source})")
+    return fixed.get(source, f" (from the environment's {source}{reader})")
 
 
 def _suggest_directory(path: str, source: str) -> str:
     """What to write in place of the directory: in the config, or in the environment where that names it."""
-    variable = source if source in _TRANSFORMERS_VARIABLES else "HF_HUB_CACHE"
+    variable = source if source in TRANSFORMERS_VARIABLES else "HF_HUB_CACHE"
     written = {"config": f"cache_dir={path!r}", "option": f"--cache-dir {shlex.quote(path)}"}
     return written.get(source, f"export {variable}={shlex.quote(path)}")
 
@@ -91,13 +107,12 @@ def check_directory(path: str, source: str = "config", repo_ids: Sequence[str] =
     if not os.path.isabs(path) or "\0" in path:
         message = f"cache_dir {path!r} is not absolute: it depends on the working directory"
         return Trouble("OSR002", message, f"write {os.path.abspath(os.path.expanduser(path))!r} if that is meant")
-    names: list[str] | None = None
-    try:
-        names = os.listdir(path)
-    except NotADirectoryError:
+    if os.path.isfile(path):
         return Trouble("OSR102", f"{path} is a file, not a cache directory", "name the directory of the models--*")
+    try:
+        names: list[str] | None = os.listdir(path)
     except FileNotFoundError:
-        pass
+        names = None
     except OSError as error:
         return describe_unreadable(path, str(error.strerror))
     if any(name.startswith("models--") for name in names or ()):
@@ -132,14 +147,10 @@ def is_flat_model(path: str) -> bool:
     """Whether a folder holds a model's plain files, in itself or in nothing but the folders of a pipeline."""
     names = list_names(path)
     folders = {name for name in names if not name.startswith(".") and os.path.isdir(os.path.join(path, name))}
-    if _hold_model_file(names - folders) or {".git", ".gitattributes"} <= names:
+    if any(map(_MODEL_FILE.fullmatch, names - folders)) or {".git", ".gitattributes"} <= names:
         return True
-    below = (list_names(os.path.join(path, folder)) for folder in folders)
-    return folders <= _PIPELINE_PARTS and any(map(_hold_model_file, below))
-
-
-def _hold_model_file(names: Iterable[str]) -> bool:
-    return any(name in _MODEL_NAMES or name.endswith(_MODEL_SUFFIXES) for name in names)
+    below = (name for folder in folders for name in list_names(os.path.join(path, folder)))
+    return folders <= _PIPELINE_PARTS and any(map(_MODEL_FILE.fullmatch, below))
 
 
 def is_named_after(path: str, repo_id: str) -> bool:
@@ -155,18 +166,12 @@ def find_flat_folder(cache_dir: str, repo_id: str) -> str | None:
     return next(filter(is_flat_model, places), None)
 
 
-@dataclass(frozen=True, slots=True)
-class CachedRepo:
+class CachedRepo(NamedTuple):
     """One repo at one revision in one cache, read by its files alone: ``models--ORG--NAME/{blobs,refs,snapshots}``."""
 
     cache_dir: str
     repo_id: str
     revision: str | None = None
-
-    @property
-    def ref(self) -> str:
-        """The revision that is read; ``main`` where none is requested."""
-        return self.revision or "main"
 
     @property
     def folder(self) -> str:
@@ -175,8 +180,8 @@ class CachedRepo:
 
     @property
     def ref_path(self) -> str:
-        """The file that says which commit the revision is."""
-        return os.path.join(self.folder, "refs", self.ref)
+        """The file that says which commit the revision is; that of ``main`` where none is requested."""
+        return os.path.join(self.folder, "refs", self.revision or "main")
 
     def get_snapshot(self, *commit: str) -> str:
         """The folder of a commit; without one, the folder of all."""
@@ -211,21 +216,16 @@ def format_adopt(source: str, repo_id: str, cache_dir: str) -> str:
     return shlex.join(["opensora-rewriter", "adopt", source, "--repo", repo_id, "--cache-dir", cache_dir])
 
 
-def format_download(
-    repo_id: str,
-    cache_dir: str,
-    revision: str | None = None,
-    files: Iterable[str] = (),
-    subfolders: Sequence[str] = (),
-    force: bool = False,
-) -> str:
+def format_download(repo_id: str, cache_dir: str, revision: str | None = None, some: Iterable[str] = ()) -> str:
     """The ``hf download`` command (huggingface_hub 0.34 to 2.x) that fetches a repo, or some of it, into a cache.
 
-    One subfolder at most: hub 0.x and 1.x disagree on how several ``--include`` are given. Of a commit that ``adopt``
-    made up the Hub knows nothing: all files are fetched.
+    ``some``: names of files, or ``--include`` and one pattern (hub 0.x and 1.x disagree on how several are given). No
+    Hub knows a commit that ``adopt`` made up.
     """
-    if revision is not None and revision.startswith(SYNTHETIC):
-        revision, files = None, ()
-    some = [*files] or (["--include", f"{subfolders[0]}/*"] if len(subfolders) == 1 else [])
-    end = [*(["--revision", revision] if revision else []), "--cache-dir", cache_dir]
-    return shlex.join(["hf", "download", repo_id, *some, *end, *(["--force-download"] if force else [])])
+    pin = ["--revision", revision] if revision and not revision.startswith(SYNTHETIC) else []
+    return shlex.join(["hf", "download", repo_id, *some, *pin, "--cache-dir", cache_dir])
+
+
+def format_remove(paths: Iterable[str]) -> str:
+    """The command that removes damaged files, or the blobs that they are links to: hf keeps what is there."""
+    return shlex.join(["rm", *dict.fromkeys(map(os.path.realpath, paths))])

@@ -1,4 +1,4 @@
-"""Fetch into the standard cache exactly the files that the loaders will read, by huggingface_hub itself (issue 18)."""
+"""Fetch into the standard cache exactly the files that the loaders will read, by huggingface_hub itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +17,7 @@ from rewriter.verify.adopt import write_ref
 from rewriter.verify.cache import inspect_cache, report_needs
 from rewriter.verify.directories import COMMIT, CachedRepo, Trouble, format_download, format_ref
 from rewriter.verify.lock import Lock
-from rewriter.verify.needs import Need
-from rewriter.verify.requested_files import select_files
+from rewriter.verify.needs import Need, select_files
 
 _SLACK_BYTES = 64 << 20
 _LISTING_SECONDS = 30.0
@@ -41,8 +39,7 @@ class DownloadFile(NamedTuple):
     present: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RepoDownload:
+class RepoDownload(NamedTuple):
     """What is fetched of one repo into one cache.
 
     ``revision``: what the loaders ask for (None: ``main``). ``requested``: the same, or the commit that a lock or
@@ -66,8 +63,7 @@ class RepoDownload:
     @property
     def command(self) -> str:
         """The ``hf download`` command that fetches the same."""
-        names = [file.name for file in self.files]
-        return format_download(self.repo_id, self.cache_dir, revision=self.requested, files=names)
+        return format_download(self.repo_id, self.cache_dir, self.requested, [file.name for file in self.files])
 
 
 class DownloadPlan(NamedTuple):
@@ -83,9 +79,7 @@ def plan_download(
     """Which files of which repos the needs (``cache_dir`` absolute) are, with their sizes. Writes nothing.
 
     ``lock``: its commits are taken; a repo that it lacks is refused. ``revisions``: repo id -> commit (40 hex digits).
-
-    Raises:
-        DownloadError: huggingface_hub is not installed, or a revision contradicts the lock or is no commit.
+    Raises DownloadError: huggingface_hub is not installed, or a revision contradicts the lock or is no commit.
     """
     if importlib.util.find_spec("huggingface_hub") is None:
         raise DownloadError("huggingface_hub is not installed", "pip install 'opensora-rewriter[cache]'")
@@ -96,20 +90,21 @@ def plan_download(
     findings: list[Finding] = []
     for (repo_id, cache_dir, revision), group in groups.items():
         given = (revisions or {}).get(repo_id)
-        locked = lock.find_commit(repo_id, revision) if lock is not None else given
+        locked = lock.find_commit(repo_id, revision) if lock is not None else None
         if given is not None and (not COMMIT.fullmatch(given) or locked not in (None, given)):
-            message = f"--revision {repo_id}={given} is not a commit (40 hex digits)"
-            message = message if lock is None else f"--revision {repo_id}={given} is not the lock's commit, {locked}"
-            raise DownloadError(message, "give the commit, or leave --revision out")
+            reason = f"not the lock's commit, {locked}" if locked else "not a commit (40 hex digits)"
+            raise DownloadError(f"--revision {repo_id}={given} is {reason}", "give the commit, or leave --revision out")
         if lock is not None and not given and not locked:
             message = f"{repo_id} ({revision or 'main'}) is not in the lock, so its commit is not known"
-            findings += report_needs(Trouble("OSR126", message, "opensora-rewriter lock"), group)
+            findings += report_needs(
+                Trouble("OSR126", message, "run it with --write-lock in the place of --lock"), group
+            )
             continue
         repo = RepoDownload(repo_id, cache_dir, revision, given or locked or revision, tuple(group))
-        found = inspect_cache([replace(need, revision=repo.requested) for need in group]).inspected
+        found = inspect_cache([need._replace(revision=repo.requested) for need in group]).inspected
         if all(each.sound for each in found):
             files = {file.name: DownloadFile(file.name, file.size, True) for each in found for file in each.files}
-            repo = replace(repo, commit=str(found[0].commit), files=tuple(files.values()), complete=True)
+            repo = repo._replace(commit=str(found[0].commit), files=tuple(files.values()), complete=True)
         repos.append(repo)
     listed, failed = _for_each(repos, _list_files)
     return DownloadPlan(listed, [*findings, *failed])
@@ -145,20 +140,15 @@ def _list_files(repo: RepoDownload) -> tuple[RepoDownload | None, Trouble | None
         found = try_to_load_from_cache(repo.repo_id, name, cache_dir=repo.cache_dir, revision=commit)
         present = isinstance(found, str) and os.path.getsize(found) == sizes[name]
         files.append(DownloadFile(name, sizes[name], present))
-    trouble = None
-    if info.id not in (repo.repo_id, None):
-        message = (
-            f"{repo.repo_id} is called {info.id} on the Hub now; it is fetched under the name that loaders ask for"
-        )
-        trouble = Trouble("OSR132", message, f"see https://huggingface.co/{info.id}", "warning")
-    return replace(repo, commit=commit, files=tuple(files)), trouble
+    message = f"{repo.repo_id} is called {info.id} on the Hub now; it is fetched under the name that loaders ask for"
+    renamed = Trouble("OSR132", message, f"see https://huggingface.co/{info.id}", "warning")
+    return repo._replace(commit=commit, files=tuple(files)), renamed if info.id not in (repo.repo_id, None) else None
 
 
 def fetch(plan: DownloadPlan) -> list[Finding]:
     """Carry a plan out, repo by repo; the findings of those that failed (the others are fetched all the same).
 
-    Raises:
-        DownloadError: there is not enough space; nothing was begun.
+    Raises DownloadError: there is not enough space; nothing was begun.
     """
     for cache_dir in {repo.cache_dir for repo in plan.repos}:
         size = sum(repo.missing_bytes for repo in plan.repos if repo.cache_dir == cache_dir)
@@ -208,19 +198,19 @@ def _for_each(
     clients = [importlib.import_module(name) for name in ("httpx", "httpx2") if importlib.util.find_spec(name)]
     known: tuple[type[Exception], ...] = (OSError, ValueError, *(client.HTTPError for client in clients))
     for repo in repos:
-        if lost is not None and not repo.files:  # not listed yet: do not wait for the Hub again
-            left += repo.needs
-            continue
+        trouble = None
         try:
+            if lost is not None and not repo.files:  # not listed yet: do not wait for the Hub again
+                raise lost
             result, trouble = act(repo)
             done += [result] if result is not None else []
         except known as error:
             trouble = _describe_refusal(error, repo)
             if trouble is None:
                 lost, left = lost or error, [*left, *repo.needs]
-        findings += report_needs(trouble, repo.needs) if trouble is not None else []
+        findings += report_needs(trouble, repo.needs)
     if lost is not None:
-        findings += report_needs(_describe_lost(lost, left), [replace(need, source="config") for need in left])
+        findings += report_needs(_describe_lost(lost, left), [need._replace(source="config") for need in left])
     return done, findings
 
 
@@ -228,23 +218,28 @@ def _describe_refusal(error: Exception, repo: RepoDownload) -> Trouble | None:
     """What a failed request means, and the page or the setting that cures it; None: the Hub cannot be reached."""
     from huggingface_hub import constants, errors
 
-    page, log_in = f"https://huggingface.co/{repo.repo_id}", "then set HF_TOKEN or run: hf auth login"
+    repo_id, page = repo.repo_id, f"https://huggingface.co/{repo.repo_id}"
+    log_in = f"{page}, then set HF_TOKEN or run: hf auth login"
     status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, errors.GatedRepoError) or status == 403:
-        message = f"{repo.repo_id} is gated or private, and access is not granted to this token"
-        return Trouble("OSR131", message, f"ask for access on {page}, {log_in}")
-    if status == 401:
-        message = f"the Hub does not show {repo.repo_id} without a valid token: it is private, or not there"
-        return Trouble("OSR131", message, f"look at {page}, {log_in}")
-    if status == 404:
-        message = f"the Hub has no {repo.repo_id} at {repo.requested or 'main'} (it may have been renamed or removed)"
-        return Trouble("OSR132", message, f"look at {page}, and correct the repo id or the revision")
+    status = 403 if isinstance(error, errors.GatedRepoError) else status
+    answers = {
+        401: ("OSR131", f"the Hub does not show {repo_id} without a valid token: it is private, or not there", log_in),
+        403: ("OSR131", f"{repo_id} is gated or private, and access is not granted to this token", log_in),
+        404: (
+            "OSR132",
+            f"the Hub has no {repo_id} at {repo.requested or 'main'} (it may have been renamed or removed)",
+            page,
+        ),
+    }
+    if status in answers:
+        code, message, place = answers[status]
+        return Trouble(code, message, f"see {place}")
     if isinstance(error, OSError) and error.filename:
-        message = f"{repo.repo_id}: {error.filename}: {error.strerror or error}"
+        message = f"{repo_id}: {error.filename}: {error.strerror or error}"
         return Trouble("OSR134", message, "free space, or give another directory with --cache-dir")
     if status is None and (isinstance(error, errors.LocalEntryNotFoundError) or not isinstance(error, ValueError)):
         return None
-    message = f"{repo.repo_id} cannot be fetched from {constants.ENDPOINT}: {str(error).strip().partition(chr(10))[0]}"
+    message = f"{repo_id} cannot be fetched from {constants.ENDPOINT}: {str(error).strip().partition(chr(10))[0]}"
     return Trouble("OSR133", message, "check HF_ENDPOINT, then run it again: it goes on where it stopped")
 
 

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from rewriter.process.children import ChildError
-from rewriter.verify.requested_files import format_fetch
+from rewriter.verify.directories import Trouble
+from rewriter.verify.needs import format_fetch
 from rewriter.words import quote_word
 
 Level = Literal["load", "build"]
-
-
-class Explanation(NamedTuple):
-    """Code, cause and remedy of a failure; all empty where it is not known. Reports fill in {path} and {component}."""
-
-    code: str = ""
-    cause: str = ""
-    remedy: str = ""
 
 
 # Codes at levels build and load ("": not met there), and what is searched in "Type Bases: message (source line)"; the
@@ -43,16 +36,25 @@ KNOWN_FAILURES = (
     ("OSR316", "OSR205", r"PytorchStreamReader|Unable to load weights from|invalid load key|size.mismatch"),
     # transformers 4's slow tokenizers open a vocabulary file that was not found: open(None).
     ("OSR304", "OSR203", r"os\.PathLike object, not NoneType \(.*(Tokenizer|vocab_file|merges_file)"),
-    ("OSR304", "OSR202", r"LocalEntryNotFound|OfflineMode|couldn't connect|outgoing traffic|network is blocked"),
+    ("OSR304", "OSR202", r"LocalEntryNotFound|OfflineMode|couldn't connect|outgoing traffic"),
     ("OSR304", "OSR202", r"annot find the requested files|does not appear to have a file|no file named|Can't load"),
     ("OSR304", "OSR202", r"EntryNotFound|RepositoryNotFound|not a valid model id|cached files|not found in cache"),
     ("OSR304", "OSR202", r"not the path to a directory"),
+    (
+        "OSR301",
+        "",
+        r"network is blocked",
+    ),  # past huggingface_hub, which fails before it opens a socket (HF_HUB_OFFLINE)
 )
 _REWRITE = "opensora-rewriter rewrite {path} --component {component}"
 _PUT_REPO = f"{_REWRITE} --cache-dir DIR --set {{component}}.from_pretrained="
 _PIP = "{python} -m pip install"
 # By the code at level build: cause and remedy.
 _MEANINGS = {
+    "OSR301": (
+        "the loader fetches a file by itself, not through the Hub's cache",
+        "fetch that file where there is a network, and put it where the loader looks for it",
+    ),
     "OSR302": ("the loader has no parameter {keyword}", f"{_REWRITE} {{option}}"),
     "OSR303": ("this loader accepts only its own repo id as from_pretrained", f"{_PUT_REPO}DeepFloyd/t5-v1_1-xxl"),
     "OSR304": ("{repo} is not complete in {cache}", "{fetch}"),
@@ -65,14 +67,12 @@ _MEANINGS = {
     "OSR311": ("not enough memory", "use --level load, which needs little, or a machine with more memory"),
     "OSR314": ("building needs a GPU", "run verify on a machine of the kind that Open-Sora runs on"),
     "OSR315": ("no loader is registered under this type", "correct the type: opensora-rewriter trace {path}"),
-    "OSR316": ("the files were found and did not load", "opensora-rewriter verify {path} --level cache --hash"),
+    "OSR316": ("the files were found and did not load", "verify it with --hash, which says which file is damaged"),
 }
 
 
-def explain_error(
-    error: Mapping[str, Any], level: Level, *, repo: str, cache: str, python: str, known: str
-) -> Explanation:
-    """What an exception that a probe described means (see ``probes/channel.py``, ``describe_error``).
+def explain_error(error: Mapping[str, Any], level: Level, *, repo: str, cache: str, python: str, known: str) -> Trouble:
+    """What an exception that a probe described (``probes/channel.py``) means; all empty where it is not known.
 
     ``repo``: where the probe saw none. ``cache``: the directory that was read, or "". ``known``: the repo id to put in
     the place of a lost path, or "".
@@ -88,15 +88,16 @@ def explain_error(
                 keyword = match.groupdict().get("keyword") or ""
                 option = "--local-files-only" if keyword == "local_files_only" else "--cache-dir DIR"
                 words |= {"keyword": keyword, "option": option, "fetch": format_fetch(cache)}
-                return Explanation(code, *(text.format(**words) for text in _MEANINGS[build]))
-    return Explanation()
+                cause, remedy = (text.format(**words) for text in _MEANINGS[build])
+                return Trouble(code, cause, remedy)
+    return Trouble()
 
 
-def explain_death(error: ChildError, level: Level, activity: str) -> Explanation:
+def explain_death(error: ChildError, level: Level, activity: str) -> Trouble:
     """Why a task got no answer: its code, the message and the remedy. ``activity``: "building vae"."""
     codes = {"start": ("OSR201", "OSR307"), "memory": ("OSR211", "OSR311")}.get(error.reason, ("OSR211", "OSR312"))
     output = f"; its last output: {error.output}" if error.output else ""
-    return Explanation(codes[level == "build"], f"{activity}: {error.message}{output}", error.remedy)
+    return Trouble(codes[level == "build"], f"{activity}: {error.message}{output}", error.remedy)
 
 
 def first_line(error: Mapping[str, Any]) -> str:

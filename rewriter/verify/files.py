@@ -8,8 +8,7 @@ import os
 import re
 import zipfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rewriter.process.probes.weights_files import WeightsError, read_safetensors_header
 
@@ -22,8 +21,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/v1"
 _LINK_TEXT = re.compile(rb"(\.\./)+blobs/[0-9a-f]{32,64}\s*")  # as git without core.symlinks and archives write a link
 
 
-@dataclass(frozen=True, slots=True)
-class CachedFile:
+class CachedFile(NamedTuple):
     """A file that a loader reads, and the state it is in.
 
     ``name``: posix path below the snapshot. ``size``: bytes. ``detail``: what was found, for the message. ``hash``:

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rewriter.checkout import Target, find_packages
 from rewriter.decide.remedies import suggest_repo
-from rewriter.model import Finding, Severity
+from rewriter.model import Finding
 from rewriter.process.children import SCRATCH, Answer, ChildError, run_probe
 from rewriter.process.configs import ConfigTask, load_configs
 from rewriter.process.interpreters import InterpreterError, choose_interpreter, find_interpreter
-from rewriter.verify.directories import find_default_cache
-from rewriter.verify.explain import Explanation, explain_death, explain_error, first_line
-from rewriter.verify.needs import CallRow, ComponentTrace
-from rewriter.verify.requested_files import format_fetch
+from rewriter.verify.directories import Trouble, find_default_cache
+from rewriter.verify.explain import explain_death, explain_error, first_line
+from rewriter.verify.needs import CallRow, ComponentTrace, format_fetch
 
 Status = Literal["ok", "failed", "skipped"]
 LEVELS = ("resolve", "cache", "load", "build")
 """Each includes those before it."""
-LOAD_SECONDS = 600.0
-BUILD_SECONDS = 1800.0
+LOAD_SECONDS, BUILD_SECONDS = 600.0, 1800.0
 """What one check, and one component, may take."""
 
 
@@ -30,30 +27,27 @@ def resolve_configs(targets: Sequence[Target], python: str | None, *, required: 
     """Let mmengine load every config. Returns findings (OSR901) and a note (empty where mmengine loaded them).
 
     A config that upstream's own ``Config.fromfile(path)`` cannot load, only ``lazy_import=False``, is a warning.
-
-    Raises:
-        InterpreterError: no interpreter has mmengine and ``required``, or the one that was named does not run.
+    Raises InterpreterError: none has mmengine and ``required``, or the one that was named does not run.
     """
     interpreter = find_interpreter(python, "mmengine")
     if interpreter is None:
         if required:
             raise InterpreterError("no interpreter with mmengine is found")
         return [], "mmengine did not load the configs (none found): pip install 'opensora-rewriter[resolve]'"
-    findings = []
+    findings: list[Finding] = []
     loaded = load_configs(interpreter, [ConfigTask(target.path, target.root) for target in targets])
     for target, result in zip(targets, loaded, strict=True):
-        severity: Severity = "warning" if result.ok else "error"
-        message, remedy = f"mmengine cannot load it: {result.error}", "correct the config"
+        trouble = Trouble("OSR901", f"mmengine cannot load it: {result.error}", "correct the config")
         if result.ok:
             message = f"upstream's `Config.fromfile(path)` cannot load it: {result.plain_error}"
             remedy = "remove the import, or load it with Config.fromfile(path, lazy_import=False)"
+            trouble = Trouble("OSR901", message, remedy, "warning")
         if not result.ok or result.plain_error:
-            findings.append(Finding("OSR901", target.path, result.line or 1, 0, "", message, remedy, severity))
+            findings += trouble.at([(target.path, result.line or 1, "")])
     return findings, ""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What one check of level load or build gave.
 
     ``subject``: what was loaded, or the component that was built. ``outcome``: what holds, or why it does not, in
@@ -64,17 +58,10 @@ class Result:
     subject: str
     status: Status
     outcome: str
-    findings: tuple[Finding, ...] = ()
-    notes: tuple[str, ...] = ()
+    findings: Sequence[Finding] = ()
+    notes: Sequence[str] = ()
     seconds: float = 0.0
     same_as: str = ""
-
-
-def _report(places: Iterable[tuple[str, int, str]], known: Explanation, severity: Severity = "error") -> list[Finding]:
-    """The findings of one cause, one for each place (path, line, component)."""
-    code, cause, remedy = known
-    findings = [Finding(code, path, line, 0, name, cause, remedy, severity, cause) for path, line, name in places]
-    return [replace(each, remedy=remedy.replace("{component}", each.component.split(".")[-1])) for each in findings]
 
 
 def _find_import(root: str) -> tuple[str, str]:
@@ -121,8 +108,7 @@ def _find_own_root(row: CallRow) -> str:
     """The checkout whose own package holds the class, or ""."""
     if row.root is None or row.call.library in ("transformers", "diffusers", "huggingface_hub"):
         return ""
-    own = ["opensora", *map(os.path.basename, find_packages(row.root))]
-    return row.root if row.call.library in own else ""
+    return row.root if row.call.library in ("opensora", *map(os.path.basename, find_packages(row.root))) else ""
 
 
 def load_level(
@@ -140,9 +126,8 @@ def load_level(
     for root in sorted({_find_own_root(group[0]) for group in groups}):
         part = [group for group in groups if _find_own_root(group[0]) == root]
         requests = [_make_request(group[0], root) for group in part]
-        answers = run_probe(
-            executable, "load", {}, requests, timeout=LOAD_SECONDS, inherit=True, on_answer=lambda *_: tick()
-        )
+        how: dict[str, Any] = {"timeout": LOAD_SECONDS, "inherit": True, "on_answer": lambda *_: tick()}
+        answers = run_probe(executable, "load", {}, requests, **how)
         results += [_read_load(group, answer, executable) for group, answer in zip(part, answers, strict=True)]
     return results
 
@@ -164,7 +149,7 @@ def _read_load(group: list[CallRow], answer: Answer | ChildError, python: str) -
     places = [(each.path, each.line, each.component) for each in group]
     if isinstance(answer, ChildError):
         death = explain_death(answer, "load", f"checking {row.call.repo_id}")
-        return Result(row.path, subject, "failed", death.cause, tuple(_report(places, death)))
+        return Result(row.path, subject, "failed", death.message, death.at(places))
     findings: list[Finding] = []
     for problem in answer["problems"]:
         kind, words = problem["kind"], {"repo": str(row.call.repo_id), "cache": row.cache_dir or "", "python": python}
@@ -172,18 +157,19 @@ def _read_load(group: list[CallRow], answer: Answer | ChildError, python: str) -
         remedy = remedy.replace("{fetch}", format_fetch(row.cache_dir or ""))
         if kind == "exception":
             known = explain_error(problem, "load", known="", **words)
-            message = f"{subject}, {problem['stage']}: {known.cause or first_line(problem)}"
+            message = f"{subject}, {problem['stage']}: {known.message or first_line(problem)}"
             code, remedy = known.code or code, known.remedy or remedy
         else:
             message = f"{subject}: {problem['count'] if counted else ''}{counted}{problem['message']}"
-        findings += _report(places, Explanation(code, message, remedy), "warning" if kind == "unexpected" else "error")
+        findings += Trouble(code, message, remedy, "warning" if kind == "unexpected" else "error").at(places)
     failed = any(finding.severity == "error" for finding in findings)
     if answer["deferred"]:
         message = f"{subject} is left to level build: {answer['deferred']}"
-        findings += _report(places, Explanation("OSR212", message, "opensora-rewriter verify --level build"), "warning")
+        build = "opensora-rewriter verify {path} --component {component} --level build"
+        findings += Trouble("OSR212", message, build, "warning").at(places)
     outcome = ", ".join(answer["checked"]) or "nothing could be compared"
     status: Status = "failed" if failed else "skipped" if answer["deferred"] else "ok"
-    return Result(row.path, subject, status, outcome, tuple(findings), tuple(answer["notes"]), answer["seconds"])
+    return Result(row.path, subject, status, outcome, findings, answer["notes"], answer["seconds"])
 
 
 # --- level build ----------------------------------------------------------------------------------
@@ -210,22 +196,14 @@ def build_level(
     executable = choose_interpreter(python, "mmengine")
     libraries = {"HF_HUB_CACHE": "diffusers", "TRANSFORMERS_CACHE": "transformers"}
     caches = {name: os.path.abspath(find_default_cache(os.environ, library)[0]) for name, library in libraries.items()}
+    how: dict[str, Any] = {"timeout": timeout, "inherit": True, "caches": caches, "on_answer": lambda *_: tick()}
     results: list[Result] = []
     for root in sorted({each.root or "" for each in components}):
         part = [each for each in components if each.root == root]
         package, folder = _find_import(root)
         job = {"root": root, "package": package, "folder": folder}
         requests = [{"config": each.path, "component": each.component.name} for each in part]
-        answers = run_probe(
-            executable,
-            "build",
-            job,
-            requests,
-            timeout=timeout,
-            inherit=True,
-            caches=caches,
-            on_answer=lambda *_: tick(),
-        )
+        answers = run_probe(executable, "build", job, requests, **how)
         pairs = zip(part, answers, strict=True)
         results += [_read_build(each, answer, executable, caches["HF_HUB_CACHE"]) for each, answer in pairs]
     return results
@@ -244,22 +222,22 @@ def _read_build(traced: ComponentTrace, answer: Answer | ChildError, python: str
     else:
         known, outcome = _explain_build(traced, answer, python, lent), answer["chain"][0]["type"]
         seconds = answer["seconds"]
-    findings = tuple(_report([(path, traced.component.span.line, name)], known))
+    findings = known.at([(path, traced.component.span.line, name)])
     return Result(path, name, "failed", f"failed: {outcome}", findings, seconds=seconds)
 
 
-def _explain_build(traced: ComponentTrace, answer: Answer, python: str, lent: str) -> Explanation:
+def _explain_build(traced: ComponentTrace, answer: Answer, python: str, lent: str) -> Trouble:
     repo, cache = answer["repo"], answer["cache_dir"]
     reached = lent if cache is None or SCRATCH in cache else cache
-    known = suggest_repo(repo, str(answer["loader"]), traced.root)[0] if repo else ""
-    code, cause, remedy = explain_error(answer, "build", repo="", cache=reached, python=python, known=known)
+    repo_id = suggest_repo(repo, str(answer["loader"]), traced.root)[0] if repo else ""
+    known = explain_error(answer, "build", repo="", cache=reached, python=python, known=repo_id)
     activity = f"building {traced.component.name}"
     if answer["stage"] == "config":
         activity = "loading the config"
-        if code != "OSR307":
-            code, cause, remedy = "OSR313", "", "opensora-rewriter verify {path} --level resolve"
+        if known.code != "OSR307":
+            known = Trouble("OSR313", "", "verify it with --level resolve, which says what is wrong")
     first = first_line(answer)
     place = f" [{answer['where']}]" if answer["where"] else ""
-    message = f"{activity}: {f'{cause} ({first})' if cause else first}{place}"
+    message = f"{activity}: {f'{known.message} ({first})' if known.message else first}{place}"
     fallback = "run opensora-rewriter verify {path} --level load, and look at the place that the message names"
-    return Explanation(code or "OSR301", message, remedy or fallback)
+    return Trouble(known.code or "OSR301", message, known.remedy or fallback)

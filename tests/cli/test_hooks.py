@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-import stat
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ CONFIG = "configs/opensora-v1-2/inference/sample.py"
 LOADER = "opensora/models/vae/vae.py"
 HEAVY = {"mmengine", "mmengine-lite", "torch", "opencv-python", "matplotlib", "transformers", "diffusers"}
 
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
 
@@ -123,40 +123,66 @@ def commit(root: Path, *files: str, skip: str = "") -> tuple[int, str]:
 def test_the_check_hook_stops_a_commit_and_names_the_finding(user: Path) -> None:
     touch(user, CONFIG)
     before = (user / CONFIG).read_bytes()
-    code, told = commit(user, CONFIG, skip="opensora-rewriter-rewrite")
-    assert code != 0, told
-    assert f"{CONFIG}:" in told
-    assert "OSR001" in told or "OSR004" in told
+    code, output = commit(user, CONFIG, skip="opensora-rewriter-rewrite")
+    assert code != 0, output
+    assert f"{CONFIG}:" in output
+    assert "OSR001" in output or "OSR004" in output
     assert (user / CONFIG).read_bytes() == before
 
 
 @needs_git
 def test_the_rewrite_hook_mends_the_commit_and_the_next_run_passes(user: Path) -> None:
     touch(user, CONFIG)
-    code, told = commit(user, CONFIG)
+    code, output = commit(user, CONFIG)
     assert code != 0
-    assert "files were modified by this hook" in told
+    assert "files were modified by this hook" in output
     assert f'cache_dir="{CACHE_DIR}"' in (user / CONFIG).read_text()
     changed = git(user, "diff", "--name-only").stdout.split()
     assert CONFIG in changed
     assert any(name.startswith("opensora/") for name in changed)  # v1.2's own VAE loader had to be edited too
-    code, told = commit(user, *changed)
-    assert code == 0, told
-    assert told.count("Passed") == 2
+    code, output = commit(user, *changed)
+    assert code == 0, output
+    assert output.count("Passed") == 2
 
 
 @needs_git
 def test_only_configs_run_the_hooks_those_of_a_vendored_checkout_too(user: Path) -> None:
     """Issue 16: a checkout in a folder of the repository, and a config folder of the other name."""
     touch(user, LOADER)
-    code, told = commit(user, LOADER)
-    assert (code, told.count("no files to check")) == (0, 2), told
+    code, output = commit(user, LOADER)
+    assert (code, output.count("no files to check")) == (0, 2), output
     for folder in ("third_party/Open-Sora/configs", "config"):
         name = f"{folder}/own.py"
         (user / folder).mkdir(parents=True)
         (user / name).write_text('vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")\n')
-        code, told = commit(user, name, skip="opensora-rewriter-rewrite")
-        assert (code != 0, f"{name}:" in told) == (True, True)
+        code, output = commit(user, name, skip="opensora-rewriter-rewrite")
+        assert (code != 0, f"{name}:" in output) == (True, True)
+
+
+@needs_git
+def test_the_entries_of_the_hooks_find_a_vendored_checkout_from_the_outer_repository(
+    checkout: Callable[[str], Path], tmp_path: Path
+) -> None:
+    vendored = tmp_path / "outer" / "third_party" / "Open-Sora"
+    shutil.copytree(checkout("v1.2"), vendored)
+    git(tmp_path / "outer", "init", "-q")
+    name = f"third_party/Open-Sora/{CONFIG}"
+    entries = {
+        hook["id"]: hook["entry"] for hook in yaml.safe_load((REPOSITORY / ".pre-commit-hooks.yaml").read_text())
+    }
+
+    def call(hook: str, *more: str) -> tuple[int, str]:
+        words = [sys.executable, "-m", "rewriter", *entries[f"opensora-rewriter-{hook}"].split()[1:], *more, name]
+        environ = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        done = subprocess.run(words, cwd=tmp_path / "outer", env=environ, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout
+
+    code, output = call("check", "--cache-dir", CACHE_DIR)
+    assert (code, f"{name}:" in output, "OSR004" in output) == (1, True, True)  # v1.2's own loader, not the table's
+    assert call("rewrite", "--cache-dir", CACHE_DIR, "--no-resolve")[0] == 0
+    assert CACHE_DIR in (vendored / CONFIG).read_text()
+    assert (vendored / LOADER).read_bytes() != (REPOSITORY / "fixtures/v1.2" / LOADER).read_bytes()
+    assert call("check", "--cache-dir", CACHE_DIR)[0] == 0
 
 
 @needs_git
@@ -164,11 +190,11 @@ def test_a_file_name_with_spaces_reaches_the_hooks_whole(user: Path) -> None:
     name = "configs/my own/inference/a sample (1).py"
     (user / name).parent.mkdir(parents=True)
     shutil.copy(user / CONFIG, user / name)
-    code, told = commit(user, name, skip="opensora-rewriter-rewrite")
+    code, output = commit(user, name, skip="opensora-rewriter-rewrite")
     assert code != 0
-    assert f"{name}:" in told
-    code, told = commit(user, name, skip="opensora-rewriter-check")
-    assert "files were modified by this hook" in told
+    assert f"{name}:" in output
+    code, output = commit(user, name, skip="opensora-rewriter-check")
+    assert "files were modified by this hook" in output
     assert CACHE_DIR in (user / name).read_text()
 
 
@@ -207,37 +233,30 @@ class Step:
     def __init__(self, action: dict, folder: Path, exit_code: int) -> None:
         (self.step,) = [step for step in action["runs"]["steps"] if step.get("id") == "check"]
         self.folder = folder
-        self.log = folder / "log"
-        self.output = folder / "output"
-        tool = folder / "venv" / "bin" / "opensora-rewriter"
-        tool.parent.mkdir(parents=True)
-        tool.write_text(
-            textwrap.dedent(f"""\
-            #!{sys.executable}
-            import json, sys
-            with open({str(self.log)!r}, "a") as file:
-                file.write(json.dumps(sys.argv[1:]) + "\\n")
-            sys.exit({exit_code})
-            """)
-        )
-        tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+        self.tool = folder / "venv" / "bin" / "opensora-rewriter"
+        self.tool.parent.mkdir(parents=True)
+        note = f'import json, sys\nprint(json.dumps(sys.argv[1:]), file=open({str(folder / "log")!r}, "a"))\n'
+        self.tool.write_text(f"#!{sys.executable}\n{note}sys.exit({exit_code})\n")
+        self.tool.chmod(0o755)
 
-    def run(self, **inputs: str) -> tuple[int, list[list[str]], dict[str, str]]:
-        import json
-
+    def run_bash(self, **inputs: str) -> tuple[int, str, dict[str, str]]:
+        output = self.folder / "output"
         environ = {
-            "PATH": os.environ["PATH"], "GITHUB_OUTPUT": str(self.output), "OSR_VENV": str(self.folder / "venv"),
+            "PATH": os.environ["PATH"], "GITHUB_OUTPUT": str(output), "OSR_VENV": str(self.folder / "venv"),
             "OSR_PATHS": ".", "OSR_CACHE_DIR": "", "OSR_ARGS": "", "OSR_SARIF": "out.sarif", "OSR_FAIL": "true",
             **inputs,
         }  # fmt: skip
         assert set(self.step["env"]) <= set(environ)
-        done = subprocess.run(["bash", "-e", "-c", self.step["run"]], cwd=self.folder, env=environ, check=False)
-        calls = [json.loads(line) for line in self.log.read_text().splitlines()]
-        outputs = dict(line.split("=", 1) for line in self.output.read_text().splitlines())
-        return done.returncode, calls, outputs
+        words = ["bash", "-e", "-c", self.step["run"]]
+        done = subprocess.run(words, cwd=self.folder, env=environ, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, dict(line.split("=", 1) for line in output.read_text().splitlines())
+
+    def run(self, **inputs: str) -> tuple[int, list[list[str]], dict[str, str]]:
+        code, _, outputs = self.run_bash(**inputs)
+        return code, [json.loads(line) for line in (self.folder / "log").read_text().splitlines()], outputs
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@needs_bash
 @pytest.mark.parametrize(
     ("tool", "fail", "action_exit"), [(0, "true", 0), (1, "true", 1), (1, "false", 0), (2, "false", 2)]
 )
@@ -249,7 +268,28 @@ def test_the_action_ends_as_the_tool_does(action: dict, tmp_path: Path, tool: in
     assert ("sarif-file" in outputs) == (tool < 2)
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@needs_git
+@needs_bash
+def test_the_action_checks_a_path_below_the_workspace(
+    action: dict, checkout: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """The action's own step with the real tool; paths in the SARIF file start at the workspace."""
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    step = Step(action, workspace, 0)
+    step.tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m rewriter "$@"\n')
+    shutil.copytree(checkout("v1.2"), workspace / "third_party" / "Open-Sora")
+    git(workspace, "init", "-q")
+    code, output, outputs = step.run_bash(OSR_PATHS="third_party/Open-Sora", PYTHONPATH=str(REPOSITORY))
+    name = f"third_party/Open-Sora/{CONFIG}"
+    assert (code, outputs) == (1, {"sarif-file": "out.sarif", "exit-code": "1"})
+    assert f"::error file={name},line=" in output
+    results = json.loads((workspace / "out.sarif").read_text())["runs"][0]["results"]
+    places = [result["locations"][0]["physicalLocation"]["artifactLocation"] for result in results]
+    assert {"uri": name, "uriBaseId": "SRCROOT"} in places
+
+
+@needs_bash
 def test_inputs_of_the_action_are_arguments_never_code(action: dict, tmp_path: Path) -> None:
     evil = "$(touch pwned) `touch pwned`; touch pwned * \"'"
     _, calls, outputs = Step(action, tmp_path, 0).run(

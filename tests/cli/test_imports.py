@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_support import REPOSITORY
+from cli_support import REPOSITORY, Checkout
 
 CHECKOUT = REPOSITORY / "fixtures" / "v1.3"
 HEAVY = {"libcst", "mmengine", "torch", "rich", "sarif_pydantic", "pydantic", "huggingface_hub", "asyncio", "pathspec"}
@@ -35,3 +35,11 @@ def test_rewrite_imports_no_tool_that_it_does_not_use() -> None:
     found = imported("rewrite", CHECKOUT, "--no-resolve", "--cache-dir", "/nowhere", "--check")
     assert "libcst" in found
     assert found.isdisjoint({"mmengine", "torch", "sarif_pydantic", "huggingface_hub", "libcst.matchers"})
+
+
+def test_a_check_of_one_file_imports_only_what_it_needs(checkout: Checkout) -> None:
+    """A hook runs it at each commit."""
+    found = imported("check", checkout("v1.3") / "configs/opensora-v1-3/inference/t2v.py")
+    unneeded = {"subprocess", "hashlib", "zipfile", "json", "tomllib", "tomli", "tempfile", "concurrent.futures"}
+    assert found.isdisjoint(HEAVY | unneeded)
+    assert not [name for name in found if name.startswith(("rewriter.verify", "rewriter.edit.write"))]

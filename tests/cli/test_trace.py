@@ -49,16 +49,12 @@ def test_trace_as_json_says_which_keys_arrive(checkout: Checkout, run: Run) -> N
 def test_a_table_in_a_pipe_has_every_value_whole_and_no_blanks_at_the_end(
     checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = checkout("v1.2")
-    words = ("OpenSoraVAE_V1_2", "PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers", "AutoencoderKL.from_pretrained")
-    lengths = []
-    for columns in ("20", "150", "400"):
-        monkeypatch.setenv("COLUMNS", columns)
-        lines = run("trace", SAMPLE, cwd=root).stdout.splitlines()
-        assert all(word in "\n".join(lines) for word in (*words, "rejected", "STDiT3-XL/2"))
-        assert not [line for line in lines if line != line.rstrip() or "\u2026" in line]
-        lengths.append(max(map(len, lines)))
-    assert lengths[0] <= lengths[1] <= 150 < lengths[2]
+    monkeypatch.setenv("COLUMNS", "20")
+    lines = run("trace", SAMPLE, cwd=checkout("v1.2")).stdout.splitlines()
+    steps = " -> VideoAutoencoderKL.__init__:"
+    for word in ("PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers", "AutoencoderKL.from_pretrained", "rejected", steps):
+        assert any(word in line for line in lines)
+    assert not [line for line in lines if line != line.rstrip() or "\u2026" in line]
 
 
 def test_trace_tells_what_it_could_not_read_and_what_stands_in(checkout: Checkout, run: Run, tmp_path: Path) -> None:
@@ -73,7 +69,7 @@ def test_trace_tells_what_it_could_not_read_and_what_stands_in(checkout: Checkou
     assert [place.split(":")[0] for place in places] == ["configs/broken.py", "opensora/models/broken.py"]
     lone = tmp_path / "sample.py"
     lone.write_text('text_encoder = dict(type="t5", from_pretrained="DeepFloyd/t5-v1_1-xxl")\n')
-    told = run("trace", lone, "--repos")
-    assert told.stderr.startswith("note: no package that registers loaders was found: a table of the released loaders")
+    shown = run("trace", lone, "--repos")
+    assert shown.stderr.startswith("note: no package that registers loaders was found: a table of the released loaders")
     assert run("trace", lone, "--repos", "--quiet").stderr == ""
-    assert told.exit_code == 0
+    assert shown.exit_code == 0

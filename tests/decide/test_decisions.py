@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import FIXTURES
-from deciding import CACHE, asked, checked, codes, decide, messages, outcomes, write_checkout
+from deciding import CACHE, checked, codes, decide, messages, outcomes, wanted, write_checkout
 from loading import give_values
 
 from rewriter.decide.remedies import did_you_mean, suggest_repo
@@ -286,7 +286,7 @@ CASES = {
 def test_a_component_is_decided(name: str, root: Path) -> None:
     case = CASES[name]
     before = f"import os\nvae = dict({case.before})\n"
-    made = decide(before, root, asked(**case.options))
+    made = decide(before, root, wanted(**case.options))
     assert (outcomes(made), codes(made)) == ({"vae": case.outcome}, case.codes.split()), case.why
     after = before if case.after is None else f"import os\nvae = dict({case.after})\n"
     assert (made.new or b"").decode() == after, case.why
@@ -313,38 +313,40 @@ def test_a_directory_that_is_not_there_is_a_warning_and_an_error_with_must_exist
 def test_an_existing_local_folder_needs_no_cache(root: Path, tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     for path in (str(tmp_path / "weights"), "./weights", "weights"):
-        made = decide(f'vae = dict(type="Takes", from_pretrained="{path}")\n', root, asked())
+        made = decide(f'vae = dict(type="Takes", from_pretrained="{path}")\n', root, wanted())
         assert outcomes(made) == {"vae": "not needed"}, path
-        made = decide(f'vae = dict(type="Hidden", from_pretrained="{path}")\n', root, asked())
+        made = decide(f'vae = dict(type="Hidden", from_pretrained="{path}")\n', root, wanted())
         assert (outcomes(made), codes(made)) == ({"vae": "set"}, []), "the hidden repo is still read"
 
 
 def test_a_later_statement_that_gives_the_key_another_value_is_osr008(root: Path) -> None:
     for value, outcome, found in (("None", "cannot", ["OSR008"]), (f'"{CACHE}"', "already", [])):
-        made = decide(f'vae = dict({TAKES})\nvae["cache_dir"] = {value}\n', root, asked())
+        made = decide(f'vae = dict({TAKES})\nvae["cache_dir"] = {value}\n', root, wanted())
         assert (outcomes(made), codes(made)) == ({"vae": outcome}, found)
-    assert "line 2" in decide(f'vae = dict({TAKES})\nvae["cache_dir"] = None\n', root, asked()).all_findings[0].remedy
+    assert "line 2" in decide(f'vae = dict({TAKES})\nvae["cache_dir"] = None\n', root, wanted()).all_findings[0].remedy
 
 
 def test_another_component_that_loads_from_the_hub_without_it_is_a_warning(root: Path) -> None:
     text = f'vae = dict({TAKES}{SETS})\nmodel = dict(type="Lacks", from_pretrained="org/model")\n'
-    (finding,) = decide(text, root, asked()).all_findings
+    (finding,) = decide(text, root, wanted()).all_findings
     assert (finding.code, finding.severity, finding.component) == ("OSR010", "warning", "model")
     assert finding.remedy == f"opensora-rewriter rewrite {{path}} --cache-dir {CACHE} --component model"
-    assert codes(decide(text, root, asked(components=("vae", "model"), edit_source=False))) == ["OSR004"]
-    assert codes(decide(text, root, asked(cache_dir=None, cache_dirs=(("vae", CACHE),)))) == [], "asked of vae only"
+    assert codes(decide(text, root, wanted(components=("vae", "model"), edit_source=False))) == ["OSR004"]
+    assert codes(decide(text, root, wanted(cache_dir=None, cache_dirs=(("vae", CACHE),)))) == [], (
+        "requested of vae only"
+    )
 
 
 def test_only_the_refused_component_is_left_out(root: Path) -> None:
     text = f'text_encoder = dict(type="Opaque", from_pretrained="org/a")\nvae = dict({TAKES})\n'
-    made = decide(text, root, asked())
+    made = decide(text, root, wanted())
     assert outcomes(made) == {"text_encoder": "cannot", "vae": "set"}
     assert (made.new or b"").decode() == text.replace(TAKES, TAKES + SETS)
 
 
 def test_a_directory_for_one_component_wins_over_that_for_all(root: Path) -> None:
     text = f"text_encoder = dict({TAKES})\nvae = dict({TAKES})\n"
-    made = decide(text, root, asked(cache_dirs=(("vae", "/vaes"),)))
+    made = decide(text, root, wanted(cache_dirs=(("vae", "/vaes"),)))
     assert [(each.component.name, each.value) for each in made.changes] == [("text_encoder", CACHE), ("vae", "/vaes")]
     only = decide(text, root, Request(cache_dirs=(("vae", "/vaes"),)))
     assert outcomes(only) == {"text_encoder": "untouched", "vae": "set"}
@@ -352,15 +354,15 @@ def test_a_directory_for_one_component_wins_over_that_for_all(root: Path) -> Non
 
 def test_all_components_takes_every_dict_that_loads_and_what_is_nested(root: Path) -> None:
     text = f'model = dict(type="Takes", from_pretrained="org/m", vae=dict({TAKES}), n=dict(type="Nothing"))\n'
-    assert outcomes(decide(text, root, asked())) == {"model.vae": "set"}
-    found = outcomes(decide(text, root, asked(all_components=True, edit_source=False)))
+    assert outcomes(decide(text, root, wanted())) == {"model.vae": "set"}
+    found = outcomes(decide(text, root, wanted(all_components=True, edit_source=False)))
     assert found == {"model": "cannot", "model.vae": "set"}, "Takes has no parameters `vae` and `n`"
 
 
 @pytest.mark.parametrize("branch", ["if x:\n    {}else:\n    {}", "try:\n    {}except OSError:\n    {}"])
 def test_each_binding_of_a_name_is_decided(branch: str, root: Path) -> None:
     text = "x = 1\n" + branch.format(f"vae = dict({TAKES})\n", 'vae = dict(type="Nothing")\n')
-    made = decide(text, root, asked())
+    made = decide(text, root, wanted())
     assert [each.outcome for each in made.decisions] == ["set", "not needed"]
     assert (made.new or b"").decode() == text.replace(TAKES, TAKES + SETS)
 
@@ -373,7 +375,7 @@ REFUSED_REPOS = ['"???"', '"your T5 path"', '"a/b/c/d"', "False", "3", '"org/na 
 @pytest.mark.parametrize("written", REFUSED_REPOS)
 def test_what_can_be_no_repo_id_is_said_and_not_set(written: str, root: Path) -> None:
     text = f'vae = dict(type="Takes", from_pretrained={written})\n'
-    made = decide(text, root, asked())
+    made = decide(text, root, wanted())
     assert (outcomes(made), codes(made)) == ({"vae": "cannot"}, ["OSR007"])
     assert f"from_pretrained={written}" in made.all_findings[0].message
     assert codes(decide(text, root, checked())) == ["OSR007"]
@@ -388,13 +390,13 @@ def test_a_file_in_a_repo_is_right_for_a_loader_that_splits_it(tmp_path: Path) -
                 return hf_hub_download("/".join(parts[:2]), parts[2], cache_dir=cache_dir)
     """
     root = write_checkout(tmp_path, textwrap.dedent(loader))
-    made = decide('vae = dict(type="Split", from_pretrained="org/name/model.pth")\n', root, asked())
+    made = decide('vae = dict(type="Split", from_pretrained="org/name/model.pth")\n', root, wanted())
     assert (outcomes(made), codes(made)) == ({"vae": "set"}, [])
     (call,) = made.decisions[0].trace.calls  # type: ignore[union-attr]
     assert (call.repo_id, call.filename) == ("org/name", "model.pth")
 
 
-def test_repo_ids_and_paths_are_told_apart(tmp_path: Path) -> None:
+def test_repo_ids_and_paths_are_distinguished(tmp_path: Path) -> None:
     (tmp_path / "there/vae").mkdir(parents=True)
     root = str(tmp_path)
     for text in ("there/vae", "./there"):
@@ -433,13 +435,15 @@ def test_a_lost_path_names_its_repo(path: str, kind: str, repo: str, sureness: s
 
 def test_a_repo_of_the_cache_is_suggested_by_its_name(root: Path, tmp_path: Path) -> None:
     (tmp_path / "hub/models--me--my-vae").mkdir(parents=True)
-    made = decide('vae = dict(type="Takes", from_pretrained="/x/my-vae")', root, asked(cache_dir=str(tmp_path / "hub")))
+    made = decide(
+        'vae = dict(type="Takes", from_pretrained="/x/my-vae")', root, wanted(cache_dir=str(tmp_path / "hub"))
+    )
     assert made.all_findings[0].remedy.endswith("--set vae.from_pretrained=me/my-vae")
 
 
 def test_a_remedy_names_the_model_that_the_path_names(root: Path) -> None:
     made = decide(
-        'model = dict(type="Takes", from_pretrained="/d/OpenSora-STDiT-v3")', root, asked(components=("model",))
+        'model = dict(type="Takes", from_pretrained="/d/OpenSora-STDiT-v3")', root, wanted(components=("model",))
     )
     (finding,) = made.all_findings
     assert finding.remedy == (
@@ -450,9 +454,9 @@ def test_a_remedy_names_the_model_that_the_path_names(root: Path) -> None:
 
 def test_a_remedy_cures(root: Path) -> None:
     text = 'vae = dict(type="Takes", from_pretrained="/d/sd-vae-ft-ema")\n'
-    (finding,) = decide(text, root, asked()).all_findings
+    (finding,) = decide(text, root, wanted()).all_findings
     key, _, value = finding.remedy.split("--set vae.")[1].partition("=")
-    cured = decide(text, root, asked(sets=(("vae", key, value),)))
+    cured = decide(text, root, wanted(sets=(("vae", key, value),)))
     assert (outcomes(cured), codes(cured)) == ({"vae": "set"}, [])
 
 
@@ -470,7 +474,7 @@ def test_each_lost_path_is_named_with_the_place_where_it_stands(root: Path) -> N
 
 
 def test_what_an_assertion_takes_is_the_remedy(root: Path) -> None:
-    (finding,) = decide('vae = dict(type="Strict", from_pretrained="/x/my", size=1)', root, asked()).all_findings
+    (finding,) = decide('vae = dict(type="Strict", from_pretrained="/x/my", size=1)', root, wanted()).all_findings
     assert finding.remedy.endswith("--set vae.from_pretrained=org/only")
 
 
@@ -499,10 +503,10 @@ def test_a_typing_error_in_the_organisation_is_recognised(typed: str, meant: str
 
 def test_v1_2_t5_takes_its_repo_id_and_no_path_even_an_existing_one(tmp_path: Path) -> None:
     text = f'text_encoder = dict(type="t5", from_pretrained="{tmp_path}")\n'
-    made = decide(text, FIXTURES / "v1.2", asked())
+    made = decide(text, FIXTURES / "v1.2", wanted())
     assert (outcomes(made), codes(made)) == ({"text_encoder": "cannot"}, ["OSR006"])
     assert made.all_findings[0].remedy.endswith("--set text_encoder.from_pretrained=DeepFloyd/t5-v1_1-xxl")
-    assert outcomes(decide(text, FIXTURES / "v1.3", asked())) == {"text_encoder": "not needed"}
+    assert outcomes(decide(text, FIXTURES / "v1.3", wanted())) == {"text_encoder": "not needed"}
 
 
 # --- configs that lie in no checkout ---------------------------------------------------------------
@@ -539,7 +543,7 @@ LONE = {
 @pytest.mark.parametrize("name", LONE)
 def test_a_lone_config_is_decided_by_the_table_of_released_loaders(name: str) -> None:
     case = LONE[name]
-    made = decide(f"vae = dict({case.before})\n", None, asked(**case.options))
+    made = decide(f"vae = dict({case.before})\n", None, wanted(**case.options))
     assert (outcomes(made), codes(made)) == ({"vae": case.outcome}, case.codes.split()), case.why
     assert (made.new or b"").decode() == f"vae = dict({case.after or case.before})\n"
     assert "remove" not in messages(made), "a guess is no reason to remove a keyword"
@@ -563,3 +567,17 @@ def test_the_table_agrees_with_the_sources_of_v1_3(kind: str) -> None:
 
 def test_a_type_that_is_in_no_release_is_not_in_the_table() -> None:
     assert not trace_released("Nope", give_values(from_pretrained="a/b")).found
+
+
+def test_all_components_takes_what_naming_it_would(root: Path) -> None:
+    text = 'model = dict(type="Takes", from_pretrained="/x/OpenSora-STDiT-v3")\nscheduler = dict(type="iddpm")\n'
+    found = {name: decide(text, root, checked(**{name: value})) for name, value in
+             (("all_components", True), ("components", ("model",)))}  # fmt: skip
+    assert codes(found["all_components"]) == codes(found["components"]) == ["OSR006"]
+
+
+def test_a_remedy_keeps_the_directory_that_the_config_names(root: Path) -> None:
+    text = 'text_encoder = dict(type="Takes", from_pretrained="a/b", cache_dir="/shared")\n'
+    text += 'vae = dict(type="Takes", from_pretrained="c/d")\n'
+    (finding,) = [each for each in decide(text, root, checked(cache_dir=None)).all_findings if each.code == "OSR001"]
+    assert "--cache-dir /shared" in finding.remedy

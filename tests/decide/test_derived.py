@@ -12,7 +12,6 @@ from conftest import FIXTURES
 from deciding import (
     CACHE,
     HEAD,
-    asked,
     check,
     choose,
     codes,
@@ -21,6 +20,7 @@ from deciding import (
     outcomes,
     plan_rewrite,
     rewrite,
+    wanted,
     write_checkout,
 )
 from loading import REGISTRY, write_files, write_package
@@ -95,7 +95,7 @@ def test_imports_of_the_package_and_of_its_siblings_are_followed_and_edited(tmp_
             "configs/inference/a.py": 'audio_vae = dict(type="AudioVAE", from_pretrained="org/audio")\n',
         },
     )
-    made = rewrite(tmp_path, request=asked(all_components=True))
+    made = rewrite(tmp_path, request=wanted(all_components=True))
     assert outcomes(made) == {"audio_vae": "set"}
     assert edited(made, tmp_path) == {"configs/inference/a.py", "audio/vae.py", "common/loading.py"}
 
@@ -114,7 +114,7 @@ def test_a_renamed_v1_0_is_not_decided_by_the_table(tmp_path: Path) -> None:
     """Its VAE takes no cache_dir, whatever v1.1's does: written alone it would be a TypeError."""
     write_checkout(tmp_path, LACKS.replace("loader", "VideoAutoencoderKL"), package="vidgen")
     write_files(tmp_path, {"configs/a.py": VAE.replace("loader", "VideoAutoencoderKL")})
-    made = plan_rewrite(tmp_path, request=asked(edit_source=False))
+    made = plan_rewrite(tmp_path, request=wanted(edit_source=False))
     assert (outcomes(made), codes(made)) == ({"vae": "cannot"}, ["OSR004"])
 
 
@@ -144,37 +144,11 @@ SELECTED = {
 }
 
 
-@pytest.mark.parametrize("paths", SELECTED, ids=" ".join)
-def test_a_folder_that_is_named_gives_the_files_below_it_and_no_others(paths: tuple[str, ...], pavdm: Path) -> None:
-    assert chosen(pavdm, *paths) == SELECTED[paths]
-
-
 def test_a_named_folder_is_what_is_rewritten(pavdm: Path) -> None:
     before = (pavdm / "configs/v1/inference/a.py").read_text()
     made = rewrite(pavdm, "pavdm/configs")
     assert edited(made, pavdm) == {"opensora/loaders.py", "pavdm/configs/e.py", "pavdm/configs/inference/d.py"}
     assert (pavdm / "configs/v1/inference/a.py").read_text() == before
-
-
-@pytest.mark.parametrize("names", [["configs/a.py", "configs/x/b.py"], ["config/a.py"]])
-def test_configs_without_an_inference_folder_are_found_from_the_root(names: list[str], tmp_path: Path) -> None:
-    write_checkout(tmp_path, LACKS)
-    write_files(tmp_path, dict.fromkeys(names, VAE))
-    assert chosen(tmp_path) == names
-    assert selection(tmp_path).notes == ()
-
-
-def test_what_is_passed_over_is_one_line_with_its_count(pavdm: Path) -> None:
-    assert [note.message for note in selection(pavdm).notes] == ["3 more configs: --all-configs"]
-    assert selection(pavdm, all_configs=True).notes == ()
-    assert selection(pavdm, "configs").notes == ()
-
-
-def test_a_checkout_below_is_taken_and_said(tmp_path: Path) -> None:
-    write_checkout(tmp_path / "x/t2v", LACKS, {"inference/a.py": VAE})
-    found = selection(tmp_path)
-    assert [target.root for target in found.targets] == [str(tmp_path / "x/t2v")]
-    assert [note.message for note in found.notes] == ["checkouts found below this folder: x/t2v"]
 
 
 @pytest.fixture
@@ -202,12 +176,6 @@ def test_a_root_without_configs_of_its_own_gives_the_checkouts_inside_it_too(vid
         "t2v/configs/dit/train/b.py",
         "t2v/opensora/loaders.py",
     }
-
-
-def test_a_part_of_such_a_root_gives_its_own_files_only(vidit: Path) -> None:
-    assert chosen(vidit, "t2v") == ["t2v/configs/dit/inference/a.py"]
-    assert chosen(vidit, "t2i") == ["t2i/configs/alpha.py"]
-    assert selection(vidit, "t2i").notes == ()
 
 
 # --- 3. never silent -------------------------------------------------------------------------------
@@ -461,7 +429,7 @@ def test_v2_is_named_and_what_is_not_covered_is_said(tmp_path: Path) -> None:
     found = selection(tmp_path)
     assert [note.message.partition(":")[0] for note in found.notes if "v2" in note.message] == ["this is Open-Sora v2"]
     assert "not covered" in messages(Plan((), notes=found.notes))
-    made = rewrite(tmp_path, request=asked(components=("t5",)))
+    made = rewrite(tmp_path, request=wanted(components=("t5",)))
     assert outcomes(made) == {"a:t5": "set"}
     write_files(tmp_path, {"opensora/models/text_encoder/t5.py": ""})
     assert not [note for note in selection(tmp_path).notes if "v2" in note.message], "a v1 with a model of v2's"
@@ -472,7 +440,7 @@ def test_v2_is_named_and_what_is_not_covered_is_said(tmp_path: Path) -> None:
 
 def test_the_derived_fixture_is_whole(tmp_path: Path) -> None:
     root = Path(shutil.copytree(FIXTURES / "derived", tmp_path / "derived"))
-    made = rewrite(root, request=asked(all_components=True))
+    made = rewrite(root, request=wanted(all_components=True))
     assert {"cannot"}.isdisjoint(outcomes(made).values())
     assert len(choose(root).targets) == 2
-    assert decide("vae = None\n", root, asked()).decisions == ()
+    assert decide("vae = None\n", root, wanted()).decisions == ()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import FIXTURES
-from deciding import CACHE, HEAD, asked, check, codes, messages, outcomes, plan_rewrite, rewrite, write_checkout
+from deciding import CACHE, HEAD, check, codes, messages, outcomes, plan_rewrite, rewrite, wanted, write_checkout
 from loading import write_files
 
 from rewriter.api import needed_repos
@@ -193,13 +193,13 @@ def test_every_function_on_the_path_passes_the_key_on(name: str, tmp_path: Path)
 
 def test_local_files_only_defaults_to_false(tmp_path: Path) -> None:
     root = write(tmp_path, THREADED["a function"][0])
-    made = rewrite(root, request=asked(local_files_only=True))
+    made = rewrite(root, request=wanted(local_files_only=True))
     assert "def loader(from_pretrained=None, cache_dir=None, local_files_only=False):" in sources(made)["loaders.py"]
 
 
 def test_no_source_edits_nothing_of_a_loader(tmp_path: Path) -> None:
     root = write(tmp_path, THREADED["a function"][0])
-    made = plan_rewrite(root, request=asked(edit_source=False))
+    made = plan_rewrite(root, request=wanted(edit_source=False))
     assert (made.edits, codes(made)) == ((), ["OSR004"])
     assert made.all_findings[0].remedy.endswith(", without --no-source")
 
@@ -211,7 +211,7 @@ def test_a_loader_that_no_component_needs_is_not_edited(tmp_path: Path) -> None:
 
 def test_a_default_directory_is_written_into_the_parameter(tmp_path: Path) -> None:
     root = write(tmp_path, THREADED["a function"][0])
-    made = plan_rewrite(root, request=asked(source_default="/shared"))
+    made = plan_rewrite(root, request=wanted(source_default="/shared"))
     assert 'cache_dir="/shared"' in sources(made)["loaders.py"]
 
 
@@ -258,6 +258,19 @@ REFUSED = {
             return AutoModel.from_pretrained(from_pretrained, **extra)
         """,
         "what `**` gives AutoModel.from_pretrained cannot be known",
+    ),
+    "a model that the library makes (wangbei1/experiment's jingkai_vae)": (
+        """
+        class Video(PreTrainedModel):
+            def __init__(self, config):
+                super().__init__(config)
+                self.spatial = AutoencoderKL.from_pretrained(config.spatial)
+
+        @MODELS.register_module("loader")
+        def loader(from_pretrained, **kwargs):
+            return Video.from_pretrained(from_pretrained, **kwargs)
+        """,
+        "edit the loader by hand: Video.from_pretrained passes no cache_dir on to Video.__init__",
     ),
 }
 
@@ -343,7 +356,7 @@ def test_v1_0_t5_with_another_repo_says_which_one_is_loaded(
     (finding,) = made.all_findings
     assert (finding.code, finding.severity) == ("OSR006", "warning")
     assert "does not load google/t5: its source names DeepFloyd/t5-v1_1-xxl" in finding.message
-    cured = asked(sets=(("text_encoder", "from_pretrained", "DeepFloyd/t5-v1_1-xxl"),))
+    cured = wanted(sets=(("text_encoder", "from_pretrained", "DeepFloyd/t5-v1_1-xxl"),))
     assert codes(rewrite(root, request=cured)) == []
 
 
@@ -395,8 +408,8 @@ def test_a_base_file_whose_change_breaks_a_config_that_inherits_is_left(tmp_path
             return from_pretrained
     """
     )
-    heir = '_base_ = "./a.py"\nvae = dict(type="plain")\n'
-    root = write(tmp_path, loaders, a=VAE, b=heir)
+    child = '_base_ = "./a.py"\nvae = dict(type="plain")\n'
+    root = write(tmp_path, loaders, a=VAE, b=child)
     for paths in ([], ["configs/a.py"]):
         made = plan_rewrite(root, *paths)
         assert made.config_edits == (), paths
@@ -433,6 +446,20 @@ def test_what_was_broken_before_is_no_reason_to_leave_a_loader_alone(tmp_path: P
     assert outcomes(made) == {"a:vae": "set", "b:vae": "cannot"}
 
 
+def test_a_key_that_never_arrived_is_not_lost(tmp_path: Path) -> None:
+    """JavisDiT with ``--set vae.force_huggingface=True``: local_files_only reaches nothing before and after."""
+    loaders = """
+        @MODELS.register_module("loader")
+        def loader(from_pretrained, force_huggingface=False, local_files_only=False):
+            if force_huggingface:
+                return AutoModel.from_pretrained(from_pretrained)
+            return AutoTokenizer.from_pretrained(from_pretrained, local_files_only=local_files_only)
+    """
+    root = write(tmp_path, loaders, a='vae = dict(type="loader", from_pretrained="org/name", local_files_only=True)\n')
+    made = rewrite(root, request=wanted(sets=(("vae", "force_huggingface", True),)))
+    assert outcomes(made) == {"vae": "set"}
+
+
 # --- _base_ files ----------------------------------------------------------------------------------
 
 TAKES = """
@@ -444,11 +471,11 @@ def loader(from_pretrained=None, cache_dir=None, size=1):
 
 @pytest.mark.parametrize("names", [("a", "b"), ("b", "a")], ids=["base first", "base last"])
 def test_a_component_that_is_only_inherited_is_set_where_it_is_written(names: tuple[str, str], tmp_path: Path) -> None:
-    base, heir = names
+    base, child = names
     text = f'_base_ = "./{base}.py"\nseed = 1\n'
-    made = rewrite(write(tmp_path, TAKES, **{base: VAE, heir: text}))
+    made = rewrite(write(tmp_path, TAKES, **{base: VAE, child: text}))
     assert configs(made) == {base: SET}
-    assert outcomes(made) == {f"{base}:vae": "set", f"{heir}:vae": "inherited"}
+    assert outcomes(made) == {f"{base}:vae": "set", f"{child}:vae": "inherited"}
 
 
 def test_a_config_that_changes_a_component_of_its_base_sees_what_the_base_will_say(tmp_path: Path) -> None:

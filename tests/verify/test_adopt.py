@@ -102,23 +102,20 @@ def test_run_again_it_changes_nothing(flat: Path, hub: Path) -> None:
     assert tree(hub) == before
 
 
-def test_weights_are_hard_linked_where_the_file_system_allows(flat: Path, hub: Path) -> None:
-    done = run_adopt(plan_adopt(str(flat), REPO, str(hub)))
-    assert (done.linked, done.copied) == (4, 0)  # the two "{}" share a blob
-    assert (Path(done.snapshot) / "pytorch_model.bin").stat().st_ino == (flat / "pytorch_model.bin").stat().st_ino
-
-
 def refuse_links(*_: object, **__: object) -> None:
     raise OSError(18, "Invalid cross-device link")
 
 
-def test_without_hard_links_auto_copies_and_link_refuses(
+def test_files_are_hard_linked_and_without_hard_links_auto_copies_and_link_refuses(
     flat: Path, hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    done = run_adopt(plan_adopt(str(flat), REPO, str(hub / "linked")))
+    assert (done.linked, done.copied) == (4, 0)  # the two "{}" share a blob
+    assert (Path(done.snapshot) / "pytorch_model.bin").stat().st_ino == (flat / "pytorch_model.bin").stat().st_ino
     monkeypatch.setattr(os, "link", refuse_links)
-    with pytest.raises(AdoptError, match=r"cannot be hard-linked.*--copy"):
+    with pytest.raises(AdoptError, match=r"Invalid cross-device link; use --copy"):
         adopt(flat, hub, mode="link")
-    assert not list(hub.rglob("config.json"))
+    assert not list((hub / "models--DeepFloyd--t5-v1_1-xxl").rglob("config.json"))
     assert run_adopt(plan_adopt(str(flat), REPO, str(hub))).copied == 4
 
 
@@ -237,21 +234,18 @@ def test_one_level_too_high_is_refused_with_the_folder_that_is_meant(tmp_path: P
         plan_adopt(str(tmp_path / "downloads"), REPO, str(hub))
 
 
-@pytest.mark.parametrize("repo_id", ["t5", "../x", "a/b/c", "a--b/c", "a b/c", "/a", ""])
-def test_a_repo_id_that_the_hub_would_not_take_is_refused(flat: Path, hub: Path, repo_id: str) -> None:
-    with pytest.raises(AdoptError, match="not ORG/NAME"):
-        plan_adopt(str(flat), repo_id, str(hub))
-
-
-@pytest.mark.parametrize("revision", ["main", "0123abc", COMMIT.upper(), COMMIT + "\n"])
-def test_a_revision_that_is_no_commit_is_refused(flat: Path, hub: Path, revision: str) -> None:
-    with pytest.raises(AdoptError, match="40 hex digits"):
-        plan_adopt(str(flat), REPO, str(hub), revision=revision)
-
-
-def test_a_cache_inside_the_source_is_refused(flat: Path) -> None:
-    with pytest.raises(AdoptError, match="is inside"):
-        plan_adopt(str(flat), REPO, str(flat / "hub"))
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        *(({"repo_id": each}, "not ORG/NAME") for each in ("t5", "../x", "a/b/c", "a--b/c", "a b/c", "/a", "")),
+        *(({"revision": each}, "40 hex digits") for each in ("main", "0123abc", COMMIT.upper(), COMMIT + "\n")),
+        ({"cache_dir": "{flat}/hub"}, "is inside"),
+    ],
+)
+def test_options_that_cannot_be_right_are_refused(flat: Path, hub: Path, given: dict[str, str], message: str) -> None:
+    options = {"repo_id": REPO, "cache_dir": str(hub), **given}
+    with pytest.raises(AdoptError, match=message):
+        plan_adopt(str(flat), **{name: value.replace("{flat}", str(flat)) for name, value in options.items()})  # type: ignore[arg-type]
 
 
 def test_another_commit_in_the_cache_is_kept_unless_asked(flat: Path, hub: Path) -> None:

@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from answering import interpreter, script
+from answering import script
 
 from rewriter.process import configs as module
-from rewriter.process.children import ChildError, run_probe
 from rewriter.process.configs import MISSING, ConfigTask, Resolved, find_differences, load_configs
 from rewriter.process.interpreters import InterpreterError
 
@@ -213,14 +212,6 @@ def test_loading_leaves_no_trace_in_the_checkout(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@posix
-def test_a_copy_that_a_config_makes_of_its_process_sends_no_answer(tmp_path: Path) -> None:
-    large = f"from os import fork\nfork()\nx = {'y' * 3_000_000!r}\ndel fork\n"
-    answers = load(tmp_path, large, "x = 2\n")
-    assert [answer.ok for answer in answers] == [True, True]
-    assert answers[1].value == {"x": 2}
-
-
 # --- an interpreter that does not serve -----------------------------------------------------------
 
 
@@ -246,9 +237,3 @@ def test_a_broken_mmengine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
     with pytest.raises(InterpreterError, match=r"mmengine does not import: ImportError: libGL\.so\.1"):
         load(tmp_path, "x = 1\n")
-
-
-@posix
-def test_a_child_that_ends_without_having_answered_is_not_started_for_ever(tmp_path: Path) -> None:
-    answers = run_probe(interpreter(tmp_path, "pass"), "resolve", {}, [1, 2], timeout=20)
-    assert [isinstance(answer, ChildError) and answer.reason for answer in answers] == ["ended", "ended"]

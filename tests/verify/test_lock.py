@@ -6,7 +6,6 @@ import hashlib
 import shlex
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,7 +82,7 @@ def test_the_same_weights_without_symlinks_fit_the_lock(cache: Path, tmp_path: P
 def test_another_commit_is_one_finding_and_its_remedy_restores_it(cache: Path) -> None:
     lock = read_lock(lock_text(cache))
     make_repo(cache, T5, {"config.json": b"[]", "model.safetensors": b"x"}, commit=OTHER)
-    wanted = [replace(need, class_name="AutoConfig") if need.repo_id == T5 else need for need in needs(cache)]
+    wanted = [need._replace(class_name="AutoConfig") if need.repo_id == T5 else need for need in needs(cache)]
     finding = only(changed(lock, wanted))
     assert finding.code == "OSR121"
     assert (finding.path, finding.line) == ("opensora-models.lock", lock.repos[0].line)
@@ -101,7 +100,7 @@ def test_a_locked_commit_that_is_gone_is_fetched_unless_adopt_made_it_up(cache: 
         assert commit not in remedy
     else:
         fetch = remedy.split(" && ")[0]
-        assert shlex.split(fetch) == ["hf", "download", T5, "--revision", OTHER, "--cache-dir", str(cache)]
+        assert shlex.split(fetch) == ["hf", "download", T5, *T5_FILES, "--revision", OTHER, "--cache-dir", str(cache)]
 
 
 def test_a_file_that_the_loader_now_prefers_is_added_and_the_old_one_is_missing(cache: Path) -> None:
@@ -115,7 +114,7 @@ def test_a_file_that_the_loader_now_prefers_is_added_and_the_old_one_is_missing(
 
 
 @pytest.mark.parametrize("content", [b"shorter", b"vae-weights"])
-def test_a_file_with_other_content_is_told_once(cache: Path, tmp_path: Path, content: bytes) -> None:
+def test_a_file_with_other_content_is_reported_once(cache: Path, tmp_path: Path, content: bytes) -> None:
     lock = read_lock(lock_text(cache))
     make_repo(tmp_path / "new", T5, T5_FILES)
     make_repo(tmp_path / "new", VAE, VAE_FILES | {"vae/diffusion_pytorch_model.bin": content}, links=False)
@@ -138,7 +137,7 @@ def test_a_config_that_newly_needs_a_repo_is_reported_with_its_place(cache: Path
     assert (finding.path, finding.line) == ("/project/configs/a.py", 1)
     wanted = needs(cache)[:1]
     place = ("/project/configs/new.py", 5, "text_encoder")  # a new config for weights that are locked
-    wanted[0] = replace(wanted[0], requested_by=(*wanted[0].requested_by, place))
+    wanted[0] = wanted[0]._replace(requested_by=(*wanted[0].requested_by, place))
     finding = only(changed(lock, wanted))
     assert (finding.code, finding.severity, finding.line) == ("OSR126", "warning", 5)
 
@@ -181,19 +180,18 @@ hash = "sha256:{"0" * 64}"
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line", "message"),
+    ("old", "new", "message"),
     [
-        ("version = 1", "version = 2", 1, "upgrade"),
-        ("version = 1", "", 1, "no version"),
-        ('id = "a/b"', 'id = "a/b', 4, "not TOML"),
-        ('id = "a/b"', "", 3, "not as `lock` writes it"),
-        (COMMIT, "main", 3, "not 40 hex digits"),
-        ("sha256:", "md5:", 3, "is no hash"),
-        ("[[repo]]", "[repo]", 0, "not as `lock` writes it"),
+        ("version = 1", "version = 2", "upgrade"),
+        ("version = 1", "", "no version"),
+        ('id = "a/b"', 'id = "a/b', "not TOML: .*line 4"),
+        ('id = "a/b"', "", "line 3: this repo is not as `lock` writes it"),
+        (COMMIT, "main", "line 3: .*not 40 hex digits"),
+        ("sha256:", "md5:", "line 3: .*is no hash"),
+        ("[[repo]]", "[repo]", "not as `lock` writes it"),
     ],
 )
-def test_a_lock_that_cannot_be_read_is_told_with_the_line(old: str, new: str, line: int, message: str) -> None:
+def test_a_lock_that_cannot_be_read_is_reported_with_the_line(old: str, new: str, message: str) -> None:
     assert len(read_lock(GOOD).repos) == 1
-    with pytest.raises(LockError, match=message) as told:
+    with pytest.raises(LockError, match=message):
         read_lock(GOOD.replace(old, new, 1))
-    assert told.value.line == line

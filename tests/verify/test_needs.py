@@ -9,6 +9,7 @@ import pytest
 from rewriter.checkout import Target
 from rewriter.decide.loaders import Loaders
 from rewriter.verify import needs
+from rewriter.verify.directories import TRANSFORMERS_VARIABLES
 from rewriter.verify.needs import CallRow, ComponentTrace, collect_needs, format_traces, list_repos, trace_components
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -216,6 +217,17 @@ def test_without_cache_dir_each_library_reads_the_directory_of_its_own_variables
     found = collect(tmp_path, text, environ, transformers_major=major)
     assert [(need.cache_dir, need.source) for need in found.needs] == [expected]
     assert found.environment == (expected,)
+
+
+def test_a_variable_that_nothing_reads_is_a_note(tmp_path: Path) -> None:
+    environ = dict.fromkeys(("DIFFUSERS_CACHE", *TRANSFORMERS_VARIABLES), "/old")
+    notes = collect(tmp_path, VAE, environ).notes
+    assert [note.message for note in notes] == [
+        "DIFFUSERS_CACHE is set, but no library in use reads it: it has no effect"
+    ]
+    notes = collect(tmp_path, VAE, environ, transformers_major=5).notes
+    assert [note.message.partition(" is set")[0] for note in notes] == list(environ)
+    assert collect(tmp_path, "x = 1\n", environ).notes == ()
 
 
 # --- for download ---------------------------------------------------------------------------------------

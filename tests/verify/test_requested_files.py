@@ -8,8 +8,7 @@ import pytest
 from caches import COMMIT, SHARDS, T5, VAE, make_repo, safetensors, t5_files
 
 from rewriter.verify.cache import inspect_cache
-from rewriter.verify.needs import Need
-from rewriter.verify.requested_files import list_subfolders, select_files
+from rewriter.verify.needs import Need, list_subfolders, select_files
 
 KL = "diffusion_pytorch_model"
 

@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING or __name__ != "__main__":
     from rewriter.process.probes import channel
 else:
-    import sys
-
     import channel
-
-    # Neither this folder nor that name may stand in the way of what the checkout imports.
-    del sys.path[0], sys.modules["channel"]
 
 
 def main() -> None:

@@ -25,6 +25,10 @@ class Channel:
     """
 
     def __init__(self) -> None:
+        # Neither this folder nor these names may stand in the way of what a config or the checkout imports.
+        del sys.path[0]
+        for name in ("channel", "weights_files"):
+            sys.modules.pop(name, None)
         self.job: dict[str, Any] = json.loads(sys.stdin.buffer.read().decode("ascii"))
         self._word = self.job.pop("word").encode()
         self._owner = os.getpid()
@@ -52,7 +56,7 @@ class Channel:
 
 
 def block_sockets() -> None:
-    """Make every way out to the network raise: only files can supply weights."""
+    """Make every connection to the network raise: only files can supply weights."""
     plain_connect = socket.socket.connect
 
     def refuse(*_args: object, **_kwargs: object) -> NoReturn:
@@ -63,10 +67,8 @@ def block_sockets() -> None:
             refuse()
         plain_connect(self, address)
 
-    socket.socket.connect = connect  # type: ignore[method-assign, assignment]
-    socket.socket.connect_ex = connect  # type: ignore[method-assign, assignment]
-    socket.socket.sendto = refuse  # type: ignore[method-assign]
-    socket.getaddrinfo = refuse
+    classes: Any = socket.socket
+    classes.connect, classes.connect_ex, classes.sendto, socket.getaddrinfo = connect, connect, refuse, refuse
 
 
 def enter_checkout(root: str, folder: str) -> None:

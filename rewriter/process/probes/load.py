@@ -15,26 +15,16 @@ else:
     import channel
     import weights_files
 
-    # Neither this folder nor these names may stand in the way of what the checkout imports.
-    del sys.path[0], sys.modules["channel"], sys.modules["weights_files"]
-
 Tensors = Dict[str, Tuple[Tuple[int, ...], str]]  # noqa: UP006 - name -> shape, and dtype as torch spells it
 SENTENCE = "a photo of a cat that sleeps on a chair"
 
 # The order in which each library looks for weights (transformers 4.39-5, diffusers 0.27-0.39).
 WEIGHTS = {
-    "transformers": (
-        "model.safetensors",
-        "model.safetensors.index.json",
-        "pytorch_model.bin",
-        "pytorch_model.bin.index.json",
-    ),
-    "diffusers": (
-        "diffusion_pytorch_model.safetensors.index.json",
-        "diffusion_pytorch_model.safetensors",
-        "diffusion_pytorch_model.bin",
-    ),
-}
+    "transformers": ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                     "pytorch_model.bin.index.json"),
+    "diffusers": ("diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.safetensors",
+                  "diffusion_pytorch_model.bin"),
+}  # fmt: skip
 # The format's own names (safetensors README) and torch's.
 DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
@@ -147,11 +137,11 @@ def skip_nested_weights(cache_dir: str) -> None:
     diffusers.ModelMixin.from_pretrained = classmethod(from_pretrained)  # type: ignore[arg-type, method-assign, assignment, unused-ignore]
 
 
-# --- comparing: every parameter and persistent buffer by name, shape and kind of number --------------
-
-
 def compare_model(build: Any, config: Any, library: str, task: Any, report: Any) -> None:
-    """Build the model on the meta device, and compare it with the weights that ``library`` would read."""
+    """Build the model on the meta device, and compare it with the weights that ``library`` would read.
+
+    Every parameter and persistent buffer is compared by name, shape and kind of number.
+    """
     import torch
 
     report["stage"] = "model"
@@ -166,20 +156,18 @@ def compare_model(build: Any, config: Any, library: str, task: Any, report: Any)
     rename_old_attention(model, found)
     shared = [(name, tensor, *found[name]) for name, tensor in expected.items() if name in found]
     supplied = {id(tensor) for _, tensor, _, _ in shared}  # also under the name of a tensor that they are tied to
-    mismatched, dtypes = [], set()
+    mismatched = []
     for name, tensor, shape, stored in shared:
         built = str(tensor.dtype).replace("torch.", "")
         if shape != tuple(tensor.shape):
             mismatched.append(f"{name}: {list(shape)} in the file, {list(tensor.shape)} in the model")
         if ("float" in stored) != ("float" in built):
             mismatched.append(f"{name}: stored as {stored}, built as {built}")
-        if stored != built:
-            dtypes.add(f"tensors are stored as {stored}, built as {built} (unless the loader names a dtype)")
     known = {*expected, *(name for name, _buffer in model.named_buffers())}
     extra = [name for name in found if name not in known and not name.endswith(".position_ids")]
     # Parts that the model lacks (a whole CLIP or T5, read into its text half) are as they should be.
     parts = {name.split(".")[0] for name in expected}
-    foreign = [name for name in extra if name.split(".")[0] not in parts]
+    foreign = sorted({name.split(".")[0] for name in extra} - parts)
     problems = {
         "missing": [name for name, tensor in expected.items() if id(tensor) not in supplied],
         "shape": mismatched,
@@ -191,9 +179,7 @@ def compare_model(build: Any, config: Any, library: str, task: Any, report: Any)
             report["problems"].append({"kind": kind, "message": ", ".join(names[:10]) + more, "count": len(names)})
     report["checked"].append(f"{len(shared)} of {len(expected)} tensors of {type(model).__name__} match")
     if foreign:
-        others = ", ".join(sorted({name.split(".")[0] for name in foreign})[:10])
-        report["notes"].append(f"{len(foreign)} tensors belong to other parts of a larger model ({others})")
-    report["notes"] += sorted(dtypes)
+        report["notes"].append(f"the files hold other parts of a larger model too ({', '.join(foreign[:10])})")
 
 
 def rename_old_attention(model: Any, found: dict[str, Any]) -> None:
@@ -203,9 +189,6 @@ def rename_old_attention(model: Any, found: dict[str, Any]) -> None:
             for part in ("weight", "bias"):
                 if f"{path}.{old}.{part}" in found:
                     found[f"{path}.{new}.{part}"] = found.pop(f"{path}.{old}.{part}")
-
-
-# --- weights: files --------------------------------------------------------------------------------
 
 
 def locate(task: Any, name: str) -> str | None:
@@ -226,11 +209,10 @@ def read_all_weights(task: Any, library: str) -> Tensors:
     """Shape and dtype of every tensor of the weights that ``library`` would read."""
     name = next((name for name in WEIGHTS[library] if locate(task, name) is not None), None)
     if name is None:
-        names = ", ".join(name for name in WEIGHTS[library] if not name.endswith(".json"))
-        raise Problem("no_weights", f"none of {names} is there")
+        raise Problem("no_weights", f"none of {', '.join(WEIGHTS[library])} is there")
     shards = [name]
     if name.endswith(".json"):
-        shards = sorted(set(read_file(weights_files.read_shard_index, str(locate(task, name))).values()))
+        shards = sorted(set(read_header(weights_files.read_shard_index, str(locate(task, name))).values()))
     paths = {shard: locate(task, shard) for shard in shards}
     absent = [shard for shard in shards if paths[shard] is None]
     if absent:
@@ -239,7 +221,7 @@ def read_all_weights(task: Any, library: str) -> Tensors:
     return {name: tensor for path in paths.values() for name, tensor in read_weights(str(path)).items()}
 
 
-def read_file(read: Any, path: str) -> Any:
+def read_header(read: Any, path: str) -> Any:
     try:
         return read(path)
     except weights_files.WeightsError as error:
@@ -252,7 +234,7 @@ def read_weights(path: str) -> Tensors:
         if file.read(64).startswith(b"version https://git-lfs"):
             raise Problem("corrupt", f"{path} is a Git-LFS pointer, not the weights")
     if path.endswith(".safetensors"):
-        tensors = read_file(weights_files.read_safetensors_header, path)
+        tensors = read_header(weights_files.read_safetensors_header, path)
         return {name: (shape, DTYPES.get(dtype, dtype)) for name, (dtype, shape) in tensors.items()}
     import torch
 

@@ -7,15 +7,13 @@ import random
 import re
 import sys
 import traceback
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or __name__ != "__main__":
     from rewriter.process.probes import channel
 else:
     import channel
-
-    # Neither this folder nor that name may stand in the way of what a config imports.
-    del sys.path[0], sys.modules["channel"]
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -47,7 +45,8 @@ def main() -> None:
 
 
 def read_all(config: Any) -> Any:
-    return encode({key: config[key] for key in config})
+    # An imported module stays in what mmengine loads lazily (as it does by itself where no name of it is used).
+    return encode({key: config[key] for key in config if not isinstance(config[key], types.ModuleType)})
 
 
 def encode(value: Any) -> Any:
