@@ -11,6 +11,8 @@ from rewriter.files import Unreadable, compile_patterns, read_bytes, scan, selec
 from rewriter.model import Finding, Note
 
 CONFIG_FOLDERS = ("configs", "config")
+REGISTRATION = b"register_module"
+"""What registers a loader; a file without it registers none."""
 PACKAGE = "opensora"
 LEVELS = 3  # how deep checkouts are searched below a folder, and config folders below a checkout
 SECOND_RELEASE = (
@@ -108,7 +110,7 @@ def _has_loaders(package: str) -> bool:
 def registers(path: str) -> bool:
     """Whether a file names ``register_module``."""
     try:
-        return b"register_module" in read_bytes(path)
+        return REGISTRATION in read_bytes(path)
     except Unreadable:
         return False
 

@@ -136,8 +136,9 @@ class HubCall(NamedTuple):
     ``callee``: as written, "AutoTokenizer.from_pretrained". ``kind``: its last name. ``library``: the package that
     defines it. ``class_name``: "" for a function. ``repo_id``: the first argument where it is a string that could be
     followed (maybe a path), else None; ``repo_text``: as written. ``hard_coded``: the loader's source names it, no
-    config. ``reached``: keys of the loader's keywords that arrive; ``unseen``: that may arrive or not. ``certain``:
-    False where a condition on the path could not be decided.
+    config. ``subfolder``, ``revision``, ``filename``: None where not given, or not known. ``reached``: keys of the
+    loader's keywords that arrive; ``unseen``: that may arrive or not. ``certain``: False where a condition on the path
+    could not be decided.
     """
 
     callee: str
@@ -181,8 +182,9 @@ class Trace(NamedTuple):
     """What building ``type`` with these keyword values would do, as far as the sources plainly say.
 
     ``found``: it is registered there (or in the table of released loaders: ``guessed``), at ``path`` and ``line``.
-    ``accepts``: keys that the loader's signature takes. ``required``: its parameters without a default. ``unknown``:
-    what could not be followed, in words with file and line. ``files``: the sources whose functions run for it.
+    ``accepts``: those of ``KEYS`` that the loader's signature takes. ``required``: its parameters without a default.
+    ``calls``: also those of the components that it builds (``vae_2d``). ``unknown``: what could not be followed, in
+    words with file and line. ``files``: the sources whose functions run for it.
     """
 
     type: str

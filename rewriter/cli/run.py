@@ -19,7 +19,8 @@ from rewriter.decide import plan as planning
 from rewriter.decide.installed import report_installed
 from rewriter.decide.request import DEFAULT_COMPONENTS, Request
 from rewriter.model import FileEdit, FileResult, Finding, Note, Plan
-from rewriter.report import FORMATS, NO_PLAN, Report, render, text
+from rewriter.report import FORMATS, Report, render, text
+from rewriter.report.text import NO_PLAN
 from rewriter.words import printable, quote_word
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ flag = functools.partial(click.option, is_flag=True)
 repeatable = functools.partial(click.option, multiple=True)
 file_option = functools.partial(click.option, metavar="FILE", type=click.Path(dir_okay=False, writable=True))
 scripts_option = flag("--scripts", help="Also the Hub calls of files that are no configs.")
-_NAMES_HELP = f"Component to select (repeatable; default {', '.join(DEFAULT_COMPONENTS)})."
+_NAMES_HELP = f"Component to select (repeatable; default {', '.join(DEFAULT_COMPONENTS)}; trace and download: all)."
 _SELECTION: tuple[Decorator, ...] = (
     click.argument("paths", nargs=-1, metavar="[PATH]..."),
     flag("--all-configs", help="Every config of a checkout, not only **/inference/*.py."),

@@ -59,10 +59,11 @@ def verify(run: Run, level: str, python: str | None, hashing: bool, lock_path: s
         run.findings = [each._replace(severity="warning") if each.code == "OSR007" else each for each in run.findings]
     run.findings += report_installed(plan, python)
     _resolve(run, needed, python, alone=level == "resolve")
+    skipped = 0
     if level != "resolve":
         broken = _inspect(run, needed, hashing, known, os.path.abspath(lock_path or ""))
         if level != "cache":
-            _load(run, needed, python, broken)
+            skipped = _load(run, needed, python, broken)
     if level == "build":
         built = _build(run, traced, python)
         proved = {each for each in run.findings if each.code in ("OSR007", "OSR212")}
@@ -71,6 +72,7 @@ def verify(run: Run, level: str, python: str | None, hashing: bool, lock_path: s
     verdict = (
         "they resolve; no repo was inspected" if level == "resolve" else "everything that the loaders request is there"
     )
+    verdict += f"; {counted(skipped, 'model')} could not be compared" if skipped and level == "load" else ""
     verdict = f"{counted(run.count_errors(), 'error')} found" if run.exit_code else verdict
     repos = counted(len({need.repo_id for need in needed.needs}), "repo")
     summary = f"verify   level {level}: {counted(len(run.selection.targets), 'config')}, {repos}: {verdict}"
@@ -123,8 +125,8 @@ def _inspect(run: Run, needed: Needs, hashing: bool, known: Lock | None, lock_pa
     return {(found.need.repo_id, found.need.cache_dir) for found in report.inspected if not found.sound}
 
 
-def _load(run: Run, needed: Needs, python: str | None, broken: Set[tuple[str | None, str | None]]) -> None:
-    """Level load."""
+def _load(run: Run, needed: Needs, python: str | None, broken: Set[tuple[str | None, str | None]]) -> int:
+    """Level load. Returns how many models could not be compared with their files."""
     for repo_id, _ in sorted(broken, key=str):
         run.say(f"load     not tried: {repo_id}, which the cache does not hold whole")
     groups = levels.group_calls([row for row in needed.rows if (row.call.repo_id, row.cache_dir) not in broken])
@@ -135,6 +137,7 @@ def _load(run: Run, needed: Needs, python: str | None, broken: Set[tuple[str | N
         notes = "".join(f"; {note}" for note in result.notes)
         checked = "" if result.status == "failed" else f": {result.outcome}"
         run.say(f"load     {result.status}: {result.subject}{checked}{notes} ({result.seconds:.1f} s)")
+    return sum(result.status == "skipped" for result in results)
 
 
 def _build(run: Run, traced: Sequence[ComponentTrace], python: str | None) -> set[tuple[str, str]]:

@@ -35,6 +35,7 @@ from rewriter.model import (
     Trace,
     Value,
 )
+from rewriter.read.loaders import trace_loader
 from rewriter.words import quote_word
 
 PLACEHOLDER = "/cache_dir"
@@ -69,7 +70,7 @@ class Context:
         why = self.refused.get((sources.root, kind))
         if why is not None:
             return Threading(refusal=why)
-        trace = sources.trace(kind, {**keywords(values), key: values.get(key, Value.of("/"))})
+        trace = trace_loader(sources, kind, {**keywords(values), key: values.get(key, Value.of("/"))})
         return thread_key(trace, key, self.root, self.request.default_for(key))
 
 

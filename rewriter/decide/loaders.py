@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from rewriter.checkout import find_packages
 from rewriter.locality import locality
 from rewriter.model import RESERVED_KEYS, Finding, HubCall, Trace, Value
+from rewriter.read.loaders import trace_loader
 from rewriter.read.modules import Sources
 from rewriter.read.reach import type_can_load
 from rewriter.read.released import RELEASED, trace_released
@@ -68,7 +69,7 @@ class Loaders:
         """What building ``type_name`` with ``values`` (all that the dict holds, ``type`` or not) would do."""
         sources = self.sources(root)
         if sources is not None:
-            return sources.trace(type_name, keywords(values))
+            return trace_loader(sources, type_name, keywords(values))
         self.used_released_table = True
         return trace_released(type_name, keywords(values))
 

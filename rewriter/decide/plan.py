@@ -14,6 +14,7 @@ from rewriter.decide.planner import Keys, Planner
 from rewriter.decide.request import Request
 from rewriter.decide.thread import thread_key
 from rewriter.model import KEYS, Component, FileEdit, FileResult, Finding, Note, Plan, SourceChange, Trace, Value
+from rewriter.read.loaders import trace_loader
 
 __all__ = ["Loaders", "Planner", "check", "drop", "rewrite"]
 
@@ -193,7 +194,8 @@ def _find_threads(planner: Planner) -> list[Thread]:
         kind = values.get("type")
         if sources is None or kind is None or not isinstance(kind.value, str) or not requested:
             continue
-        trace = sources.trace(kind.value, keywords(values) | {key: Value.of(value) for key, value in requested})
+        given = keywords(values) | {key: Value.of(value) for key, value in requested}
+        trace = trace_loader(sources, kind.value, given)
         if trace.failures or component.unsure is not None:
             continue
         made = [thread_key(trace, key, root, request.default_for(key)) for key, _ in requested]

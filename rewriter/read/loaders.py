@@ -13,12 +13,25 @@ from rewriter.read.walk import Walk
 
 
 def trace_loader(sources: Sources, type_name: str, values: Mapping[str, Value]) -> Trace:
-    """What building ``type_name`` with these keywords would do.
+    """What building ``type_name`` with these keywords would do; the same question is answered once.
 
     Args:
         sources: the packages of the checkout.
         type_name: the registered name. values: the keywords of its dict, without those that mmengine keeps.
     """
+    given = {key: value if key == "from_pretrained" else _drop_number(value) for key, value in values.items()}
+    request = type_name, tuple((key, value.text, repr(value.value)) for key, value in sorted(given.items()))
+    if request not in sources.traces:
+        sources.traces[request] = _trace(sources, type_name, given)
+    return sources.traces[request]
+
+
+def _drop_number(value: Value) -> Value:
+    """Numbers and lists of them decide nothing about what is loaded: they are not known to a walk."""
+    return value if not value.known or isinstance(value.value, (str, bool, dict, type(None))) else Value("")
+
+
+def _trace(sources: Sources, type_name: str, values: Mapping[str, Value]) -> Trace:
     loaders = sources.find_loaders(type_name)
     if not loaders:
         return Trace(type_name, False)

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from rewriter import checkout, files
 from rewriter.decoding import decode, parse
-from rewriter.model import Problem, Trace, Value
+from rewriter.model import Problem, Trace
 from rewriter.read import library
 from rewriter.read.syntax import dotted_name, imported_names, package_of, statements_run_once
 from rewriter.read.values import Definition, Env, External, Known, Unknown, Val, is_given, read_literal
@@ -81,10 +81,11 @@ class Module:
                 if value is not _MISSING and not isinstance(value, External):
                     return value
             return _MISSING
-        values = [self._resolve(each) for each in self.names[name]]
+        values = [self.find_value(each) for each in self.names[name]]
         return values[0] if all(value == values[0] for value in values) else Unknown()
 
-    def _resolve(self, found: Val | ast.AST) -> Val:
+    def find_value(self, found: Val | ast.AST) -> Val:
+        """What an expression at top level, or an imported name, stands for."""
         if isinstance(found, External):
             return self.sources.find(found.name)
         if isinstance(found, ast.Name):
@@ -112,12 +113,12 @@ class Sources:
         self.import_roots = tuple(dict.fromkeys([*parents, root, os.path.join(root, "src")]))
         self.problems: dict[str, Problem] = {}
         self.can_load: dict[object, bool] = {}
+        self.traces: dict[object, Trace] = {}
         self.suspects: dict[object, list[tuple[ast.AST, ast.AST | None]]] = {}
         self._overlay = dict(overlay or {})
         self._read: dict[str, bytes] = {}
         self._trees: dict[str, ast.Module] = {}
         self._modules: dict[str, Module | None] = {}
-        self._traces: dict[tuple[str, tuple[tuple[str, str, str], ...]], Trace] = {}
         self._registering: dict[str, list[Module]] = {}
         self._loaders: dict[str, list[Definition]] = {}
 
@@ -126,7 +127,7 @@ class Sources:
         other = Sources(self.root, {**self._overlay, **overlay}, self.packages)
         other._read = self._read
         other._trees = {path: tree for path, tree in self._trees.items() if path not in overlay}
-        other._traces = {key: each for key, each in self._traces.items() if each.files.isdisjoint(overlay)}
+        other.traces = {key: each for key, each in self.traces.items() if each.files.isdisjoint(overlay)}
         return other
 
     # --- files
@@ -263,7 +264,7 @@ class Sources:
         found = []
         for path in self._files:
             try:
-                if b"register_module" in self.read_file(path):
+                if checkout.REGISTRATION in self.read_file(path):
                     found.append(path)
                 else:
                     self._read.pop(path, None)
@@ -304,21 +305,6 @@ class Sources:
                     found |= {f"{origin}.{alias.name}" for alias in node.names}
         return frozenset(found)
 
-    def trace(self, type_name: str, values: Mapping[str, Value]) -> Trace:
-        """What building ``type_name`` with these keywords would do."""
-        from rewriter.read.loaders import trace_loader
-
-        given = {key: value if key == "from_pretrained" else _drop_number(value) for key, value in values.items()}
-        request = type_name, tuple((key, value.text, repr(value.value)) for key, value in sorted(given.items()))
-        if request not in self._traces:
-            self._traces[request] = trace_loader(self, type_name, given)
-        return self._traces[request]
-
-
-def _drop_number(value: Value) -> Value:
-    """Numbers and lists of them decide nothing about what is loaded: they are not known to a walk."""
-    return value if not value.known or isinstance(value.value, (str, bool, dict, type(None))) else Value("")
-
 
 def _find_registrations(module: Module) -> Iterator[tuple[str, str, Definition]]:
     for node in statements_run_once(module.tree.body):
@@ -326,18 +312,18 @@ def _find_registrations(module: Module) -> Iterator[tuple[str, str, Definition]]
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             pairs = [(decorator, Definition(module, node)) for decorator in node.decorator_list]
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            given = [each.value for each in node.value.keywords if each.arg == "module"]
+            given = [*node.value.args[2:3], *(each.value for each in node.value.keywords if each.arg == "module")]
             pairs = [(node.value, module.find(each.id)) for each in given if isinstance(each, ast.Name)]
         for call, found in pairs:
-            is_call = isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
-            if is_call and call.func.attr == "register_module" and isinstance(found, Definition):  # type: ignore
-                registry = (dotted_name(call.func.value) or "").rpartition(".")[2]  # type: ignore
-                yield from ((registry, name, found) for name in _names_given(call, found.node.name))  # type: ignore
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and isinstance(found, Definition):
+                registry = (dotted_name(call.func.value) or "").rpartition(".")[2]
+                if call.func.attr == checkout.REGISTRATION.decode():
+                    yield from ((registry, name, found) for name in _names_given(module, call, found.node.name))
 
 
-def _names_given(call: ast.Call, own: str) -> Iterable[str]:
-    """The names under which ``register_module(...)`` registers a definition called ``own``."""
+def _names_given(module: Module, call: ast.Call, own: str) -> Iterable[str]:
+    """The names under which ``register_module(...)`` registers a definition called ``own``; none that is computed."""
     given = [*call.args[:1], *(each.value for each in call.keywords if each.arg == "name")]
-    value = read_literal(given[0]) if given else Known(None)
-    names = value.value if isinstance(value, Known) else None
-    return [name for name in (names if isinstance(names, (list, tuple)) else [names or own]) if isinstance(name, str)]
+    value = module.find_value(given[0]) if given else Known(None)
+    names = (value.value or own) if isinstance(value, Known) else ()
+    return [name for name in (names if isinstance(names, (list, tuple)) else [names]) if isinstance(name, str)]

@@ -5,37 +5,12 @@ Pure: a :class:`Report` in, text out. Only what a format needs is imported, when
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from rewriter.files import find_repository
-from rewriter.model import FileEdit, Finding, Note, Plan
 from rewriter.report import text
+from rewriter.report.text import Report
+
+__all__ = ["FORMATS", "Report", "render"]
 
 FORMATS = ("full", "concise", "json", "github", "sarif")
-NO_PLAN = Plan(())
-
-
-class Report(NamedTuple):
-    """One run, ready to be printed.
-
-    ``cwd``: json, full and concise name paths from there; github and sarif from the repository around it. ``files``:
-    how many configs were read. ``fixes``: edits for sarif (for ``check``, those that ``rewrite`` would make).
-    """
-
-    command: str
-    version: str
-    cwd: str
-    exit_code: int
-    files: int
-    findings: tuple[Finding, ...] = ()
-    notes: tuple[Note, ...] = ()
-    plan: Plan = NO_PLAN
-    fixes: tuple[FileEdit, ...] = ()
-
-    @property
-    def root(self) -> str:
-        """Top of the repository around ``cwd``, else ``cwd``."""
-        return find_repository(self.cwd) or self.cwd
 
 
 def render(name: str, report: Report, *, verbose: bool = False, scope: str = "") -> str:
@@ -53,8 +28,9 @@ def render(name: str, report: Report, *, verbose: bool = False, scope: str = "")
         return render_sarif(report)
     if name == "github":
         lines = text.format_github(report.findings, report.cwd, report.root, report.plan)
-    elif name == "full":
-        lines = text.format_full(report.findings, report.cwd, verbose=verbose, scope=scope)
-    else:
+    elif name == "concise":
         lines = text.format_concise(report.findings, report.cwd, verbose=verbose)
+    else:
+        assert name == "full"
+        lines = text.format_full(report.findings, report.cwd, verbose=verbose, scope=scope)
     return "".join(f"{line}\n" for line in lines)

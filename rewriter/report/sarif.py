@@ -20,8 +20,7 @@ from sarif_pydantic.sarif import Sarif  # type: ignore[import-untyped]
 
 from rewriter.decoding import Decoded, decode
 from rewriter.model import FileEdit
-from rewriter.report import Report
-from rewriter.report.text import count_column, show_finding, show_path, sort_findings
+from rewriter.report.text import Report, count_column, show_finding, show_path, sort_findings
 from rewriter.rules import Rule, all_rules
 from rewriter.words import printable
 

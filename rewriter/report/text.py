@@ -10,13 +10,39 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
+from rewriter.files import find_repository
 from rewriter.files import show_path as show_path
-from rewriter.model import REMOVE, FileResult, Finding, Note, Plan
+from rewriter.model import REMOVE, FileEdit, FileResult, Finding, Note, Plan
 from rewriter.words import counted, is_command, printable, quote_word
 
 WIDTH = 100
 PLACES = 4  # shown of one cause
+NO_PLAN = Plan(())
+
+
+class Report(NamedTuple):
+    """One run, ready to be printed.
+
+    ``cwd``: json, full and concise name paths from there; github and sarif from the repository around it. ``files``:
+    how many configs were read. ``fixes``: edits for sarif (for ``check``, those that ``rewrite`` would make).
+    """
+
+    command: str
+    version: str
+    cwd: str
+    exit_code: int
+    files: int
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[Note, ...] = ()
+    plan: Plan = NO_PLAN
+    fixes: tuple[FileEdit, ...] = ()
+
+    @property
+    def root(self) -> str:
+        """Top of the repository around ``cwd``, else ``cwd``."""
+        return find_repository(self.cwd) or self.cwd
 
 
 def show_paths(words: str, cwd: str) -> str:

@@ -326,18 +326,19 @@ def test_v1_0_t5_is_decided_the_same_alone_and_in_company(local_cache: str, comp
 def test_v1_0_t5_reads_its_repo_with_a_cache_and_its_folder_without_one(local_cache: bool, checkout: Checkout) -> None:
     from loading import give_values
 
+    from rewriter.read.loaders import trace_loader
     from rewriter.read.modules import Sources
 
     root = checkout("v1.0")
     rewrite(root)
     loaders = Sources(str(root))
     given = {"from_pretrained": "./pretrained_models/t5_ckpts", "local_cache": local_cache}
-    with_cache = loaders.trace("t5", give_values(cache_dir=CACHE, **given))
+    with_cache = trace_loader(loaders, "t5", give_values(cache_dir=CACHE, **given))
     assert {(call.repo_id, call.reached) for call in with_cache.calls} == {
         ("DeepFloyd/t5-v1_1-xxl", frozenset({"cache_dir"}))
     }
-    without = loaders.trace("t5", give_values(**given))
-    before = Sources(str(FIXTURES / "v1.0")).trace("t5", give_values(**given))
+    without = trace_loader(loaders, "t5", give_values(**given))
+    before = trace_loader(Sources(str(FIXTURES / "v1.0")), "t5", give_values(**given))
     assert {call.repo_id for call in without.calls} == {call.repo_id for call in before.calls}
     assert not without.rejections
 

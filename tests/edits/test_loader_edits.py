@@ -136,14 +136,6 @@ def test_the_call_of_a_script_gets_a_literal(before: str, default: object, after
     assert edit_loader(after.encode(), [source_change(after, "literal", default=default)]) == after.encode()
 
 
-def test_a_call_within_a_call_is_changed_together_with_it() -> None:
-    data = "é = outer('ß', inner(p)).to(inner(q))\n".encode()
-    calls = sorted((n for n in ast.walk(ast.parse(data)) if isinstance(n, ast.Call)), key=lambda n: n.col_offset)
-    changes = [SourceChange("x.py", "keyword", span_of(node), "k", "v") for node in calls]
-    expected = "é = outer('ß', inner(p, k=v), k=v).to(inner(q, k=v), k=v)\n"
-    assert prove_loader_edit(data, *changes) == prove_loader_edit(data, *reversed(changes)) == expected
-
-
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -83,7 +83,7 @@ def unknown(source: str, **keywords: object) -> Case:
 
 def trace_case(root: Path, case: Case) -> Trace:
     source = textwrap.dedent(case.source)
-    if "register_module" not in source:
+    if "MODELS." not in source:
         source = FUNCTION + textwrap.indent(source, "    ")
     write_package(root, {"loaders.py": HEAD + source})
     return trace(root, "loader", **case.keywords)
@@ -151,6 +151,16 @@ REAL = {
         class Encoder:
             def __init__(self, from_pretrained, cache_dir=None):
                 AutoModel.from_pretrained(from_pretrained, cache_dir=cache_dir)
+        """,
+        takes(),
+    ),
+    "registered under a constant": known(
+        """
+        NAME = "loader"
+
+        @MODELS.register_module(NAME)
+        def make(from_pretrained, cache_dir=None):
+            AutoModel.from_pretrained(from_pretrained, cache_dir=cache_dir)
         """,
         takes(),
     ),

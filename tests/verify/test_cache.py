@@ -17,7 +17,6 @@ from caches import COMMIT, OTHER, SHARDS, T5, VAE, make_repo, safetensors, t5_fi
 from rewriter.model import Finding
 from rewriter.verify.cache import CacheReport, inspect_cache
 from rewriter.verify.directories import SYNTHETIC, find_default_cache
-from rewriter.verify.files import hash_files
 from rewriter.verify.needs import Need
 
 
@@ -394,18 +393,6 @@ def test_a_commit_that_adopt_made_up_is_never_asked_of_the_hub(tmp_path: Path) -
     (t5(tmp_path) / "snapshots" / (SYNTHETIC + "0" * 32) / "spiece.model").unlink()
     remedy = only(inspect_cache(needs(tmp_path)[:2])).remedy
     assert remedy == f"opensora-rewriter download {{path}} --component text_encoder --cache-dir {tmp_path}"
-
-
-def test_hashes_are_those_of_git_and_sha256sum(tmp_path: Path) -> None:
-    content = os.urandom((1 << 20) + 17)
-    (tmp_path / "x").write_bytes(content)
-    (tmp_path / "empty").touch()
-    big, empty = str(tmp_path / "x"), str(tmp_path / "empty")
-    assert hash_files([(big, "sha256"), (big, "git-sha1"), (empty, "git-sha1")]) == {
-        (big, "sha256"): hashlib.sha256(content).hexdigest(),
-        (big, "git-sha1"): hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest(),
-        (empty, "git-sha1"): "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
-    }
 
 
 @pytest.mark.parametrize(

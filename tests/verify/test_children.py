@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -174,15 +173,6 @@ def test_a_config_that_kills_the_process_or_never_ends_costs_itself_only(
 
 
 # --- what a config cannot do ----------------------------------------------------------------------
-
-
-@posix
-def test_what_a_config_started_ends_with_the_run(tmp_path: Path) -> None:
-    late = tmp_path / "late"
-    text = f"import subprocess\nsubprocess.Popen(['sh', '-c', 'sleep 1; touch {late}'])\n"
-    assert load(tmp_path, text)[0].ok
-    time.sleep(1.5)
-    assert not late.exists()
 
 
 def test_what_a_config_prints_is_no_answer(tmp_path: Path) -> None:
