@@ -123,6 +123,8 @@ def check_directory(path: str, source: str = "config", repo_ids: Sequence[str] =
         return Trouble("OSR104", message, _suggest_directory(above, source))
     if names is None:
         remedy = f"mkdir -p {shlex.quote(path)}, then download or adopt the repos into it; or correct the path"
+        if source not in ("config", "option"):  # no cache_dir reaches the loader, so the environment's cache is read
+            remedy = f"have the config name the cache you have: rewrite --cache-dir DIR; or {remedy}"
         return Trouble("OSR101", f"cache directory {path} does not exist", remedy)
     if "/models--" in path:
         remedy = _suggest_directory(path.partition("/models--")[0] or "/", source)
