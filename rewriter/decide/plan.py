@@ -291,10 +291,10 @@ def _new_faults(
         return {}
     if old.values == new.values and not before.loaders.can_load(root, str(kinds[0])):
         return {}  # the functions that are edited lie on a path to a hub call
-    one = before.loaders.trace(root, str(kinds[0]), old.values)
-    if old.values == new.values and one.files.isdisjoint(after.loaders.overlay):
-        return {}
     other = after.loaders.trace(root, str(kinds[1]), new.values)
+    if old.values == new.values and other.files.isdisjoint(after.loaders.overlay):
+        return {}
+    one = before.loaders.trace(root, str(kinds[0]), old.values)
     known = _list_faults(one, one, old.values)
     return {fault: words for fault, words in _list_faults(other, one, new.values).items() if fault not in known}
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rewriter.read import library
 from rewriter.read.modules import Module, Sources
-from rewriter.read.reach import read_text, read_words
+from rewriter.read.reach import read_text, read_words, text_may_load
 from rewriter.read.syntax import FUNCTIONS
 from rewriter.read.values import Definition, Unknown
 
@@ -51,7 +51,9 @@ def _find_suspects(
     key = function.node, methods
     if key not in sources.suspects:
         words = read_words(read_text(function.module, function.node))
-        bodies = {word: _find_loading(function.module, word) for word in words if word in function.module.names}
+        module = function.module
+        imported = [word for word in words if word in module.names and text_may_load(sources, module, word)]
+        bodies = {word: _find_loading(module, word) for word in imported}
         bodies = {word: found for word, found in bodies.items() if found and word != "build_module"}
         parts = function.node.body if bodies or not words.isdisjoint(_SUSPICIOUS | methods) else []
         if isinstance(function.node, ast.ClassDef):

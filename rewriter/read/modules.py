@@ -117,7 +117,7 @@ class Sources:
         self.suspects: dict[object, list[tuple[ast.AST, ast.AST | None]]] = {}
         self._overlay = dict(overlay or {})
         self._read: dict[str, bytes] = {}
-        self._trees: dict[str, ast.Module] = {}
+        self._trees: dict[tuple[str, bytes | None], ast.Module] = {}
         self._modules: dict[str, Module | None] = {}
         self._registering: dict[str, list[Module]] = {}
         self._loaders: dict[str, list[Definition]] = {}
@@ -125,8 +125,9 @@ class Sources:
     def with_overlay(self, overlay: Mapping[str, bytes]) -> Sources:
         """The same packages with other bytes for some files."""
         other = Sources(self.root, {**self._overlay, **overlay}, self.packages)
-        other._read = self._read
-        other._trees = {path: tree for path, tree in self._trees.items() if path not in overlay}
+        other._read, other._trees, other.problems = self._read, self._trees, self.problems
+        other._registering_files = self._registering_files
+        other.can_load = dict(self.can_load)  # an edit passes keywords on and loads nothing more
         other.traces = {key: each for key, each in self.traces.items() if each.files.isdisjoint(overlay)}
         return other
 
@@ -146,7 +147,8 @@ class Sources:
 
     def parse_file(self, path: str) -> ast.Module:
         """The tree of one source; one that cannot be read is empty, and a problem."""
-        if path not in self._trees:
+        key = path, self._overlay.get(path)
+        if key not in self._trees:
             try:
                 source = decode(self.read_file(path))
                 tree = source if isinstance(source, Problem) else parse(source)
@@ -155,8 +157,8 @@ class Sources:
             if isinstance(tree, Problem):
                 self.problems[path] = tree
                 tree = ast.Module([], [])
-            self._trees[path] = tree
-        return self._trees[path]
+            self._trees[key] = tree
+        return self._trees[key]
 
     @cached_property
     def _files(self) -> list[str]:

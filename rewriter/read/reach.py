@@ -51,7 +51,7 @@ def can_load(sources: Sources, definition: Definition) -> bool:
         found = [
             module.find(word)
             for word in words
-            if (word in module.names or "*" in module.names) and _text_may_load(sources, module, word)
+            if (word in module.names or "*" in module.names) and text_may_load(sources, module, word)
         ]
         # of a module of the checkout that is named as a whole, anything in it may run
         whole = [sources.find_module(other.name) for other in found if isinstance(other, External)]
@@ -67,7 +67,7 @@ def can_load(sources: Sources, definition: Definition) -> bool:
     return False
 
 
-def _text_may_load(sources: Sources, module: Module, word: str) -> bool:
+def text_may_load(sources: Sources, module: Module, word: str) -> bool:
     """False where a name is imported from a file which, like all that it imports, holds no word that loads."""
     for value in module.names.get(word, [None]):
         names = [value.name, value.name.rpartition(".")[0]] if isinstance(value, External) else []
