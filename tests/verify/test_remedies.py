@@ -474,6 +474,20 @@ CACHES = [
          fails("UnpicklingError", FIXED)),
     Case("OSR205", LEVEL_LOAD, vae(), "delete that file, then fetch it again: opensora-rewriter download",
          put("{folder}/fixed", ""), fails("cut", FIXED, kind="corrupt")),
+    *(Case(code, BUILD, vae(), remedy, "touch {folder}/fixed", fails(message, FIXED)) for code, message, remedy in (
+        ("OSR301", "the network is blocked", "fetch that file where there is a network"),
+        ("OSR301", "something else", "run opensora-rewriter verify"),
+        ("OSR307", "No module named 'apex'", "install it there, or name your Open-Sora environment"),
+        ("OSR311", "Cannot allocate memory", "use --level load, which needs little"),
+        ("OSR314", "No CUDA GPUs are available", "run verify on a machine of the kind"),
+        ("OSR315", "X is not in the mmengine::model registry", "correct the type: opensora-rewriter trace"))),
+    *(Case(code, LEVEL_LOAD, vae(), remedy, "touch {folder}/fixed", fails("a fault", FIXED, kind=kind))
+      for code, kind, remedy in (
+        ("OSR206", "unsafe", "do not load this file; fetch the weights from their author again"),
+        ("OSR207", "missing", ""), ("OSR208", "shape", ""), ("OSR213", "no_class", ""),
+        ("OSR209", "unexpected", "nothing, if the outputs are right"))),
+    Case("OSR901", f"rewrite {CONFIG} --cache-dir {{hub}}", "seed = unknown\n" + vae(cache=None), "",
+         edit("seed = unknown", "seed = 1")),
     Case("OSR113", f"lock {CONFIG}", TEXT, SHARD, first=GONE),
     Case("OSR007", f"trace {CONFIG} --repos", computed(KL), "write a repo id (ORG/NAME)", known[KL]),
 ]  # fmt: skip
