@@ -213,7 +213,16 @@ def convert_each(convert: Callable[[str], object]) -> Callable[[object, object, 
 
 flag = functools.partial(click.option, is_flag=True)
 repeatable = functools.partial(click.option, multiple=True)
-file_option = functools.partial(click.option, metavar="FILE", type=click.Path(dir_okay=False, writable=True))
+
+
+def _refuse_source(_context: click.Context, _option: click.Parameter, path: str | None) -> str | None:
+    if path is not None and path.endswith(".py"):
+        raise click.BadParameter(f"{path} is Python source, and would be written over")
+    return path
+
+
+_FILE: dict[str, Any] = {"type": click.Path(dir_okay=False, writable=True), "callback": _refuse_source}
+file_option = functools.partial(click.option, metavar="FILE", **_FILE)
 scripts_option = flag("--scripts", help="Also the Hub calls of files that are no configs.")
 _NAMES_HELP = f"Component to select (repeatable; default {', '.join(DEFAULT_COMPONENTS)}; trace and download: all)."
 _SELECTION: tuple[Decorator, ...] = (

@@ -106,6 +106,7 @@ def test_no_source_leaves_loaders_alone_and_refuses_what_needs_them(checkout: Ch
         (".", "--cache-dir", "/a", "--include", "nothing-like-this/*.py"),
         (".", "--cache-dir", "/a", "--opensora-source", "configs"),
         (".", "--cache-dir", "/a", "--python", "/no/such/python"),
+        (".", "--cache-dir", "/a", "--output-file", SAMPLE),
     ],
 )
 def test_wrong_usage_exits_2_with_a_message_and_writes_nothing(
