@@ -20,7 +20,7 @@ _LOADING = re.compile(
     rb"""|(?<!def )\bbuild_module\b|\btype\s*=\s*['"]|['"]type['"]"""
 )
 """What the text of a definition that loads, or builds a component, holds."""
-_TYPE = re.compile(rb"type\s*=\s*['\"]")
+_TYPE = re.compile(rb"\btype\s*=\s*['\"]")
 _WORDS = [name.encode() for name in ("'type'", '"type"', *library.HUB_METHODS, *library.HUB_FUNCTIONS)]
 _IMPORT = re.compile(rb"^\s*(?:from|import)\s+(\.*)([\w.]*)", re.MULTILINE)
 _IMPORTS_MANY = re.compile(rb"^\s*import[^#\n]*,", re.MULTILINE)
