@@ -40,6 +40,8 @@ from rewriter.words import quote_word
 
 PLACEHOLDER = "/cache_dir"
 """The directory that is traced where ``check`` names none: any absolute one will do."""
+_LOAD_CHECKPOINT = os.path.join("utils", "ckpt_utils.py")
+"""Home of ``load_checkpoint``, which reads ``model/`` in a folder (v1.1 to v1.3 and what is derived from them)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,14 @@ class _Case:
 
     def _decide_without_calls(self, trace: Trace, bare: Mapping[str, Value]) -> Decision:
         """Nothing that is known is loaded by name."""
+        path = str(bare.get("from_pretrained", Value.of(None)).value)
+        folder = os.path.join(self.context.root or "", os.path.expanduser(path))
+        reads_model = any(each.endswith(_LOAD_CHECKPOINT) for each in trace.files) and os.path.isdir(folder)
+        if reads_model and not os.path.isdir(os.path.join(folder, "model")):
+            cached = cached_repos(self.request.dir_for(self.owner))
+            repo, guess = suggest_repo(path, self.type, self.context.root, cached)
+            message = f"{path!r} holds no folder model/, which `{self.type}` reads there{'; ' * bool(guess)}{guess}"
+            return self._cannot("OSR006", message, self._repo_command(repo, bare))
         with_key = self.context.trace(self.type, {**bare, CACHE_DIR: Value.of(PLACEHOLDER)})
         unknown = with_key.unknown if CACHE_DIR in trace.accepts else trace.unknown
         if unknown and not trace.calls and self.request.selects(self.owner):
@@ -357,12 +367,16 @@ class _Case:
             return self._cannot("OSR004", message, "correct the keywords; upstream's own call fails too")
         message = f"`{self.type}` does not take from_pretrained={present.text}: `{failure.text}` fails ({where})"
         repo = suggest_asserted_repo(failure.text, str(present.value), self.type, self.context.root)
-        sets = {} if repo == present.value else {"from_pretrained": repo}
+        return self._cannot("OSR006", message, self._repo_command(repo, bare))
+
+    def _repo_command(self, repo: str, bare: Mapping[str, Value]) -> str:
+        """What has the loader read ``repo`` from the Hub, in the place of a path that it does not take."""
+        sets = {} if repo == bare.get("from_pretrained", Value.of(None)).value else {"from_pretrained": repo}
         trial = {**bare, "from_pretrained": Value.of(repo)}
         forced = self.context.trace(self.type, {**trial, "force_huggingface": Value.of(True)})
         if self.context.trace(self.type, trial).failures and not forced.failures and not forced.rejections:
             sets["force_huggingface"] = "True"  # the loader reads from the Hub only where it is given this
-        return self._cannot("OSR006", message, self._set_command(sets))
+        return self._set_command(sets)
 
     def _report_missing_paths(self, calls: list[HubCall], tail: str, *, needed: bool = True) -> None:
         request = self.request

@@ -123,14 +123,6 @@ def test_the_span_is_that_of_the_dict_in_bytes() -> None:
     assert component.text == "dict(type='t5')"
 
 
-def test_a_keyword_has_the_span_and_the_text_of_its_value() -> None:
-    component = read_one("vae = dict(\n    type='t5',\n    from_pretrained=(\n        'org/name'\n    ),\n)\n")
-
-    type_, path = component.keywords
-    assert (type_.key, type_.span.line, type_.span.column, type_.value.text) == ("type", 2, 9, "'t5'")
-    assert (path.key, path.span.line, path.value.value) == ("from_pretrained", 4, "org/name")
-
-
 def test_an_override_is_kept_apart_from_the_keywords_and_wins() -> None:
     component = read_one("vae = dict(type='t5', split=8)\nvae['split'] = 4\nvae['cache_dir'] = '/x'\n")
 
@@ -180,13 +172,6 @@ def test_a_nested_dict_belongs_to_the_values_of_the_outer_one() -> None:
 )
 def test_what_is_no_dict_is_no_component(value: str) -> None:
     assert read_all(f"vae = {value}\n") == {}
-
-
-@pytest.mark.parametrize("source", ["", "# only a comment\n", "\n\n", '"""A docstring: vae = dict(type=1)."""\n'])
-def test_a_file_without_bindings_has_no_components(source: str) -> None:
-    config = read(source)
-
-    assert (config.components, config.problem) == ((), None)
 
 
 def test_a_dict_in_a_function_is_no_component() -> None:

@@ -13,6 +13,7 @@ from deciding import (
     CACHE,
     HEAD,
     check,
+    checked,
     choose,
     codes,
     decide,
@@ -444,3 +445,27 @@ def test_the_derived_fixture_is_whole(tmp_path: Path) -> None:
     assert {"cannot"}.isdisjoint(outcomes(made).values())
     assert len(choose(root).targets) == 2
     assert decide("vae = None\n", root, wanted()).decisions == ()
+
+
+def test_a_folder_without_the_model_that_load_checkpoint_reads_is_said(tmp_path: Path) -> None:
+    loaders = """
+    from opensora.utils.ckpt_utils import load_checkpoint
+
+    @MODELS.register_module("loader")
+    def loader(from_pretrained=None, cache_dir=None):
+        if from_pretrained is not None and not os.path.exists(from_pretrained):
+            return AutoModel.from_pretrained(from_pretrained, cache_dir=cache_dir)
+        load_checkpoint(None, from_pretrained)
+    """
+    root = write_checkout(tmp_path / "checkout", textwrap.dedent(loaders))
+    reads = "import os\n\n\ndef load_checkpoint(model, path):\n    if os.path.isdir(path):\n        model.load(path)\n"
+    write_files(root, {"opensora/utils/__init__.py": "", "opensora/utils/ckpt_utils.py": reads})
+    folder = tmp_path / "OpenSora-STDiT-v3"
+    folder.mkdir()
+    text = f"vae = dict(type='loader', from_pretrained='{folder}')\n"
+    (finding,) = decide(text, root, checked()).all_findings
+    assert (finding.code, finding.severity) == ("OSR006", "error")
+    assert "holds no folder model/" in finding.message
+    assert finding.remedy.endswith("--set vae.from_pretrained=hpcai-tech/OpenSora-STDiT-v3")
+    (folder / "model").mkdir()
+    assert not decide(text, root, checked()).all_findings
