@@ -40,6 +40,7 @@ def test_rewrite_imports_no_tool_that_it_does_not_use() -> None:
 def test_a_check_of_one_file_imports_only_what_it_needs(checkout: Checkout) -> None:
     """A hook runs it at each commit."""
     found = imported("check", checkout("v1.3") / "configs/opensora-v1-3/inference/t2v.py")
+    found -= imported("--version")  # click needs subprocess on Python 3.10
     unneeded = {"subprocess", "hashlib", "zipfile", "json", "tomllib", "tomli", "tempfile", "concurrent.futures"}
     assert found.isdisjoint(HEAVY | unneeded)
     assert not [name for name in found if name.startswith(("rewriter.verify", "rewriter.edit.write"))]
