@@ -34,6 +34,11 @@ def is_repo_id(text: str) -> bool:
     return len(text) <= 96 and _REPO_ID.fullmatch(text) is not None and "--" not in text and ".." not in text
 
 
+def names_weights(value: object) -> bool:
+    """Whether ``from_pretrained`` can be a repo id or a path."""
+    return isinstance(value, str) and (is_repo_id(value) or is_path_like(value))
+
+
 def locality(text: str, root: str | None) -> Place:
     """Whether a ``from_pretrained`` string is a path that exists ("local"), one that does not ("missing"), or a repo.
 

@@ -12,9 +12,9 @@ import click
 from rewriter.cli.output import FOUND, bar, fail, print_lines, warn, write_text
 from rewriter.cli.run import Run, absolute_directory, convert_each, file_option, flag, repeatable, shared
 from rewriter.cli.trace import collect_needs
-from rewriter.files import Unreadable, read_bytes
+from rewriter.files import Unreadable, read_bytes, show_path
 from rewriter.model import Component
-from rewriter.report.text import show_finding, show_path, sort_findings
+from rewriter.report.text import show_finding, sort_findings
 from rewriter.verify import lock as locking
 from rewriter.verify.adopt import AdoptError, Mode, plan_adopt, run_adopt
 from rewriter.verify.cache import CacheReport, inspect_cache

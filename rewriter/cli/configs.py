@@ -21,6 +21,7 @@ from rewriter.cli.run import Run, absolute_directory, convert_each, flag, repeat
 from rewriter.decide import plan as planning
 from rewriter.decide.request import Request
 from rewriter.edit.literals import EditError, write_literal
+from rewriter.files import show_path
 from rewriter.model import CACHE_DIR, FileEdit, Plan
 from rewriter.report import FORMATS, text
 from rewriter.words import printable
@@ -227,7 +228,7 @@ def _format_diff(edits: Iterable[FileEdit], cwd: str) -> Iterator[str]:
     """A unified diff that `patch -p0` and `git apply -p0` take, line ends kept."""
     colors = {"@": "cyan", "+": "green", "-": "red"}
     for edit in edits:
-        name = printable(text.show_path(edit.path, cwd))
+        name = printable(show_path(edit.path, cwd))
         # lines as patch and git split them: at line feeds only, not at a form feed or a lone carriage return
         old, new = (list(StringIO(each.decode(errors="surrogateescape"), "\n")) for each in (edit.old, edit.new))
         for line in unified_diff(old, new, name, name):

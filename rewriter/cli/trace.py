@@ -15,8 +15,8 @@ from rewriter.cli.output import FOUND, print_lines
 from rewriter.cli.run import Run, flag, scripts_option, shared
 from rewriter.decide import plan as planning
 from rewriter.decide.request import DEFAULT_COMPONENTS, Request
+from rewriter.files import show_path
 from rewriter.model import Finding, Plan
-from rewriter.report.text import show_path
 from rewriter.verify import needs as needing
 from rewriter.verify.directories import find_transformers_major
 from rewriter.verify.needs import CallRow, ComponentTrace, Needs

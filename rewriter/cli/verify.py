@@ -13,6 +13,7 @@ from rewriter.cli.output import bar, counter, fail
 from rewriter.cli.run import Run, flag, shared
 from rewriter.cli.trace import collect_needs
 from rewriter.decide.installed import report_installed
+from rewriter.files import show_path
 from rewriter.process.interpreters import InterpreterError
 from rewriter.report import FORMATS, text
 from rewriter.verify import levels
@@ -66,8 +67,11 @@ def verify(run: Run, level: str, python: str | None, hashing: bool, lock_path: s
             skipped = _load(run, needed, python, broken)
     if level == "build":
         built = _build(run, traced, python)
-        proved = {each for each in run.findings if each.code in ("OSR007", "OSR212")}
-        run.findings = [each for each in run.findings if each not in proved or (each.path, each.component) not in built]
+        run.findings = [
+            each
+            for each in run.findings
+            if each.code not in ("OSR007", "OSR212") or (each.path, each.component) not in built
+        ]
     run.hide_ignored()
     verdict = (
         "they resolve; no repo was inspected" if level == "resolve" else "everything that the loaders request is there"
@@ -144,13 +148,13 @@ def _build(run: Run, traced: Sequence[ComponentTrace], python: str | None) -> se
     """Level build. Returns what was built, ``(path, component)``."""
     tasks, homeless = levels.list_builds(traced)
     for component in homeless:
-        place = f"{text.show_path(component.path, run.cwd)} {component.component.name}"
+        place = f"{show_path(component.path, run.cwd)} {component.component.name}"
         run.say(f"build    not tried: {place}, which belongs to no checkout")
     with counter("building", len(tasks), quiet=run.quiet) as tick:
         results = levels.build_level(tasks, python=python, tick=tick)
     for result in results:
         run.findings += result.findings
         if not result.same_as or run.verbose:
-            place = f"{text.show_path(result.path, run.cwd)} {result.subject}"
+            place = f"{show_path(result.path, run.cwd)} {result.subject}"
             run.say(f"build    {place}: {result.outcome} ({result.seconds:.1f} s)")
     return {(result.path, result.subject) for result in results if result.status == "ok"}

@@ -20,7 +20,7 @@ from rewriter.decide.remedies import (
 )
 from rewriter.decide.request import Request
 from rewriter.decide.thread import Threading, thread_key
-from rewriter.locality import is_path_like, is_repo_id
+from rewriter.locality import names_weights
 from rewriter.model import (
     CACHE_DIR,
     LOCAL_FILES_ONLY,
@@ -97,8 +97,7 @@ class _Case:
         self.kept: dict[str, object] = {}
         self.findings: list[Finding] = []
         self.type = ""
-        requested = self.request.requested_keys(self.owner)
-        self.is_concerned = self.request.looks_at_cache_dir(self.owner) or bool(requested)
+        self.is_concerned = self.request.looks_at_cache_dir(self.owner) or bool(self.request.requested_keys(self.owner))
 
     # --- the steps
 
@@ -202,9 +201,8 @@ class _Case:
         folder = os.path.join(self.context.root or "", os.path.expanduser(path))
         reads_model = any(each.endswith(_LOAD_CHECKPOINT) for each in trace.files) and os.path.isdir(folder)
         if reads_model and not os.path.isdir(os.path.join(folder, "model")):
-            cached = cached_repos(self.request.dir_for(self.owner))
-            repo, guess = suggest_repo(path, self.type, self.context.root, cached)
-            message = f"{path!r} holds no folder model/, which `{self.type}` reads there{'; ' * bool(guess)}{guess}"
+            repo, guess = self._suggest_repo(path, self.type)
+            message = f"{path!r} holds no folder model/, which `{self.type}` reads there{guess}"
             return self._cannot("OSR006", message, self._repo_command(repo, bare))
         with_key = self.context.trace(self.type, {**bare, CACHE_DIR: Value.of(PLACEHOLDER)})
         unknown = with_key.unknown if CACHE_DIR in trace.accepts else trace.unknown
@@ -338,8 +336,7 @@ class _Case:
                 message = f"whether {key} reaches {call.callee} ({place}) cannot be known"
                 self._add("OSR007", message, f"write {key} there, and no `**` beside it that is not known")
             else:
-                repo = call.repo_id or call.repo_text or "a repo that is not known"
-                message = f"{key} never reaches {call.callee} ({place}), which loads {repo}"
+                message = f"{key} never reaches {call.callee} ({place}), which loads {call.repo_id or call.repo_text}"
                 self._add("OSR005", message, self._threading_remedy(key, values))
 
     # --- what stops a component
@@ -386,13 +383,13 @@ class _Case:
             key = next((key for key, value in self.values.items() if value.known and value.value == path), None)
             message = f"{path!r} is meant as a local path, and nothing is there; {tail}"
             kind = None if call.hard_coded and key is None else self.type
-            repo, sureness = suggest_repo(path, kind, self.context.root, cached_repos(request.dir_for(self.owner)))
+            repo, guess = self._suggest_repo(path, kind)
             if kind is None:
                 place = self._place(call.path, call.line)
                 remedy = f"the loader's source names it ({place}): write a repo id such as {repo} there"
             else:
                 remedy = self._set_command({key or "from_pretrained": repo})
-                message += f"; {sureness}" if sureness else ""
+                message += guess
             self._add("OSR006", message, remedy, "error" if bad else "warning", cause=f"missing {path}")
 
     def _warn_unknown(self, trace: Trace) -> None:
@@ -453,6 +450,11 @@ class _Case:
         path = quote_word(self.component.origin) if self.component.origin is not None else "{path}"
         return f"opensora-rewriter rewrite {path} {option}{select_option(self.component.name)}"
 
+    def _suggest_repo(self, path: str, kind: str | None) -> tuple[str, str]:
+        """The repo that a lost path names, and what a message adds where that is a guess."""
+        repo, guess = suggest_repo(path, kind, self.context.root, cached_repos(self.request.dir_for(self.owner)))
+        return repo, f"; {guess}" if guess else ""
+
     def _set_command(self, sets: Mapping[str, str]) -> str:
         words = [f" --set {quote_word(f'{self.component.name}.{key}={value}')}" for key, value in sets.items()]
         return self._command(cache_option(self.context.remedies, self.owner) + "".join(words))
@@ -476,11 +478,6 @@ class _Case:
 
     def _place(self, path: str, line: int) -> str:
         return f"{self._shorten(path)}:{line}" if path else "the table of released loaders"
-
-
-def names_weights(value: object) -> bool:
-    """Whether ``from_pretrained`` can be a repo id or a path."""
-    return isinstance(value, str) and (is_repo_id(value) or is_path_like(value))
 
 
 def list_keys(keys: list[str], most: int = 10) -> str:

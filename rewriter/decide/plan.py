@@ -13,6 +13,7 @@ from rewriter.decide.loaders import Loaders, keywords, split_calls
 from rewriter.decide.planner import Keys, Planner
 from rewriter.decide.request import Request
 from rewriter.decide.thread import thread_key
+from rewriter.edit.literals import EditError
 from rewriter.model import KEYS, Component, FileEdit, FileResult, Finding, Note, Plan, SourceChange, Trace, Value
 from rewriter.read.loaders import trace_loader
 
@@ -158,7 +159,7 @@ def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
 
 def edit_configs(results: Sequence[FileResult]) -> tuple[tuple[FileResult, ...], dict[str, Finding]]:
     """The files with their changes made and proved, and those that cannot be edited, with why."""
-    from rewriter.edit.loader import EditError, edit_config
+    from rewriter.edit.loader import edit_config
 
     edited: list[FileResult] = []
     refused: dict[str, Finding] = {}
@@ -176,8 +177,6 @@ def edit_configs(results: Sequence[FileResult]) -> tuple[tuple[FileResult, ...],
 
 
 def _refuse_link(path: str, roots: Iterable[str | None]) -> None:
-    from rewriter.edit.literals import EditError
-
     if all(files.outside(path, root) for root in roots):
         raise EditError(1, f"it is a link that leads out of the checkout, to {os.path.realpath(path)}")
 
@@ -215,7 +214,7 @@ def _edit_sources(
 
     Where a source cannot be edited, all threads that need it are dropped: half a path would be a TypeError.
     """
-    from rewriter.edit.loader import EditError, edit_loader
+    from rewriter.edit.loader import edit_loader
 
     roots = {target.root for target in planner.targets.values()} | {planner.loaders.opensora_source}
     by_path: dict[str, dict[SourceChange, None]] = {}

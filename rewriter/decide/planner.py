@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from rewriter import files
 from rewriter.checkout import Target
-from rewriter.decide.decide import Context, decide, names_weights
+from rewriter.decide.decide import Context, decide
 from rewriter.decide.loaders import Loaders, split_calls
 from rewriter.decide.remedies import cache_option
 from rewriter.decide.request import Request
 from rewriter.decide.thread import SPECIAL_CASE
-from rewriter.locality import is_repo_id, locality
+from rewriter.locality import is_repo_id, locality, names_weights
 from rewriter.model import (
     CACHE_DIR,
     KEYS,

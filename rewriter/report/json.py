@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
+from rewriter.files import show_path
 from rewriter.model import REMOVE, ConfigChange
-from rewriter.report.text import Report, show_finding, show_path, sort_findings
+from rewriter.report.text import Report, show_finding, sort_findings
 
 
 def _make_value(value: object) -> object:

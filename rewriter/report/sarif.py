@@ -19,8 +19,9 @@ from urllib.parse import quote
 from sarif_pydantic.sarif import Sarif  # type: ignore[import-untyped]
 
 from rewriter.decoding import Decoded, decode
+from rewriter.files import show_path
 from rewriter.model import FileEdit
-from rewriter.report.text import Report, count_column, show_finding, show_path, sort_findings
+from rewriter.report.text import Report, count_column, show_finding, sort_findings
 from rewriter.rules import Rule, all_rules
 from rewriter.words import printable
 

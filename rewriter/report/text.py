@@ -12,8 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from rewriter.files import find_repository
-from rewriter.files import show_path as show_path
+from rewriter.files import find_repository, show_path
 from rewriter.model import REMOVE, FileEdit, FileResult, Finding, Note, Plan
 from rewriter.words import counted, is_command, printable, quote_word
 

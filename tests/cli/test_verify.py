@@ -192,6 +192,16 @@ def test_level_build_lists_equal_dicts_once(run: Run, root: Path, hub: Path, tmp
     ]
 
 
+@posix
+def test_what_level_load_leaves_is_said_until_it_is_built(run: Run, root: Path, hub: Path, tmp_path: Path) -> None:
+    python = interpreter(tmp_path, well(deferred="'its own code' if 'KL' in task.get('class_name', '') else ''"))
+    words = ("verify", path := config(root, hub), "--python", python, "--level")
+    left = run(*words, "load", cwd=root).stdout
+    assert f"-> opensora-rewriter verify {path} --component vae --level build\n" in left
+    assert left.endswith("is there; 1 model could not be compared\n")
+    assert "OSR212" not in run(*words, "build", cwd=root).stdout
+
+
 # --- lock ----------------------------------------------------------------------------------------
 
 
