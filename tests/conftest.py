@@ -6,9 +6,11 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell sets this for b
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 NEEDED_TO_LOAD = ("torch", "transformers", "diffusers", "safetensors", "sentencepiece", "mmengine")
+Become = Callable[[], AbstractContextManager[None]]
 USER_VARIABLES = (
     "HF_HOME",
     "HF_HUB_CACHE",
@@ -81,6 +84,30 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
         return CliRunner(**options).invoke(main, [str(arg) for arg in args], input=stdin)
 
     return invoke
+
+
+@pytest.fixture
+def as_nobody(tmp_path: Path) -> Become:
+    """``with as_nobody():`` for root, who reads everything: another user, who can pass through the temporary folders.
+
+    Import all that is needed before: nobody may not read Python's own library.
+    """
+
+    @contextmanager
+    def become() -> Iterator[None]:
+        is_root = os.geteuid() == 0
+        for folder in (tmp_path, *tmp_path.parents) if is_root else ():
+            if not folder.stat().st_mode & 0o001:
+                folder.chmod(folder.stat().st_mode | 0o011)  # passable, for other workers' tests at the same time
+        try:
+            if is_root:
+                os.seteuid(65534)
+            yield
+        finally:
+            if is_root:
+                os.seteuid(0)
+
+    return become
 
 
 @pytest.fixture(scope="session")

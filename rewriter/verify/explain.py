@@ -64,7 +64,7 @@ _MEANINGS = {
     "OSR308": ("transformers 5 cannot build this class of Open-Sora v1.2 or v1.3", f'{_PIP} "transformers<5"'),
     "OSR309": ("transformers refuses .bin weights with this torch", f'{_PIP} "torch>=2.6"'),
     "OSR310": ("diffusers or transformers do not fit huggingface_hub", f'{_PIP} "huggingface_hub<0.26", or newer ones'),
-    "OSR311": ("not enough memory", "use --level load, which needs little, or a machine with more memory"),
+    "OSR311": ("not enough memory", "use a machine with more memory (level load needs little)"),
     "OSR314": ("building needs a GPU", "run verify on a machine of the kind that Open-Sora runs on"),
     "OSR315": ("no loader is registered under this type", "correct the type: opensora-rewriter trace {path}"),
     "OSR316": ("the files were found and did not load", "verify it with --hash, which says which file is damaged"),

@@ -8,11 +8,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from caches import COMMIT, OTHER, SHARDS, T5, VAE, make_repo, safetensors, t5_files, vae_files
+from conftest import Become
 
 from rewriter.model import Finding
 from rewriter.verify.cache import CacheReport, inspect_cache
@@ -269,44 +269,24 @@ def test_a_directory_that_is_no_cache(cache: Path, tmp_path: Path, path: str, co
     assert not (tmp_path / "nowhere").exists()
 
 
-@pytest.fixture
-def as_nobody(tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """Root reads everything: become another user, who can pass through the temporary folders of this run."""
-    if not hasattr(os, "geteuid"):
-        pytest.skip("needs POSIX users")
-    is_root = os.geteuid() == 0
-
-    def become() -> None:
-        inspect_cache(needs(tmp_path), hash=True)  # imports all it needs: nobody may not read Python's own library
-        for folder in (tmp_path, *tmp_path.parents) if is_root else ():
-            if not folder.stat().st_mode & 0o001:
-                folder.chmod(folder.stat().st_mode | 0o011)  # passable, for other workers' tests at the same time
-        if is_root:
-            os.seteuid(65534)
-
-    yield become
-    if is_root:
-        os.seteuid(0)
-
-
 @pytest.mark.parametrize("where", [".", "models--DeepFloyd--t5-v1_1-xxl", "models--DeepFloyd--t5-v1_1-xxl/refs"])
-def test_a_folder_that_this_user_cannot_read(cache: Path, as_nobody: Callable[[], None], where: str) -> None:
+def test_a_folder_that_this_user_cannot_read(cache: Path, as_nobody: Become, where: str) -> None:
     folder = cache / where
+    inspect_cache(needs(cache), hash=True)
     folder.chmod(0o700 if os.geteuid() == 0 else 0)
-    as_nobody()
-    finding = only(inspect_cache(needs(cache)))
-    if os.getuid() == 0:
-        os.seteuid(0)
+    with as_nobody():
+        finding = only(inspect_cache(needs(cache)))
     folder.chmod(0o755)
     assert finding.code == "OSR103"
 
 
-def test_a_read_only_cache_of_another_user_is_intact(cache: Path, as_nobody: Callable[[], None]) -> None:
+def test_a_read_only_cache_of_another_user_is_intact(cache: Path, as_nobody: Become) -> None:
     for path in [cache, *cache.rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o555 if path.is_dir() else 0o444)
-    as_nobody()
-    assert inspect_cache(needs(cache), hash=True).findings == ()
+    inspect_cache(needs(cache), hash=True)
+    with as_nobody():
+        assert inspect_cache(needs(cache), hash=True).findings == ()
 
 
 @pytest.mark.parametrize("made", [True, False])

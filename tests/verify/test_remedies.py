@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ import pytest
 from answering import WELL, interpreter, script
 from caches import COMMIT, OTHER, SHARDS, T5, VAE, make_repo, safetensors, t5_files, vae_files
 from cli_support import REPOSITORY, Run
-from conftest import FIXTURES
+from conftest import FIXTURES, Become
 from deciding import write_checkout
 from hub import Hub, Repo, serve
 from loading import write_files
@@ -91,7 +92,9 @@ class Scene:
     folder: Path
     server: Hub
     run: Run
+    as_nobody: Become
     environment: dict[str, str] = field(default_factory=dict)
+    user: Become = nullcontext
 
     def __post_init__(self) -> None:
         self.root, self.hub, self.flat = self.folder / "checkout", self.folder / "hub", self.folder / "flat"
@@ -138,7 +141,7 @@ class Scene:
         if command.startswith("download"):
             done = self.shell(f"opensora-rewriter {command} --output-format json")
             return done.returncode, json.loads(done.stdout)["findings"]
-        with pytest.MonkeyPatch.context() as patch:
+        with self.user(), pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
             made = self.run(*command.split(), "--output-format", "json", cwd=self.root)
@@ -210,24 +213,34 @@ def install(scene: Scene) -> None:
     edit("import os", "import os, sys", WHERE)(scene)
 
 
-def fails(message: str, until: str, repo: str = "", kind: str = "", cache: str = "") -> Do:
+def fails(message: str, until: str, repo: str = "", kind: str = "", cache: str = "", stage: str = "weights") -> Do:
     """An interpreter that answers with an error ``until`` this holds; its ``-m pip`` makes ``{folder}/fixed``.
 
-    ``kind``: of a problem of level load; else the error is one of level build.
+    ``kind``: of a problem of level load; else the error is one of level build. Without a message the process ends.
     """
-    error = {"chain": [{"type": "E", "bases": ["E"], "message": message}], "text": "", "repo": repo, "stage": "weights"}
+    error = {"chain": [{"type": "E", "bases": ["E"], "message": message}], "text": "", "repo": repo, "stage": stage}
     failed = {**WELL, "problems": [error | {"kind": kind, "message": message, "count": 1}]}
+    if kind == "deferred":
+        failed = WELL | {"deferred": "its loader makes it"}
     if not kind:
         failed = {**error, "status": "failed", "where": "", "cache_dir": cache, "loader": "kl", "seconds": 0.1}
         until = f"'config' not in task or {until}"  # tasks of level load, which comes before
 
     def act(scene: Scene) -> None:
-        answer = f"send(result=number, **({WELL!r} if {scene.fill(until)} else {scene.fill(repr(failed))}))"
+        wrong = scene.fill(repr(failed)) if message else "os._exit(3)"
+        answer = f"send(result=number, **({WELL!r} if {scene.fill(until)} else {wrong}))"
         python = interpreter(scene.folder / "real", answer)
         text = f'#!/bin/sh\ncase "$*" in "-m pip "*) touch {scene.folder}/fixed;; *) exec {python} "$@";; esac\n'
         script(scene.folder / "python", text)
 
     return act
+
+
+def as_another_user(scene: Scene) -> None:
+    """Who may not read the repo, from now on."""
+    scene.find(VERIFY)
+    scene.act("chmod 700 {repo}" if os.getuid() == 0 else "chmod 000 {repo}")
+    scene.user = scene.as_nobody
 
 
 def vae(kind: str = "kl", cache: str | None = "{hub}", **more: object) -> str:
@@ -478,23 +491,42 @@ CACHES = [
         ("OSR301", "the network is blocked", "fetch that file where there is a network"),
         ("OSR301", "something else", "run opensora-rewriter verify"),
         ("OSR307", "No module named 'apex'", "install it there, or name your Open-Sora environment"),
-        ("OSR311", "Cannot allocate memory", "use --level load, which needs little"),
+        ("OSR311", "Cannot allocate memory", "use a machine with more memory"),
+        ("OSR312", "", "look whether {folder}/python runs Open-Sora at all"),
         ("OSR314", "No CUDA GPUs are available", "run verify on a machine of the kind"),
         ("OSR315", "X is not in the mmengine::model registry", "correct the type: opensora-rewriter trace"))),
+    Case("OSR313", BUILD, vae(), "verify it with --level resolve", "touch {folder}/fixed",
+         fails("a name", FIXED, stage="config")),
+    Case("OSR212", LEVEL_LOAD, vae(), f"opensora-rewriter verify {CONFIG} --component vae --level build", "true",
+         fails("later", "'config' in task", kind="deferred"), again=BUILD),
+    *(Case(code, LEVEL_LOAD, vae(), remedy, "touch {folder}/fixed", fails(message, FIXED, kind="exception"))
+      for code, message, remedy in (
+        ("OSR201", "No module named 'apex'", "install it there, or name your Open-Sora environment"),
+        ("OSR210", "upgrade torch to at least v2.6", '{folder}/python -m pip install "torch>=2.6"'),
+        ("OSR211", "Cannot allocate memory", "use a machine with more memory"),
+        ("OSR211", "", "look whether {folder}/python runs Open-Sora at all"),
+        ("OSR204", "Torch not compiled with CUDA enabled", "run verify on a machine of the kind"),
+        ("OSR212", "X is not in the a registry", "correct the type: opensora-rewriter trace"))),
     *(Case(code, LEVEL_LOAD, vae(), remedy, "touch {folder}/fixed", fails("a fault", FIXED, kind=kind))
       for code, kind, remedy in (
+        ("OSR202", "no_weights", "opensora-rewriter download"), ("OSR203", "tokens", "opensora-rewriter download"),
         ("OSR206", "unsafe", "do not load this file; fetch the weights from their author again"),
         ("OSR207", "missing", ""), ("OSR208", "shape", ""), ("OSR213", "no_class", ""),
         ("OSR209", "unexpected", "nothing, if the outputs are right"))),
     Case("OSR901", f"rewrite {CONFIG} --cache-dir {{hub}}", "seed = unknown\n" + vae(cache=None), "",
          edit("seed = unknown", "seed = 1")),
+    Case("OSR902", f"rewrite {CONFIG} --cache-dir {{hub}}", vae(cache=None) + "size = len(globals()['vae'])\n",
+         "change what depends on the dict", edit("size = len(globals()['vae'])\n", "")),
+    Case("OSR103", VERIFY, vae(), "ask its owner: chmod -R a+rX {repo}", tail, as_another_user),
+    Case("OSR134", f"download {CONFIG}", vae(), "free space, or give another directory with --cache-dir", "true",
+         ("rm -r {repo}/*", "touch {repo}/blobs"), again=f"download {CONFIG} --cache-dir {{folder}}/new"),
     Case("OSR113", f"lock {CONFIG}", TEXT, SHARD, first=GONE),
     Case("OSR007", f"trace {CONFIG} --repos", computed(KL), "write a repo id (ORG/NAME)", known[KL]),
 ]  # fmt: skip
 
 
 @pytest.fixture
-def scene(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+def scene(tmp_path: Path, run: Run, as_nobody: Become, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     monkeypatch.setattr("rewriter.verify.levels.find_interpreter", lambda python, modules: None)
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         monkeypatch.delenv(name, raising=False)
@@ -502,7 +534,7 @@ def scene(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator
     repos = {repo_id: Repo({**files, **extra}) for repo_id, files in REPOS.items()}
     repos[T5].files["tokenizer.json"] = b"{}"
     with serve(repos) as server:
-        made = Scene(tmp_path, server, run)
+        made = Scene(tmp_path, server, run, as_nobody)
         made.environment = {"HF_ENDPOINT": server.endpoint, "HF_HUB_DISABLE_XET": "1", "PYTHONPATH": str(REPOSITORY)}
         script(tmp_path / "bin/opensora-rewriter", f'#!/bin/sh\nexec {sys.executable} -m rewriter "$@"\n')
         script(tmp_path / "bin/hf", f"#!{sys.executable}\nfrom huggingface_hub.cli.hf import main\nmain()\n")
