@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import functools
+import importlib
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO
-
-from rewriter.model import Finding
+from pathlib import PurePath
+from typing import Any
 
 LIMIT = 20 * 1024 * 1024
 
@@ -18,7 +18,7 @@ _GIT = (
     *("git", "--no-pager", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}"),
     *("-c", "protocol.allow=never", "ls-files", "-co", "--exclude-standard", "-z"),
 )
-_GIT_ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+_GIT_ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
 
 
 class Unreadable(Exception):  # noqa: N818 - a state of the file, reported as OSR900
@@ -31,126 +31,70 @@ class Unreadable(Exception):  # noqa: N818 - a state of the file, reported as OS
 
 
 def show_path(path: str, base: str) -> str:
-    """``path`` relative to the folder ``base`` with ``/``, if it is below; else as it is."""
-    prefix = base.rstrip(os.sep) + os.sep
-    return path[len(prefix) :].replace(os.sep, "/") if path.startswith(prefix) else path
+    """``path`` relative to the folder ``base``, if it is below; else as it is."""
+    return path.removeprefix(os.path.join(base, ""))
+
+
+def list_above(path: str) -> list[str]:
+    """``path`` (absolute) and the folders above it, nearest first."""
+    return [path, *map(str, PurePath(path).parents)]
 
 
 def outside(path: str, root: str | None) -> bool:
     """Whether links lead ``path`` out of the checkout ``root`` (False where there is no checkout)."""
-    real = os.path.realpath(path)
-    return root is not None and not os.path.join(real, "").startswith(os.path.join(os.path.realpath(root), ""))
-
-
-def open_regular(path: str) -> BinaryIO:
-    """A regular file, opened to be read in binary; never waits on a pipe. Raises OSError, also for anything else."""
-    wait_not = getattr(os, "O_NONBLOCK", 0)
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | wait_not))  # noqa: SIM115 - it is returned
-    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return file
-    file.close()
-    raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", path)
+    return root is not None and os.path.realpath(root) not in list_above(os.path.realpath(path))
 
 
 def read_bytes(path: str, limit: int = LIMIT) -> bytes:
-    """The bytes of a regular file of at most ``limit`` bytes. Raises Unreadable."""
+    """The bytes of a regular file of at most ``limit`` bytes; never waits on a pipe. Raises Unreadable."""
     try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size <= limit:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")
+            if status.st_size <= limit:
                 return file.read()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise Unreadable(f"cannot be read: {reason}", "make it a readable file, or leave it out") from None
-    raise Unreadable(f"{size} bytes, more than the {limit} that a config may have", "leave it out with --exclude")
+    raise Unreadable(f"{status.st_size} bytes, more than the {limit} that a config may have", "leave it out")
 
 
-def walk(top: str, findings: dict[str, Finding]) -> Iterator[str]:
-    """Every file below ``top`` that is named ``*.py``; links to folders are not followed, so there are no loops."""
-    folders = [top]
-    for folder in folders:
-        for entry in scan(folder, findings):
-            if entry.is_dir(follow_symlinks=False):
-                folders += [entry.path] if entry.name not in (".git", "__pycache__") else []
-            elif entry.name.endswith(".py") and (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
-                yield entry.path
+def parse_toml(text: str) -> dict[str, Any]:
+    """A TOML document. Raises ValueError."""
+    tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    return dict(tomllib.loads(text))
 
 
-def scan(folder: str, findings: dict[str, Finding]) -> list[os.DirEntry[str]]:
-    """The entries of a folder by name; that it cannot be listed goes to ``findings``, by its path."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        message = f"the folder cannot be listed: {error.strerror}"
-        remedy = "give yourself permission to read it, or leave it out with --exclude"
-        findings[folder] = Finding("OSR900", folder, 1, 0, "", message, remedy)
-        return []
+def walk(top: str, on_error: Callable[[OSError], object] | None = None) -> Iterator[str]:
+    """Every file named ``*.py`` below ``top``; links to folders are not followed. ``on_error``: of one not listed."""
+    for folder, folders, names in os.walk(top, onerror=on_error):
+        folders[:] = [name for name in folders if name not in (".git", "__pycache__")]
+        yield from (os.path.join(folder, name) for name in names if name.endswith(".py"))
 
 
 def find_repository(start: str) -> str | None:
     """The nearest folder at or above ``start`` that holds ``.git`` (a folder, or a file in a linked work tree)."""
-    folder = os.path.abspath(start)
-    while not os.path.exists(os.path.join(folder, ".git")):
-        if folder == (folder := os.path.dirname(folder)):
-            return None
-    return folder
+    return next((folder for folder in list_above(start) if os.path.exists(os.path.join(folder, ".git"))), None)
 
 
-def select_tracked(paths: list[str], top: str, base: str) -> list[str]:
-    """Those of ``paths`` (below ``top``) that git does not ignore.
+def drop_ignored(paths: list[str], top: str) -> list[str]:
+    """Those of ``paths`` (below ``top``) that git does not ignore; all of them where git knows no work tree there."""
+    if not paths or find_repository(top) is None:
+        return paths
+    import subprocess
 
-    In a work tree git itself lists them (it also knows the user's own excludes); else, or where git is missing or
-    refuses (another owner's tree), the ``.gitignore`` files from ``base`` downwards are read.
-    """
-    if paths and find_repository(top) is not None:
-        import subprocess
-
-        plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-        options: dict[str, Any] = {"cwd": top, "env": plain | _GIT_ENVIRONMENT, "timeout": 20}
-        try:
-            listed = subprocess.check_output(_GIT, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
-        except (OSError, subprocess.SubprocessError):
-            pass
-        else:
-            tracked = set(map(os.fsdecode, listed.split(b"\0")))
-            return [path for path in paths if show_path(path, top) in tracked]
-    is_ignored = _read_ignore_files(base)
-    return [path for path in paths if not is_ignored(show_path(path, base))]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | _GIT_ENVIRONMENT
+    try:
+        run = subprocess.run(_GIT, cwd=top, env=environment, timeout=20, check=True, capture_output=True)
+    except (OSError, subprocess.SubprocessError):
+        return paths
+    kept = set(map(os.fsdecode, run.stdout.split(b"\0")))
+    return [path for path in paths if show_path(path, top) in kept]
 
 
-def _read_ignore_files(base: str) -> Callable[[str], bool]:
-    """gitignore(5): a file in an ignored folder is ignored; else the deepest ``.gitignore`` that matches decides."""
-
-    @functools.cache
-    def read_patterns(folder: str) -> Callable[[str], bool | None]:
-        try:
-            data = read_bytes(os.path.join(base, folder, ".gitignore"))
-        except Unreadable:
-            return lambda relative: None
-        return compile_patterns(data.decode("utf-8-sig", "replace").splitlines())
-
-    @functools.cache
-    def is_ignored(path: str) -> bool:  # of a file, or of a folder with a final "/"
-        folder = _parent(path)
-        if folder and is_ignored(folder):
-            return True
-        answer = read_patterns(folder)(path[len(folder) :])
-        while answer is None and folder:
-            folder = _parent(folder)
-            answer = read_patterns(folder)(path[len(folder) :])
-        return bool(answer)
-
-    return is_ignored
-
-
-def _parent(path: str) -> str:
-    return path[: path.rstrip("/").rfind("/") + 1]
-
-
-def compile_patterns(lines: Iterable[str]) -> Callable[[str], bool | None]:
-    """gitignore-style patterns. True: matched; False: matched by a later ``!`` pattern; None: no pattern matches."""
+def compile_patterns(lines: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a relative path matches gitignore-style patterns, of which a later ``!pattern`` takes back."""
     import pathspec
 
-    spec = pathspec.GitIgnoreSpec.from_lines(lines)
-    return lambda relative: spec.check_file(relative).include
+    return pathspec.GitIgnoreSpec.from_lines(lines).match_file

@@ -15,22 +15,16 @@ LOCAL_FIRST_SEGMENTS = frozenset(
     }
 )
 _REPO_ID = re.compile(r"[A-Za-z0-9_][\w.-]*(?:/[A-Za-z0-9_][\w.-]*)?", re.ASCII)  # huggingface_hub's validate_repo_id
-_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
 def is_path_like(text: str) -> bool:
     """Whether ``text`` can only be meant as a path: absolute, led by ``.`` or ``~``, or under a well-known folder."""
-    if text.startswith(("/", ".", "~", "\\")) or _DRIVE.match(text):
-        return True
-    return "/" in text and text.split("/", 1)[0] in LOCAL_FIRST_SEGMENTS
+    first, slash, _ = text.partition("/")
+    return text.startswith(("/", ".", "~")) or bool(slash and first in LOCAL_FIRST_SEGMENTS)
 
 
 def is_repo_id(text: str) -> bool:
-    """Whether the Hub could have a repo of that name (``validate_repo_id`` of huggingface_hub).
-
-    >>> [is_repo_id(text) for text in ("org/name", "gpt2", "???", "a/b/c", "your T5 path")]
-    [True, True, False, False, False]
-    """
+    """Whether the Hub could have a repo of that name (``validate_repo_id`` of huggingface_hub)."""
     return len(text) <= 96 and _REPO_ID.fullmatch(text) is not None and "--" not in text and ".." not in text
 
 

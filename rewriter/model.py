@@ -1,27 +1,23 @@
-"""The values that the parts of this package exchange: named tuples without behaviour of their own.
+"""The values that the parts of this package exchange.
 
-Lines are 1-based. Columns are 0-based offsets in UTF-8 bytes, as :mod:`ast` counts them; only :mod:`rewriter.report`
-turns them into what a person or a viewer counts. Paths are absolute strings; the report makes them relative.
+Lines are 1-based, columns 0-based and in UTF-8 bytes, as :mod:`ast` counts them. Paths are absolute strings.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 CACHE_DIR = "cache_dir"
 LOCAL_FILES_ONLY = "local_files_only"
 KEYS = (CACHE_DIR, LOCAL_FILES_ONLY)  # of a loader, followed to its hub calls
 RESERVED_KEYS = frozenset({"type", "_delete_", "_scope_"})  # mmengine keeps them: no loader ever sees them
-REMOVE = object()
-"""The new value of a keyword that is to be taken away."""
+REMOVE = object()  # the new value of a keyword that is to be taken away
 
 Severity = Literal["error", "warning"]
 Outcome = Literal["not needed", "already", "set", "cannot", "untouched", "inherited"]
 Place = Literal["repo", "local", "missing", "unknown"]
-
-_NOTHING: Mapping[str, Any] = {}
 
 
 class Span(NamedTuple):
@@ -34,7 +30,7 @@ class Span(NamedTuple):
 
 
 class Value(NamedTuple):
-    """The value of a keyword. ``value`` counts only where ``known``; ``text`` is the source, on one line, shortened."""
+    """The value of a keyword. ``value`` counts only where ``known``; ``text`` is how messages show it, on one line."""
 
     text: str
     known: bool = False
@@ -64,9 +60,8 @@ class Component(NamedTuple):
 
     keys: tuple[str, ...]
     span: Span
-    text: str
     keywords: tuple[Keyword, ...] = ()
-    values: Mapping[str, Value] = _NOTHING
+    values: Mapping[str, Value] = {}
     overrides: tuple[Keyword, ...] = ()
     unsure: str | None = None
     origin: str | None = None
@@ -99,10 +94,9 @@ class Ignore(NamedTuple):
 
 
 class Config(NamedTuple):
-    """What a config file says, read without running it.
+    """What a config file says, read without running it. ``problem``: it could not be read; all else is then empty.
 
-    ``bases``: ``_base_`` files; ``bases_unknown``: why some cannot be named. ``bound``: top-level names that the file
-    binds at all. ``problem``: it could not be read; all else is then empty.
+    ``bases``: ``_base_`` files; ``bases_unknown``: why some cannot be named. ``bound``: all its top-level names.
     """
 
     path: str
@@ -117,8 +111,7 @@ class Config(NamedTuple):
 class Step(NamedTuple):
     """One function ("T5Encoder.__init__") on the path from a registered name to a hub call.
 
-    ``node``, on ``line``: the call or dict in ``definition`` that leads on. ``held``: key -> local name that holds it.
-    ``passes``: keys that ``node`` passes on.
+    ``node``, on ``line``: the call or dict that leads on. ``held``: key -> local name. ``passes``: keys passed on.
     """
 
     function: str
@@ -126,7 +119,7 @@ class Step(NamedTuple):
     line: int
     definition: ast.FunctionDef | ast.ClassDef
     node: ast.expr
-    held: Mapping[str, str] = _NOTHING
+    held: Mapping[str, str] = {}
     passes: frozenset[str] = frozenset()
 
 
@@ -134,11 +127,10 @@ class HubCall(NamedTuple):
     """A call that reads through the Hugging Face cache, for one set of keyword values.
 
     ``callee``: as written, "AutoTokenizer.from_pretrained". ``kind``: its last name. ``library``: the package that
-    defines it. ``class_name``: "" for a function. ``repo_id``: the first argument where it is a string that could be
-    followed (maybe a path), else None; ``repo_text``: as written. ``hard_coded``: the loader's source names it, no
-    config. ``subfolder``, ``revision``, ``filename``: None where not given, or not known. ``reached``: keys of the
-    loader's keywords that arrive; ``unseen``: that may arrive or not. ``certain``: False where a condition on the path
-    could not be decided.
+    defines it. ``class_name``: "" for a function. ``repo_id``: the first argument (maybe a path), None where not known;
+    ``repo_text``: as written. ``hard_coded``: in the loader's source, not in a config. ``subfolder``, ``revision``,
+    ``filename``: None where not given, or not known. ``reached``: keys of the loader's keywords that arrive;
+    ``unseen``: that may arrive. ``certain``: no condition on the path was undecided.
     """
 
     callee: str
@@ -182,9 +174,8 @@ class Trace(NamedTuple):
     """What building ``type`` with these keyword values would do, as far as the sources plainly say.
 
     ``found``: it is registered there (or in the table of released loaders: ``guessed``), at ``path`` and ``line``.
-    ``accepts``: those of ``KEYS`` that the loader's signature takes. ``required``: its parameters without a default.
-    ``calls``: also those of the components that it builds (``vae_2d``). ``unknown``: what could not be followed, in
-    words with file and line. ``files``: the sources whose functions run for it.
+    ``lacking``: parameters without value and default. ``calls``: also of the components that it builds (``vae_2d``).
+    ``unknown``: what could not be followed, with file and line. ``functions``: ``(path, function)`` of all that runs.
     """
 
     type: str
@@ -192,20 +183,22 @@ class Trace(NamedTuple):
     guessed: bool = False
     path: str = ""
     line: int = 0
-    accepts: frozenset[str] = frozenset()
-    required: frozenset[str] = frozenset()
+    lacking: frozenset[str] = frozenset()
     calls: tuple[HubCall, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     failures: tuple[Failure, ...] = ()
     unknown: tuple[str, ...] = ()
-    files: frozenset[str] = frozenset()
+    functions: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def files(self) -> frozenset[str]:
+        """The sources whose functions run for it."""
+        return frozenset(path for path, _ in self.functions)
 
 
 class Finding(NamedTuple):
-    """One diagnosis. ``component`` is dotted ("model.vae") or empty; ``remedy``: a command to paste, or advice.
-
-    ``{path}`` in a remedy stands for the file as the report shows it. Findings with one code and one ``cause`` are one
-    message with a count.
+    """One diagnosis. ``component`` is dotted ("model.vae") or empty. ``remedy``: a command to paste, or advice;
+    ``{path}`` in it stands for the file as the report shows it. Findings of one code and ``cause`` are one message.
     """
 
     code: str
@@ -236,21 +229,23 @@ class ConfigChange(NamedTuple):
 
 
 class SourceChange(NamedTuple):
-    """One edit of a loader's source (or, "literal", of a script's call).
+    """One edit of the source of a loader, a script or a config.
 
-    "parameter": the function at ``span`` gets the trailing parameter ``name`` with the literal ``default``.
-    "keyword": the call or dict at ``span`` gets ``key=name``, in the place of a keyword of that key. "value": the
-    expression at ``span`` becomes ``name``. "guard": the ``if`` at ``span`` becomes the ``elif`` of ``if name is not
-    None:``, which sets each variable of ``assign`` to its string. "literal": the call gets ``key=`` ``default``.
+    "parameter": the function with its header at ``span`` gets the trailing parameter ``name`` with the literal
+    ``default``. "keyword": the call or dict at ``span`` gets ``key=name`` (or the literal ``default``), or loses it
+    (:data:`REMOVE`). "value": the expression at ``span`` becomes ``name`` (or ``default``). "guard": the ``if`` with
+    its header at ``span`` becomes the ``elif`` of ``if name is not None:``, which sets ``assign`` to ``default``.
+    ``function``: the function that is edited, as :class:`Step` names it.
     """
 
     path: str
-    target: Literal["parameter", "keyword", "value", "guard", "literal"]
+    target: Literal["parameter", "keyword", "value", "guard"]
     span: Span
     key: str
     name: str = ""
     default: object = None
-    assign: tuple[tuple[str, str], ...] = ()
+    assign: tuple[str, ...] = ()
+    function: str = ""
 
 
 class FileEdit(NamedTuple):
@@ -264,7 +259,7 @@ class FileEdit(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What is decided about one component. ``trace``: with its new keywords. ``kept``: what it has already."""
+    """What is decided about one component. ``trace``: with its new keywords, that need ``edits`` of its loader."""
 
     component: Component
     outcome: Outcome
@@ -272,14 +267,13 @@ class Decision(NamedTuple):
     findings: tuple[Finding, ...] = ()
     changes: tuple[ConfigChange, ...] = ()
     trace: Trace | None = None
-    kept: tuple[tuple[str, object], ...] = ()
+    edits: tuple[SourceChange, ...] = ()
 
 
 class FileResult(NamedTuple):
     """What one config file came to: what was read (None: it could not be), and what ``rewrite`` would write.
 
-    ``skipped_lines``: of components that nobody selected; their ignore comments are left alone. ``bases``: all that it
-    inherits from, directly or through others.
+    ``skipped_lines``: of components that nobody selected. ``bases``: all that it inherits from, also through others.
     """
 
     path: str

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import os
-import sys
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
+from rewriter.files import parse_toml
 from rewriter.model import Severity
 
-PATH = os.path.join(os.path.dirname(__file__), "rules.toml")
+# A file that cannot be read, or a run that cannot be proved, is not a matter of taste.
 NEVER_IGNORED = frozenset({"OSR900", "OSR901", "OSR902"})
-"""A file that cannot be read, or a run that cannot be proved, is not a matter of taste."""
 
 
 class Rule(NamedTuple):
@@ -39,11 +37,8 @@ class Rule(NamedTuple):
 @functools.cache
 def all_rules() -> Mapping[str, Rule]:
     """Every finding of every command, by code: configs, caches and locks, weights and builds."""
-    tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    with open(PATH, "rb") as file:
-        table = tomllib.load(file)
     rules = {}
-    for code, entry in sorted(table.items()):
+    for code, entry in sorted(parse_toml(Path(__file__).with_name("rules.toml").read_text("utf-8")).items()):
         texts = {"severity": "error", **{key: text.strip() for key, text in entry.items()}}
         rules[code] = Rule(code, **{**texts, "explanation": " ".join(texts["explanation"].split())})
     return rules

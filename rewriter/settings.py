@@ -8,15 +8,12 @@ weaker place says about directories; one given for a single component replaces t
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
-import sys
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
-from rewriter.files import Unreadable, read_bytes
+from rewriter.files import Unreadable, list_above, parse_toml, read_bytes
 from rewriter.rules import NEVER_IGNORED, all_rules
 
 OWN_FILE = "opensora-rewriter.toml"
@@ -24,10 +21,6 @@ PYPROJECT = "pyproject.toml"
 TABLE = "opensora-rewriter"  # below [tool] in pyproject.toml
 ENVIRONMENT = "OPENSORA_CACHE_DIR"
 COMMAND_LINE = "command line"
-
-
-class SettingsError(Exception):
-    """Settings that cannot be used: one line a problem, ``FILE:LINE: what was found, what is right``."""
 
 
 class Settings(NamedTuple):
@@ -50,7 +43,7 @@ class Settings(NamedTuple):
     all_configs: bool = False
     opensora_source: str | None = None
     path: str | None = None
-    origins: Mapping[str, str] = MappingProxyType({})
+    origins: Mapping[str, str] = {}
 
     @property
     def folder(self) -> str | None:
@@ -59,44 +52,39 @@ class Settings(NamedTuple):
 
 
 _NAMES = tuple(name for name in Settings._fields if name not in ("path", "origins"))
+_TABLES = ("cache_dirs", "per_file_ignores")
 
 
 def load(start: str, environ: Mapping[str, str]) -> Settings:
     """The settings for a run on ``start`` (its first PATH, or the working directory), without the command line's.
 
-    Raises SettingsError.
+    Raises ValueError: one line a problem, ``FILE:LINE: what was found, what is right``.
     """
-    settings, origin = _read_nearest(start), f"environment {ENVIRONMENT}"
-    try:
-        return with_cache_dirs(settings, filter(str.strip, environ.get(ENVIRONMENT, "").split(os.pathsep)), origin)
-    except ValueError as error:
-        raise SettingsError(f"{origin}: {error}") from None
+    # separated like ``PATH``: ``/models/hub:vae=/models/vae``
+    items = filter(str.strip, environ.get(ENVIRONMENT, "").split(os.pathsep))
+    return with_cache_dirs(_read_nearest(start), items, f"environment {ENVIRONMENT}")
 
 
 def with_cache_dirs(settings: Settings, items: Iterable[str], origin: str = COMMAND_LINE) -> Settings:
-    """``settings`` overridden by ``DIR`` and ``COMPONENT=DIR`` items of a stronger place. Raises ValueError.
-
-    In the environment they are separated like ``PATH`` (``/models/hub:vae=/models/vae``).
-    """
-    general: str | None = None
-    single: dict[str, str] = {}
+    """``settings`` overridden by ``DIR`` and ``COMPONENT=DIR`` items of a stronger place. Raises ValueError."""
+    given: dict[str, str] = {}  # "": for every component
     for item in items:
         name, equals, rest = item.partition("=")
-        if equals and name.isidentifier():
-            single[name] = make_absolute(rest, os.getcwd())
-        elif general is not None:
-            raise ValueError(f"two directories for every component: {general} and {item}")
-        else:
-            general = make_absolute(item, os.getcwd())
+        if not (equals and name.isidentifier()):
+            name, rest = "", item
+        if not name and "" in given:
+            raise ValueError(f"{origin}: two directories for every component: {given['']} and {item}")
+        given[name] = make_absolute(rest, os.getcwd())
     directories, origins = dict(settings.cache_dirs), dict(settings.origins)
-    if general is not None:
+    cache_dir = given.pop("", None)
+    if cache_dir is not None:
         directories = {}
-        origins = {name: value for name, value in origins.items() if not name.startswith("cache_dirs.")}
+        origins = {name: place for name, place in origins.items() if not name.startswith("cache_dirs.")}
         origins["cache_dir"] = origin
-    directories |= single
-    origins |= {f"cache_dirs.{name}": origin for name in single}
-    cache_dir = general or settings.cache_dir
-    return settings._replace(cache_dir=cache_dir, cache_dirs=tuple(directories.items()), origins=origins)
+    directories |= given
+    origins |= {f"cache_dirs.{name}": origin for name in given}
+    cache_dirs = tuple(directories.items())
+    return settings._replace(cache_dir=cache_dir or settings.cache_dir, cache_dirs=cache_dirs, origins=origins)
 
 
 def make_absolute(text: str, base: str) -> str:
@@ -119,38 +107,32 @@ def explain(settings: Settings, cwd: str) -> list[str]:
     lines = []
     for name in _NAMES:
         value = getattr(settings, name)
-        for part, each in value if name in ("cache_dirs", "per_file_ignores") else [("", value)]:
+        for part, each in value if name in _TABLES else [("", value)]:
             key = name.replace("_", "-") + (f".{part if part.isidentifier() else json.dumps(part)}" if part else "")
             origin = settings.origins.get(f"{name}.{part}" if part else name, "default")
             shown = json.dumps("" if each is None else each, ensure_ascii=False)
-            lines.append(f"{key} = {shown}  # {origin.removeprefix(cwd.rstrip(os.sep) + os.sep)}")
+            lines.append(f"{key} = {shown}  # {origin.removeprefix(os.path.join(cwd, ''))}")
     return lines
 
 
 def _read_nearest(start: str) -> Settings:
-    folder = os.path.abspath(start)
-    while True:
+    for folder in list_above(os.path.abspath(start)):
         for name, keys in (OWN_FILE, ()), (PYPROJECT, ("tool", TABLE)):
             path = os.path.join(folder, name)
             found = _read_settings(path, keys) if os.path.isfile(path) else None
             if found is not None:
                 return found
-        if folder == (folder := os.path.dirname(folder)):
-            return Settings()
+    return Settings()
 
 
 def _read_settings(path: str, keys: tuple[str, ...]) -> Settings | None:
     """The settings of one file, in the table that ``keys`` lead to; None: there is no such table."""
     try:
-        text = read_bytes(path).decode("utf-8").replace("\r\n", "\n")
-        if keys and TABLE not in text:  # as in nearly every pyproject.toml: then no TOML parser is imported
-            return None
-        tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-        table: Any = tomllib.loads(text)
-    except Unreadable as error:
-        raise SettingsError(f"{path}: {error.message}; {error.remedy}") from None
-    except ValueError as error:
-        raise SettingsError(f"{path}: not TOML: {error}") from None
+        text = read_bytes(path).decode().replace("\r\n", "\n")
+        # Nearly every pyproject.toml does not name the table: then no TOML parser is imported.
+        table: Any = parse_toml(text) if not keys or TABLE in text else None
+    except (Unreadable, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
     for key in keys:
         table = table.get(key) if isinstance(table, dict) else None
     if not isinstance(table, dict):
@@ -159,21 +141,19 @@ def _read_settings(path: str, keys: tuple[str, ...]) -> Settings | None:
     values, problems = _validate(table, os.path.dirname(path))
     if problems:
         found = (f"{path}:{_find_line(text, start, names)}: {problem}" for names, problem in problems)
-        raise SettingsError("\n".join(found))
+        raise ValueError("\n".join(found))
     origins = {}
-    for name in values:
-        given = table.get(name.replace("_", "-"), table.get(name))
+    for key, given in table.items():
+        name = key.replace("-", "_")
         for part in given if isinstance(given, dict) else [""]:
-            line = _find_line(text, start, (name, part) if part else (name,))
-            origins[f"{name}.{part}" if part else name] = f"{path}:{line}"
+            origins[f"{name}.{part}" if part else name] = f"{path}:{_find_line(text, start, (key, part))}"
     return Settings(**values, path=path, origins=origins)
 
 
 def _find_line(text: str, start: int, keys: Iterable[str]) -> int:
     """The line after the offset ``start`` that names the last of ``keys`` that is found, in a header or assignment."""
-    for key in keys:
-        name = re.sub("[-_]", "[-_]", re.escape(key).replace("\\-", "-"))
-        found = re.compile(rf"""^[ \t]*(?:\[.*|.*\.)?["']?{name}["']?[ \t]*[]=.]""", re.M).search(text, start)
+    for key in filter(None, keys):
+        found = re.compile(rf"""^[ \t]*(?:\[.*|.*\.)?["']?{re.escape(key)}["']?[ \t]*[]=.]""", re.M).search(text, start)
         start = found.start() if found else start
     return text.count("\n", 0, start) + 1
 
@@ -184,51 +164,41 @@ def _validate(table: Mapping[str, object], folder: str) -> tuple[dict[str, Any],
 
     component = Annotated[str, Field(pattern=r"^[^\W\d]\w*$")]
     directory = Annotated[str, AfterValidator(lambda text: make_absolute(text, folder))]
-    codes = list[Annotated[str, AfterValidator(_check_code)]]
+    codes = tuple[Annotated[str, AfterValidator(_check_code)], ...]
     types: dict[str, Any] = {
-        "cache_dir": directory,
+        **dict.fromkeys(("cache_dir", "opensora_source"), directory),
+        **dict.fromkeys(("include", "exclude"), tuple[str, ...]),
+        **dict.fromkeys(("local_files_only", "all_configs"), StrictBool),
         "cache_dirs": dict[component, directory],
-        "components": list[component],
-        "include": list[str],
-        "exclude": list[str],
+        "components": tuple[component, ...],
         "ignore": codes,
         "per_file_ignores": dict[str, codes],
-        "local_files_only": StrictBool,
-        "all_configs": StrictBool,
-        "opensora_source": directory,
     }
     config = ConfigDict(extra="forbid", alias_generator=lambda name: name.replace("_", "-"), populate_by_name=True)
-    optional: dict[str, Any] = {name: (kind, None) for name, kind in types.items()}
-    model = create_model("Table", __config__=config, **optional)
+    fields: dict[str, Any] = {name: (kind, None) for name, kind in types.items()}
     try:
-        made = model.model_validate(table)
+        made = create_model("Table", __config__=config, **fields).model_validate(table)
     except ValidationError as error:
         return {}, [_describe(each["loc"], each["type"], each["msg"]) for each in error.errors()]
-    return {name: _freeze(getattr(made, name)) for name in made.model_fields_set}, []
-
-
-def _freeze(value: Any) -> Any:
-    """Tuples for lists, and for a dict the tuple of its items."""
-    if isinstance(value, dict):
-        return tuple((key, _freeze(each)) for key, each in value.items())
-    return tuple(value) if isinstance(value, list) else value
+    given = {name: getattr(made, name) for name in made.model_fields_set}
+    return {name: tuple(each.items()) if isinstance(each, dict) else each for name, each in given.items()}, []
 
 
 def _describe(loc: tuple[str | int, ...], kind: str, message: str) -> tuple[list[str], str]:
     keys = [part for part in loc if isinstance(part, str) and part != "[key]"]
     if kind == "extra_forbidden":
-        return keys, f"unknown key `{keys[0]}`{_hint(keys[0], [each.replace('_', '-') for each in _NAMES])}"
+        return keys, f"unknown key `{keys[0]}`{_suggest(keys[0], [name.replace('_', '-') for name in _NAMES])}"
     return keys, f"`{'.'.join(keys)}`: {message.removeprefix('Value error, ')}"
 
 
 def _check_code(value: str) -> str:
     known = all_rules().keys() - NEVER_IGNORED
     if value not in known:
-        raise ValueError(f"no finding {value!r} that can be ignored{_hint(value.upper(), sorted(known))}")
+        raise ValueError(f"no finding {value!r} that can be ignored{_suggest(value.upper(), sorted(known))}")
     return value
 
 
-def _hint(word: str, known: list[str]) -> str:
+def _suggest(word: str, known: Sequence[str]) -> str:
     from difflib import get_close_matches
 
     near = get_close_matches(word, known, 1)

@@ -13,8 +13,7 @@ _COMMANDS = (
 _ASSIGNMENT = re.compile(r"[A-Z_]+=\S* ")
 _PROSE = re.compile(r", (?:then|and|or|if|so) |; or[: ]| \(or | or (?:a|another|name|remove|the) ")
 
-quote_word = shlex.quote
-"""A word that a shell reads back as the text."""
+quote_word = shlex.quote  # a word that a shell reads back as the text
 
 
 def printable(text: str) -> str:
@@ -30,11 +29,7 @@ def counted(number: int, word: str) -> str:
 
 
 def human_size(size: float) -> str:
-    """Bytes in decimal units, as the Hub shows them.
-
-    >>> [human_size(size) for size in (999, 41_234_567_890, 1_500_000_000_000)]
-    ['999 B', '41.2 GB', '1.5 TB']
-    """
+    """Bytes in decimal units, as the Hub shows them."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size} B" if unit == "B" else f"{size:.1f} {unit}"
@@ -43,11 +38,7 @@ def human_size(size: float) -> str:
 
 
 def is_command(remedy: str) -> bool:
-    """Whether a remedy can be pasted into a shell as it is.
-
-    >>> [is_command(text) for text in ("hf download a/b", "mkdir -p x, then fill it", "HF_HOME=/x ls", "correct it")]
-    [True, False, True, False]
-    """
+    """Whether a remedy can be pasted into a shell as it is."""
     first = remedy.split(" ", 1)[0]
     names_program = first in _COMMANDS or (first.startswith("/") and os.path.basename(first).startswith("python"))
     return bool(names_program or _ASSIGNMENT.match(remedy)) and _PROSE.search(remedy) is None

@@ -5,26 +5,26 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from rewriter.process.probes.channel import MARK
+
 ANSWERS = """\
 #!{python}
 import json, os, sys
-job = json.loads(sys.stdin.read())
 def send(**message):
-    os.write(1, job["word"].encode() + json.dumps(message).encode() + b"\\n")
-send(ready={{}})
-for number, task in job["tasks"]:
-    send(start=number)
+    os.write(1, {mark!r} + json.dumps(message).encode() + b"\\n")
+send()
+for line in sys.stdin:
+    task = json.loads(line)
     {answer}
-send(end=True)
 """
 # What both levels' probes answer where all is well.
-WELL = {"status": "ok", "problems": [], "checked": ["all"], "notes": [], "deferred": "", "parameters": 12345,
+WELL = {"status": "ok", "problems": [], "checked": ["all"], "deferred": "", "parameters": 12345,
         "seconds": 0.26, "same_as": ""}  # fmt: skip
 
 
 def interpreter(folder: Path, answer: str) -> str:
     """A program that ``verify`` takes for the Open-Sora environment's Python: it runs ``answer`` for every task."""
-    return script(folder / "python", ANSWERS.format(python=sys.executable, answer=answer))
+    return script(folder / "python", ANSWERS.format(python=sys.executable, mark=MARK, answer=answer))
 
 
 def script(path: Path, text: str) -> str:
@@ -38,4 +38,4 @@ def script(path: Path, text: str) -> str:
 def well(**more: object) -> str:
     """An answer: all is well, but for keys whose values are expressions of ``task``."""
     given = "".join(f", {key}={value}" for key, value in more.items())
-    return f"send(**dict({WELL!r}, result=number{given}))"
+    return f"send(**dict({WELL!r}{given}))"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import threading
@@ -13,8 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-LFS_SUFFIXES = (".bin", ".safetensors", ".model", ".msgpack", ".h5")
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+from caches import COMMIT, blob_name
 
 
 @dataclass
@@ -113,9 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         assert repo is not None
         entries = [_describe(name, content) for name, content in sorted(repo.files.items())]
         if route == "tree":
-            return self.send_json(
-                200, [{"type": "file", "path": e["rfilename"], "oid": e["blobId"], **e} for e in entries]
-            )
+            return self.send_json(200, entries)
         info = {"id": repo.renamed or repo_id, "modelId": repo_id, "sha": repo.commit, "siblings": entries,
                 "private": False, "gated": "auto" if repo.gated else False, "tags": [], "downloads": 0}  # fmt: skip
         return self.send_json(200, info)
@@ -131,8 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": repo.commit}
             return self.send_json(404, {"error": "Entry not found"}, headers)
         content = repo.files[name]
-        entry = _describe(name, content)
-        etag = entry["lfs"]["sha256"] if "lfs" in entry else entry["blobId"]
+        etag = blob_name(name, content)
         headers = {"ETag": f'"{etag}"', "X-Repo-Commit": repo.commit, "Accept-Ranges": "bytes",
                    "X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}  # fmt: skip
         range_ = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
@@ -158,9 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _describe(name: str, content: bytes) -> dict[str, Any]:
-    blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-    entry: dict[str, Any] = {"rfilename": name, "size": len(content), "blobId": blob}
-    if name.endswith(LFS_SUFFIXES):
-        digest = hashlib.sha256(content).hexdigest()
-        entry["lfs"] = {"sha256": digest, "oid": digest, "size": len(content), "pointerSize": 134}
-    return entry
+    blob = blob_name(name, content)
+    lfs = {"sha256": blob, "oid": blob, "size": len(content), "pointerSize": 134}
+    entry = {"type": "file", "rfilename": name, "path": name, "blobId": blob, "oid": blob, "size": len(content)}
+    return entry | ({"lfs": lfs} if len(blob) == 64 else {})

@@ -7,13 +7,14 @@ import io
 import re
 import tokenize
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rewriter.decoding import Decoded, decode
 from rewriter.edit.loader import edit_config, edit_loader
-from rewriter.model import REMOVE, Component, ConfigChange, Keyword, SourceChange, Span, Value
+from rewriter.model import REMOVE, Component, ConfigChange, SourceChange, Span
+from rewriter.read.configs import read_config
+from rewriter.read.syntax import header_of, span_of
 
 PATH = "/checkout/configs/inference/sample.py"
 NEWLINE = re.compile(r"\r\n|\r|\n")
@@ -24,11 +25,6 @@ Request = Callable[[bytes], Sequence[ConfigChange]]
 # --- dicts of a config ---------------------------------------------------------------------------
 
 
-def span_of(node: ast.AST) -> Span:
-    """The place of a node."""
-    return Span(node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
-
-
 def parse(data: bytes) -> ast.Module:
     """``ast.parse`` without warnings of invalid escapes."""
     with warnings.catch_warnings():
@@ -37,37 +33,8 @@ def parse(data: bytes) -> ast.Module:
 
 
 def find_dicts(data: bytes) -> list[Component]:
-    """Every ``dict(...)`` and ``{...}`` of a config that is a value of a top-level name, or of a key of such a one."""
-    found: dict[Span, Component] = {}
-    for node in ast.walk(parse(data)):
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        if isinstance(node, ast.AnnAssign):
-            targets = [node.target]
-        for target in targets:
-            if isinstance(target, ast.Name) and isinstance(node, ast.Assign | ast.AnnAssign):
-                for component in _find_below((target.id,), node.value):
-                    found.setdefault(component.span, component)
-    return list(found.values())
-
-
-def _find_below(keys: tuple[str, ...], node: ast.expr | None) -> Iterator[Component]:
-    items: list[tuple[str | None, ast.expr]]
-    if isinstance(node, ast.IfExp):
-        yield from _find_below(keys, node.body)
-        yield from _find_below(keys, node.orelse)
-        return
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
-        items = [(each.arg, each.value) for each in node.keywords]
-    elif isinstance(node, ast.Dict):
-        pairs = zip(node.keys, node.values, strict=True)
-        items = [(key.value if isinstance(key, ast.Constant) else None, value) for key, value in pairs]  # type: ignore[misc]
-    else:
-        return
-    named = [(key, value) for key, value in items if isinstance(key, str)]
-    keywords = tuple(Keyword(key, Value(""), span_of(value)) for key, value in named)
-    yield Component(keys, span_of(node), "", keywords)
-    for key, value in named:
-        yield from _find_below((*keys, key), value)
+    """Every dict of a config, whether it can be decided or not."""
+    return [each for each in read_config(data, PATH).components if "is no dict" not in (each.unsure or "")]
 
 
 def change_key(name: str, key: str, value: object) -> Request:
@@ -91,9 +58,9 @@ def prove_config_edit(old: bytes, request: Request, *, resolve_in: Path | None =
         The new bytes, for what else a test has to say about them.
     """
     changes = request(old)
-    new = edit_config(old, changes)
+    new = edit_config(old, _needed(changes))
     again = request(new)
-    assert edit_config(new, again) == new, "a second run changes something"
+    assert edit_config(new, _needed(again)) == new, "a second run changes something"
     assert _cut_out(old, changes) == _cut_out(new, again), "bytes outside of the changed dicts differ"
     assert _dump(old, changes) == _dump(new, again)
     _compare_tokens(old, new, changes, again)
@@ -105,14 +72,12 @@ def prove_config_edit(old: bytes, request: Request, *, resolve_in: Path | None =
     return new
 
 
+def _needed(changes: Sequence[ConfigChange]) -> list[ConfigChange]:
+    return [change for change in changes if change.value is not REMOVE or _has(change)]
+
+
 def _has(change: ConfigChange) -> bool:
     return any(keyword.key == change.key for keyword in change.component.keywords)
-
-
-def _text(data: bytes) -> bytes:
-    source = decode(data)
-    assert isinstance(source, Decoded)
-    return source.utf8
 
 
 def _offsets(utf8: bytes, span: Span) -> tuple[int, int]:
@@ -131,7 +96,7 @@ def _mask(utf8: bytes, spans: Sequence[Span], filling: bytes) -> bytes:
 
 
 def _cut_out(data: bytes, changes: Sequence[ConfigChange]) -> bytes:
-    return _mask(_text(data), [change.component.span for change in changes], b"<dict>")
+    return _mask(data, [change.component.span for change in changes], b"<dict>")
 
 
 def _dump(data: bytes, changes: Sequence[ConfigChange]) -> str:
@@ -152,9 +117,9 @@ def _dump(data: bytes, changes: Sequence[ConfigChange]) -> str:
 
 
 def _compare_tokens(old: bytes, new: bytes, changes: Sequence[ConfigChange], again: Sequence[ConfigChange]) -> None:
-    if any(re.search(rb"\([^=:'\"]*\Z", _text(old)[: _offsets(_text(old), span)[0]]) for span in _values(changes)):
+    if any(re.search(rb"\([^=:'\"]*\Z", old[: _offsets(old, span)[0]]) for span in _values(changes)):
         return  # brackets round a value go with it, and the comments in them
-    texts = [_mask(_text(data), _values(wanted), b"_") for data, wanted in ((old, changes), (new, again))]
+    texts = [_mask(data, _values(wanted), b"_") for data, wanted in ((old, changes), (new, again))]
     was, now = map(_tokens, texts)
     adds = sum(not _has(change) and change.value is not REMOVE for change in changes)
     removes = any(_has(change) and change.value is REMOVE for change in changes)
@@ -227,17 +192,20 @@ def _strip(tree: Any, keys: set[str]) -> Any:
 KINDS: dict[str, tuple[type[ast.AST], ...]] = {
     "parameter": (ast.FunctionDef, ast.AsyncFunctionDef),
     "keyword": (ast.Call, ast.Dict),
-    "literal": (ast.Call, ast.Dict),
     "guard": (ast.If,),
 }
 
 
 def source_change(data: bytes | str, target: Any, which: int = 0, key: str = "cache_dir", **more: Any) -> SourceChange:
-    """A change of the ``which``-th function, call or dict, or ``if`` of a source, outermost first."""
+    """A change of the ``which``-th function, call or dict, or ``if`` of a source, outermost first.
+
+    Without ``name`` and with ``default`` a keyword gets that literal.
+    """
     tree = parse(data if isinstance(data, bytes) else data.encode())
-    nodes = [node for node in ast.walk(tree) if isinstance(node, KINDS[target])]
-    name = str(more.pop("name", "" if target == "literal" else key))
-    return SourceChange("x.py", target, span_of(nodes[which]), key, name, **more)
+    nodes: list[Any] = [node for node in ast.walk(tree) if isinstance(node, KINDS[target])]
+    name = str(more.pop("name", "" if target == "keyword" and "default" in more else key))
+    span = span_of(nodes[which]) if target == "keyword" else header_of(nodes[which])
+    return SourceChange("x.py", target, span, key, name, **more)
 
 
 def prove_loader_edit(old: bytes | str, *changes: SourceChange) -> str:
@@ -245,7 +213,7 @@ def prove_loader_edit(old: bytes | str, *changes: SourceChange) -> str:
     old = old if isinstance(old, bytes) else old.encode()
     new = edit_loader(old, changes)
     if not any(change.target == "value" or change.default is not None for change in changes):
-        was, now = (_tokens(re.sub(rb"\bel(?=if\b)", b"", _text(data))) for data in (old, new))
+        was, now = (_tokens(re.sub(rb"\bel(?=if\b)", b"", data)) for data in (old, new))
         assert _is_within(was, now), "a token or a comment is gone"
     parse(new)
-    return _text(new).decode()
+    return new.decode()

@@ -50,6 +50,9 @@ _KEYS = ["type", "from_pretrained", "subfolder", "micro_batch_size", "model_max_
 _STYLES = ["one line", "multi line", "multi line, no comma", "hugging", "comma first", "free"]
 
 
+_spaces = st.sampled_from(["", " ", "  ", " \\\n  "])
+
+
 def gap() -> st.SearchStrategy[str]:
     return st.sampled_from(_GAPS)
 
@@ -70,16 +73,12 @@ def dict_source(draw: Draw, depth: int = 2, indent: str = "") -> str:
             value = draw(st.sampled_from(_ATOMS))
         if value[0] == "l" and not call:
             value = f"({value})"
-        before, after = (draw(gap()), draw(gap())) if sign is None else (sign, sign)
+        before, after = (draw(_spaces), draw(_spaces)) if sign is None else (sign, sign)
         if call:
             items.append(f"{key}{before}={after}{value}")
         else:
             quote = draw(st.sampled_from("'\""))
             items.append(f"{quote}{key}{quote}{before}:{after if sign is None else ' '}{value}")
-    if draw(st.integers(0, 5)) == 0:
-        items.insert(draw(st.integers(0, len(items))), "**common")
-    if call and draw(st.integers(0, 7)) == 0:
-        items.insert(0, "common")
     return ("dict(" if call else "{") + draw(_layout(items, style, indent, inner)) + (")" if call else "}")
 
 
@@ -150,30 +149,13 @@ def config_source(draw: Draw) -> bytes:
     text = "".join(parts)
     if draw(st.booleans()):
         text = text.removesuffix("\n")
-    text, encoding = draw(encoded(text))
     newline = draw(st.sampled_from(["\n", "\n", "\r\n", "\r", "mixed"]))
     if newline == "mixed":
         text = "".join(draw(st.sampled_from(["\n", "\r\n", "\r"])) if c == "\n" else c for c in text)
     else:
         text = text.replace("\n", newline)
-    data = text.encode(encoding)
+    data = text.encode()
     return data if parses(data) else b"vae = dict(type='x')\n"
-
-
-@st.composite
-def encoded(draw: Draw, text: str) -> tuple[str, str]:
-    """``text`` with a coding cookie or a byte order mark, or without, and the encoding for it."""
-    cookie, encoding = draw(
-        st.sampled_from(
-            [("", "utf-8"), ("", "utf-8"), ("", "utf-8-sig"), ("# -*- coding: utf-8 -*-\n", "utf-8"),
-             ("# coding: gbk\n", "gbk"), ("#!/usr/bin/env python\n# vim: set fileencoding=latin-1 :\n", "latin-1")]
-        )
-    )  # fmt: skip
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return text, "utf-8"
-    return cookie + text, encoding
 
 
 def parses(data: bytes) -> bool:

@@ -6,12 +6,11 @@ import importlib
 import os
 import sys
 from io import TextIOWrapper
-from typing import Any
 
 import click
 
 from rewriter import __version__
-from rewriter.cli.output import Failure
+from rewriter.cli.output import fail
 
 # name -> the module of rewriter.cli that holds the command of that name, and its line in `--help`
 COMMANDS = {
@@ -45,18 +44,15 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
-    def main(self, *args: Any, **extra: Any) -> Any:
-        try:
-            return super().main(*args, **extra)
-        except OSError as error:  # most of all: standard output takes no more
-            Failure(f"{error.filename or 'the output'} cannot be used: {error.strerror}").show()
-            sys.exit(Failure.exit_code)
-
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:  # click would exit with 1, which means "findings" here
-            raise Failure("interrupted") from None
+            fail("interrupted")
+        except BrokenPipeError:  # of `| head`: click ends it in silence
+            raise
+        except OSError as error:  # a PATH that is not there, an output that takes no more
+            fail(str(error))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

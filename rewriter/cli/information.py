@@ -7,7 +7,7 @@ import os
 import textwrap
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import shell_complete
 
 from rewriter.cli.run import read_settings
 from rewriter.rules import all_rules
@@ -58,13 +58,11 @@ def completion(shell: str) -> None:
     """
     from rewriter.cli import main  # which imports this module to run it
 
-    made = get_completion_class(shell)
-    assert made is not None
-    click.echo(made(main, {}, "opensora-rewriter", "_OPENSORA_REWRITER_COMPLETE").source())
+    shell_complete(main, {}, "opensora-rewriter", "_OPENSORA_REWRITER_COMPLETE", f"{shell}_source")
 
 
 @click.command()
-@click.argument("code", required=False)
+@click.argument("code", required=False, metavar="[CODE]", type=str.upper)
 def rules(code: str | None) -> None:
     """List every finding, or explain CODE with an example before and after.
 
@@ -72,16 +70,14 @@ def rules(code: str | None) -> None:
     Examples:
       opensora-rewriter rules OSR004
     """
-    known = all_rules()
     if code is None:
-        for rule in known.values():
+        for rule in all_rules().values():
             click.echo(f"{rule.code}  {rule.meaning}" + (" (warning)" if rule.severity == "warning" else ""))
         return
-    if code.upper() not in known:
+    if code not in all_rules():
         raise click.UsageError(f"No such finding {code!r}: `opensora-rewriter rules` lists them.")
-    rule = known[code.upper()]
-    click.echo(f"{rule.code} {rule.name} ({rule.severity})\n{rule.meaning}\n")
-    click.echo(textwrap.fill(rule.explanation, 100))
+    rule = all_rules()[code]
+    click.echo(f"{rule.code} {rule.name} ({rule.severity})\n{rule.meaning}\n\n{textwrap.fill(rule.explanation, 100)}")
     for label, source in (("Before", rule.bad), ("After", rule.good)):
         if source:
             click.echo(f"\n{label}:\n\n{textwrap.indent(source, '    ')}")

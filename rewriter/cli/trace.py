@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import sys
-from collections.abc import Iterator, Sequence
+import sysconfig
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
@@ -16,45 +16,65 @@ from rewriter.cli.run import Run, flag, scripts_option, shared
 from rewriter.decide import plan as planning
 from rewriter.decide.request import DEFAULT_COMPONENTS, Request
 from rewriter.files import show_path
-from rewriter.model import Finding, Plan
+from rewriter.model import CACHE_DIR, Finding, Note, Plan, Value
+from rewriter.process.interpreters import find_major, site_packages
 from rewriter.verify import needs as needing
-from rewriter.verify.directories import find_transformers_major
-from rewriter.verify.needs import CallRow, ComponentTrace, Needs
+from rewriter.verify.directories import TRANSFORMERS_VARIABLES
 from rewriter.words import printable
 
-HEADINGS = ("component", "repo", "Hub call, and the path to it", "cache_dir", "local_files_only")
-UNWRAPPED = 10_000
-"""Columns of a table that no terminal shows."""
+_ROW = "{:<20} {:<9} {:<16} {}"
+_SHOWN = ("callee", "library", "repo_id", "repo_text", "hard_coded", "subfolder", "revision", "filename", "certain")
+_MARKS = {
+    ("place", "local"): "a local path",
+    ("place", "missing"): "a local path, missing",
+    ("hard_coded", True): "only the source names it",
+    ("certain", False): "on some branch",
+}
 
 
-def trace_run(run: Run, *, every: bool = False) -> tuple[list[ComponentTrace], list[Finding], Plan]:
-    """Trace the selected components, or, with ``every``, all where none is named.
-
-    Returns them, what ``check`` knows of them that leaves their repos unknown, and all that it says.
-    """
+def trace_run(run: Run, *, every: bool = False) -> tuple[list[needing.ComponentTrace], Plan]:
+    """Trace the selected components, or, with ``every``, all where none is named; and what ``check`` says of them."""
     everything = run.all_components or (every and not run.settings.components)
     request = Request(run.settings.components or DEFAULT_COMPONENTS, everything, checking=True)
-    names = None if everything else request.components
-    traced, problems = needing.trace_components(run.selection.targets, run.loaders, names)
+    traced = needing.trace_components(run.selection.targets, run.loaders, None if everything else request.components)
     plan = planning.check(run.selection.targets, request, run.loaders)
-    run.findings += [*problems, *run.loaders.problems()]
+    run.findings += [each for each in plan.all_findings if each.code == "OSR900"]
     run.notes += plan.notes
-    found = [each for each in plan.all_findings if each.code in ("OSR006", "OSR007")]
-    # a path or a directory that is missing is a warning of `check`; the caches are inspected for themselves
-    return traced, [each for each in found if each.code == "OSR007" or each.severity == "error"], plan
+    return traced, plan
 
 
 def collect_needs(
-    run: Run, *, every: bool = False, python: str | None = None, **how: Any
-) -> tuple[list[ComponentTrace], Needs, Plan]:
-    """Trace as :func:`trace_run` does, and collect what is needed of a cache, and the findings about that."""
-    traced, undecided, plan = trace_run(run, every=every)
-    needed = needing.collect_needs(traced, os.environ, transformers_major=find_transformers_major(python), **how)
-    run.findings += needed.findings
-    run.notes += needed.notes
-    known = {(finding.path, finding.component, finding.code) for finding in run.findings}
-    run.findings += [each for each in undecided if (each.path, each.component, each.code) not in known]
-    return traced, needed, plan
+    run: Run, python: str | None = None, choose: needing.Choose | None = None
+) -> tuple[list[needing.ComponentTrace], list[needing.Need], Plan]:
+    """Trace the selected components (``download``, which has a ``choose``: all), and collect what is needed of a cache.
+
+    Of what ``check`` says that is added which leaves a repo unknown or missing and, but for ``download``, a
+    ``cache_dir`` unread that the config gives.
+    """
+    traced, plan = trace_run(run, every=choose is not None)
+    lost = {(finding.path, finding.component) for finding in plan.all_findings if finding.code == "OSR006"}
+    codes: dict[tuple[str, str], list[str]] = {}
+    for each in traced:
+        place = each.path, each.component.dotted
+        is_lost = any(row.place == "missing" for row in each.rows) and not (choose and each.after_rewrite)
+        codes[place] = ["OSR006" if place in lost else "OSR004"] if is_lost else []
+        if choose is None and isinstance(each.component.values.get(CACHE_DIR, Value.of(None)).value, str):
+            codes[place] += ["OSR004", "OSR005"]
+    for finding in plan.all_findings:
+        if _is_undecided(finding):
+            run.findings.append(finding)
+        elif finding.code in codes.get((finding.path, finding.component), ()):
+            run.findings.append(finding._replace(severity="error"))
+    major = find_major(site_packages(python) or sysconfig.get_path("purelib"), "transformers") or 4
+    unread = ("DIFFUSERS_CACHE", *(TRANSFORMERS_VARIABLES if major >= 5 else ()))
+    words = "is set, but no library in use reads it: it has no effect"
+    run.notes += [Note(f"{name} {words}") for name in unread if traced and name in os.environ]
+    return traced, needing.collect_needs(traced, major, choose), plan
+
+
+def _is_undecided(finding: Finding) -> bool:
+    """Whether ``check`` does not know what a component reads; a path or a directory that is missing only warns."""
+    return finding.code == "OSR007" or (finding.code, finding.severity) == ("OSR006", "error")
 
 
 @click.command()
@@ -73,71 +93,57 @@ def trace(run: Run, repos: bool, scripts: bool) -> None:
       opensora-rewriter trace . --repos --verbose
     """
     run.select(scripts=scripts)
-    traced, undecided, _ = trace_run(run, every=True)
-    calls = run.find_script_calls() if scripts else []
+    traced, plan = trace_run(run, every=True)
+    components = [_describe(each, run.cwd) for each in traced]
+    calls = [
+        {"path": show_path(call.path, run.cwd), "line": call.span.line, "column": call.span.column + 1}
+        | {"callee": call.callee, "reads": call.reads, "cache_dir": call.state, "editable": call.editable}
+        for call in (run.find_script_calls() if scripts else [])
+    ]
     if repos:
         for repo_id, *names in needing.list_repos(traced):
             extra = [f" {key}={value}" for key, value in zip(("subfolder", "revision"), names, strict=True) if value]
             click.echo(printable(repo_id + "".join(extra if run.verbose else [])))
     elif run.output_format == "json":
-        document: dict[str, object] = {"schema_version": 1, "components": needing.format_traces(traced, run.cwd)}
-        if scripts:
-            document["scripts"] = [
-                {"path": show_path(call.path, run.cwd), "line": call.span.line, "column": call.span.column + 1}
-                | {"callee": call.callee, "reads": call.reads, "cache_dir": call.state, "editable": call.editable}
-                for call in calls
-            ]
+        document = {"schema_version": 1, "components": components, **({"scripts": calls} if scripts else {})}
         click.echo(json.dumps(document, indent=2))
     else:
-        print_lines(_format_tables(traced, run))
+        print_lines(map(printable, _format_tables(components, run.verbose)))
         for call in calls:
-            known = f"{call.callee} reads {call.reads}, cache_dir {call.state}"
-            found = call.reads if call.state == "unreadable" else known
-            click.echo(printable(f"{show_path(call.path, run.cwd)}:{call.span.line}: {found}"))
+            known = f"{call['callee']} reads {call['reads']}, cache_dir {call['cache_dir']}"
+            found = call["reads"] if call["cache_dir"] == "unreadable" else known
+            click.echo(printable(f"{call['path']}:{call['line']}: {found}"))
+    undecided = [each for each in plan.all_findings if _is_undecided(each)]
     failed = run.exit_code or (FOUND if repos and undecided else 0)
     run.findings += undecided
     run.print_findings(err=True)
     raise SystemExit(failed)
 
 
-def _format_tables(traced: Sequence[ComponentTrace], run: Run) -> Iterator[str]:
-    """One table a config, as lines; a row a Hub call, and below it the path to it. In a pipe nothing is wrapped."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else UNWRAPPED)
-    for path, group in itertools.groupby(traced, key=lambda each: each.path):
-        title = Text(printable(show_path(path, run.cwd)), "bold")
-        table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
-        for heading in HEADINGS:
-            table.add_column(heading, overflow="fold")
-        for row in itertools.chain.from_iterable(_make_rows(component, run) for component in group):
-            table.add_row(*(Text("\n".join(map(printable, cell.split("\n")))) for cell in row))
-        with console.capture() as capture:
-            console.print(table)
-        yield from (line.rstrip() for line in capture.get().splitlines())
+def _describe(component: needing.ComponentTrace, cwd: str) -> dict[str, Any]:
+    """A component as the JSON has it."""
+    calls = []
+    for call, place, keys in component.rows:
+        shown = {name: getattr(call, name) for name in _SHOWN}
+        where = {"path": show_path(call.path, cwd), "line": call.line, "column": call.column + 1, "place": place}
+        chain = [{"function": s.function, "path": show_path(s.path, cwd), "line": s.line} for s in call.chain]
+        calls.append({**shown, **where, **keys, "chain": chain})
+    where = {"config": show_path(component.path, cwd), "line": component.component.span.line}
+    names = {"component": component.component.dotted, "type": component.type}
+    return {**where, **names, "calls": calls, "not_followed": list(component.unknown)}
 
 
-def _make_rows(component: ComponentTrace, run: Run) -> Iterator[tuple[str, ...]]:
-    rows = [_make_cells(row, run.cwd) for row in component.rows]
-    if run.verbose or not rows:
-        rows += [("", f"not followed: {unknown}", "", "") for unknown in component.unknown]
-    for number, row in enumerate(rows):
-        yield ("" if number else f"{component.component.dotted}\n{component.type}", *row)
-
-
-def _make_cells(row: CallRow, cwd: str) -> tuple[str, ...]:
-    call = row.call
-    more = ("subfolder", call.subfolder), ("revision", call.revision), ("file", call.filename)
-    marks = [
-        f"? {call.repo_text}" if call.repo_id is None else call.repo_id,
-        *(f"{name} {value}" for name, value in more if value),
-        {"local": "(local path)", "missing": "(local path, missing)"}.get(row.place, ""),
-        "(only the source names it)" if call.hard_coded else "",
-        "" if call.certain else "(on some branch)",
-    ]
-    place = f"{call.callee}  {show_path(call.path, cwd)}:{call.line}"
-    steps = " -> ".join(f"{step.function}:{step.line}" for step in call.chain)
-    return "\n".join(filter(None, marks)), f"{place}\n{steps}".rstrip(), *row.keys.values()
+def _format_tables(components: Iterable[dict[str, Any]], verbose: bool) -> Iterator[str]:
+    """A table a config: a row a Hub call, and below it the path from the type to it."""
+    for path, group in itertools.groupby(components, key=lambda each: each["config"]):
+        yield from (path, _ROW.format("component", "cache_dir", "local_files_only", "repo"))
+        for component in group:
+            for call in component["calls"]:
+                repo = [f"? {call['repo_text']}" if call["repo_id"] is None else call["repo_id"]]
+                repo += [f"{name} {call[name]}" for name in ("subfolder", "revision", "filename") if call[name]]
+                repo += [words for (name, value), words in _MARKS.items() if call[name] == value]
+                yield _ROW.format(component["component"], call["cache_dir"], call["local_files_only"], ", ".join(repo))
+                steps = [f"{step['function']}:{step['line']} -> " for step in call["chain"]]
+                yield f"  {component['type']}: {''.join(steps)}{call['callee']}  {call['path']}:{call['line']}"
+            for unknown in component["not_followed"] if verbose or not component["calls"] else ():
+                yield f"{component['component']:<20} not followed: {unknown}"

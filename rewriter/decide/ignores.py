@@ -5,84 +5,63 @@ Pure. A comment that hides nothing is a finding of its own (OSR012), so that it 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
-from rewriter.files import compile_patterns
+from rewriter.files import compile_patterns, show_path
 from rewriter.model import FileResult, Finding, Ignore
 from rewriter.rules import NEVER_IGNORED, all_rules
-
-
-@dataclass(frozen=True, slots=True)
-class IgnoreSettings:
-    """What the settings hide. ``per_file``: ``(gitignore-style pattern relative to folder, codes)``."""
-
-    codes: Collection[str] = ()
-    per_file: Sequence[tuple[str, Collection[str]]] = ()
-    folder: str | None = None
-
-    def hides(self, finding: Finding) -> bool:
-        """Whether ``finding`` is hidden."""
-        if finding.code in NEVER_IGNORED or finding.code in self.codes:
-            return finding.code not in NEVER_IGNORED
-        prefix = (self.folder or "").rstrip(os.sep) + os.sep
-        if self.folder is None or not finding.path.startswith(prefix):
-            return False
-        relative = finding.path[len(prefix) :].replace(os.sep, "/")
-        return any(finding.code in codes and compile_patterns([pattern])(relative) for pattern, codes in self.per_file)
+from rewriter.settings import Settings
 
 
 def hide_findings(
-    findings: Iterable[Finding],
-    results: Sequence[FileResult],
-    settings: IgnoreSettings,
-    *,
-    not_requested: Collection[str] = (),
-) -> tuple[list[Finding], list[Finding]]:
-    """What remains to be reported, and the comments that hide nothing (OSR012).
+    findings: Iterable[Finding], results: Sequence[FileResult], settings: Settings, *, report_unused: bool = False
+) -> list[Finding]:
+    """What remains to be reported; with ``report_unused`` also the comments that hide nothing.
 
-    A comment hides findings of its own line. Comments on the lines of components that were not selected are left
-    alone, and so are codes that this run could not have found (``not_requested``: OSR003 without a cache_dir).
+    Comments on components that were not selected are left alone, and codes that this run does not look for.
     """
-    comments = {result.path: result.ignores for result in results if result.ignores}
-    used: set[tuple[str, int, str]] = set()
-    kept: list[Finding] = []
+    comments = {
+        (result.path, comment.line, code): comment
+        for result in results
+        for comment in result.ignores
+        for code in comment.codes or ("",)
+    }
+    kept = []
+    used = set()
     for finding in findings:
-        near = [comment for comment in comments.get(finding.path, ()) if comment.line == finding.line]
         # a comment that names the code comes before one that names none
-        hiding = [each for each in near if finding.code in each.codes] or [each for each in near if not each.codes]
-        if not hiding or finding.code in NEVER_IGNORED:
+        keys = [(finding.path, finding.line, code) for code in (finding.code, "")]
+        hiding = next((key for key in keys if key in comments), None)
+        if hiding is None or finding.code in NEVER_IGNORED:
             kept.append(finding)
         else:
-            used.add((finding.path, finding.line, finding.code if hiding[0].codes else ""))
-    skipped = {result.path: result.skipped_lines for result in results}
-    unused = dict.fromkeys(
-        _report_unused(path, comment, code)
-        for path, found in comments.items()
-        for comment in found
-        if comment.line not in skipped[path]
-        for code in (comment.codes or ("",))
-        if code not in not_requested and (path, comment.line, code) not in used
-    )
-    return [f for f in kept if not settings.hides(f)], [f for f in unused if not settings.hides(f)]
+            used.add(hiding)
+    if report_unused and comments:  # else the table of rules need not be read
+        skipped = {(result.path, line) for result in results for line in result.skipped_lines}
+        sought = {"OSR003": bool(settings.cache_dir or settings.cache_dirs), "OSR011": settings.local_files_only}
+        passed = {code for code, rule in all_rules().items() if not (rule.about_configs and sought.get(code, True))}
+        for (path, line, code), comment in comments.items():
+            if (path, line, code) not in used and (path, line) not in skipped and code not in passed:
+                kept.append(_report_unused(path, comment, code))
+    return [finding for finding in kept if not _is_hidden(finding, settings)]
 
 
-def codes_not_requested(cache_dir: bool, local_files_only: bool) -> frozenset[str]:
-    """Codes that ``check`` or ``rewrite`` cannot find with these options."""
-    codes = {rule.code for rule in all_rules().values() if not rule.about_configs}
-    codes |= set() if cache_dir else {"OSR003"}
-    return frozenset(codes if local_files_only else codes | {"OSR011"})
+def _is_hidden(finding: Finding, settings: Settings) -> bool:
+    """Whether the settings hide it: everywhere, or in files that match a pattern relative to the settings file."""
+    if finding.code in settings.ignore:
+        return True
+    patterns = [pattern for pattern, codes in settings.per_file_ignores if finding.code in codes]
+    name = show_path(finding.path, settings.folder or "")
+    return name != finding.path and any(compile_patterns([pattern])(name) for pattern in patterns)
 
 
 def _report_unused(path: str, comment: Ignore, code: str) -> Finding:
-    written = f"ignore[{code}]" if code else "ignore"
+    written = f"`ignore[{code}]`" if code else "`ignore`"
     if code in NEVER_IGNORED:
-        message = f"`{written}`: {code} cannot be ignored"
-    elif code and not (code in all_rules() and all_rules()[code].about_configs):
-        message = f"`{written}`: there is no finding {code}"
+        message = f"{written}: {code} cannot be ignored"
+    elif code and code not in all_rules():
+        message = f"{written}: there is no finding {code}"
     else:
-        message = f"`{written}` hides nothing on this line"
-    comment_text = f"the comment on line {comment.line}"
-    remedy = f"take {code} out of {comment_text}" if len(comment.codes) > 1 else f"remove {comment_text}"
-    return Finding("OSR012", path, comment.line, 0, "", message, remedy, all_rules()["OSR012"].severity)
+        message = f"{written} hides nothing on this line"
+    what = "remove the comment" if len(comment.codes) < 2 else f"take {code} out of the comment"
+    return Finding("OSR012", path, comment.line, 0, "", message, f"{what} on line {comment.line}")

@@ -6,7 +6,6 @@ it from there. An editable install leads back to a checkout: a ``.pth`` file, or
 
 from __future__ import annotations
 
-import ast
 import glob
 import os
 import re
@@ -19,23 +18,15 @@ from rewriter.words import quote_word
 
 
 def find_installed(package: str, site: str) -> str | None:
-    """The folder that ``import`` would take for a package of a checkout in that site-packages, or None.
-
-    Args:
-        package: its folder in the checkout, absolute. site: the site-packages, absolute.
-    """
+    """The folder that ``import`` takes, in that site-packages, for the package of a checkout, a folder too; or None."""
     name = os.path.basename(package)
     places = [os.path.join(site, name)]
-    for path in sorted(glob.glob(os.path.join(glob.escape(site), "*.pth"))):
-        places += [os.path.join(site, line, name) for line in _read_lines(path) if not line.startswith(("#", "import"))]
-    for path in sorted(glob.glob(os.path.join(glob.escape(site), "__editable__*finder.py"))):
-        for line in _read_lines(path):  # setuptools writes `MAPPING: dict[str, str] = {...}`
-            found = re.match(r"MAPPING\b[^=]*=\s*(\{.*\})$", line)
-            try:
-                mapping = ast.literal_eval(found[1]) if found is not None else {}
-            except (ValueError, SyntaxError):
-                continue
-            places += [str(folder) for key, folder in mapping.items() if key == name]
+    for pattern in ("*.pth", "__editable__*finder.py"):
+        for path in sorted(glob.glob(os.path.join(glob.escape(site), pattern))):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                text = file.read()
+            places += [os.path.join(site, line.strip(), name) for line in text.splitlines()]
+            places += re.findall(rf"'{re.escape(name)}': '(.+?)'", text)  # of MAPPING, as setuptools writes it
     return next((place for place in places if os.path.isdir(place)), None)
 
 
@@ -44,44 +35,29 @@ def report_installed(plan: Plan, python: str | None) -> list[Finding]:
     site = site_packages(python)
     if site is None:
         return []
+    interpreter = python or os.path.normpath(os.path.join(site, *[os.pardir] * 3, "bin", "python"))
     new = {edit.path: edit.new for edit in plan.sources}
-    used: dict[str, set[str]] = {}
-    for result in plan.results:
-        traces = [decision.trace for decision in result.decisions if decision.trace is not None]
-        if result.root is not None:
-            used.setdefault(result.root, set()).update(path for trace in traces for path in trace.files)
+    traces = [decision.trace for result in plan.results for decision in result.decisions]
+    used = sorted({path for trace in traces if trace is not None for path in trace.files})
+    roots = sorted({result.root for result in plan.results if result.root is not None})
     findings = []
-    for root, package in [(each, package) for each in sorted(used) for package in find_packages(each)]:
+    for root, package in [(each, package) for each in roots for package in find_packages(each)]:
         other = find_installed(package, site)
         if other is None or os.path.realpath(other) == os.path.realpath(package):
             continue
-        stale = next((path for path in sorted(used[root]) if _differs(path, package, other, new)), None)
-        if stale is not None:
-            own = os.path.normpath(os.path.join(site, *[os.pardir] * 3, "bin", "python"))
-            interpreter = python or (own if os.path.exists(own) else "python")
-            message = (
-                f"an installed copy of {os.path.basename(package)} runs in the place of this checkout: {other}; "
-                f"its {os.path.relpath(stale, package)} differs"
-            )
-            remedy = f"{quote_word(interpreter)} -m pip install -e {quote_word(root)}"
-            findings.append(Finding("OSR014", stale, 1, 0, "", message, remedy, "warning"))
+        for path in used:
+            name = os.path.relpath(path, package)
+            if not name.startswith(os.pardir) and _read(os.path.join(other, name)) != (new.get(path) or _read(path)):
+                what = f"an installed copy of {os.path.basename(package)} runs in the place of this checkout"
+                message = f"{what}: {other}; its {name} differs"
+                remedy = f"{quote_word(interpreter)} -m pip install -e {quote_word(root)}"
+                findings.append(Finding("OSR014", path, 1, 0, "", message, remedy, "warning"))
+                break
     return findings
 
 
-def _differs(path: str, package: str, other: str, new: dict[str, bytes]) -> bool:
-    """Whether the installed file is another one than the checkout's (as it will be after the run)."""
-    prefix = package.rstrip(os.sep) + os.sep
-    if not path.startswith(prefix):
-        return False
+def _read(path: str) -> bytes | None:
     try:
-        return read_bytes(os.path.join(other, path[len(prefix) :])) != (new.get(path) or read_bytes(path))
+        return read_bytes(path)
     except Unreadable:
-        return True
-
-
-def _read_lines(path: str) -> list[str]:
-    try:
-        text = read_bytes(path).decode("utf-8", "replace")
-    except Unreadable:
-        return []
-    return [line.strip() for line in text.splitlines() if line.strip()]
+        return None

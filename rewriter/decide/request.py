@@ -1,16 +1,13 @@
-"""What the user requests of a run: one frozen value, made by the command line and handed through unchanged."""
+"""What the user requests of a run: one value, made by the command line and handed through unchanged."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from rewriter.model import CACHE_DIR, LOCAL_FILES_ONLY
+from typing import NamedTuple
 
 DEFAULT_COMPONENTS = ("text_encoder", "vae")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """The question that ``check`` and ``rewrite`` put to every component.
 
     ``components``: names that are selected. ``all_components``: every dict whose loader reads from the Hub is.
@@ -34,15 +31,15 @@ class Request:
     source_default: str | None = None
     checking: bool = False
 
-    def selects(self, name: str) -> bool:
-        """Whether the component ``name`` is requested by its name."""
-        return name in self.components or name in self.named
-
     @property
     def named(self) -> frozenset[str]:
         """Components that a per-component option names: naming one selects it."""
-        names = [name for name, _ in (*self.cache_dirs, *self.unsets)]
-        return frozenset([*names, *(name for name, _, _ in self.sets)])
+        return frozenset([*dict(self.cache_dirs), *dict(self.unsets), *(name for name, _, _ in self.sets)])
+
+    @property
+    def selected(self) -> frozenset[str]:
+        """Components that are requested by their names."""
+        return self.named.union(self.components)
 
     def dir_for(self, name: str) -> str | None:
         """The cache_dir that component ``name`` is to have, or None where none is requested."""
@@ -52,17 +49,15 @@ class Request:
         """Whether the component's cache_dir is this run's business; ``check`` without a DIR wants any absolute one."""
         return self.dir_for(name) is not None or (self.checking and not self.cache_dirs)
 
-    def requested_keys(self, name: str) -> tuple[tuple[str, object], ...]:
-        """``(key, value)`` pairs that a Hub-loading component ``name`` is to have, beside ``sets``."""
-        directory = self.dir_for(name)
-        pairs: list[tuple[str, object]] = [] if directory is None else [(CACHE_DIR, directory)]
-        return (*pairs, (LOCAL_FILES_ONLY, True)) if self.local_files_only else tuple(pairs)
-
     @property
     def keys_possible(self) -> bool:
         """Whether any key that loaders may have to be edited for is requested of any component."""
         return bool(self.local_files_only or self.cache_dir is not None or self.cache_dirs)
 
-    def default_for(self, key: str) -> object:
-        """What a parameter added to a loader for ``key`` defaults to, so that without the key nothing changes."""
-        return False if key == LOCAL_FILES_ONLY else self.source_default
+
+def split_keyword(given: str) -> tuple[str, str]:
+    """The two names of ``"vae.from_pretrained"``. Raises ValueError."""
+    name, _, key = given.strip().rpartition(".")
+    if not (key.isidentifier() and name.isidentifier()):
+        raise ValueError(f"{given!r} is not COMPONENT.KEY (for example vae.from_pretrained)")
+    return name, key

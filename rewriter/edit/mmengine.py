@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
-from rewriter.model import REMOVE, FileEdit, FileResult, Finding, Note, Plan
+from rewriter.model import REMOVE, FileEdit, Finding, Note, Plan
 from rewriter.process.configs import MISSING, ConfigTask, Resolved, find_differences, load_configs
 from rewriter.process.interpreters import InterpreterError, find_interpreter
 from rewriter.process.probes.resolve import encode
@@ -54,8 +54,7 @@ def prove(plan: Plan, *, mode: Mode, python: str | None, drop: Callable[[Plan, M
             plan = drop(plan, {path: each for path, each in found.items() if path not in refused})
             refused |= found.keys()  # what inherits from one of them has another base now
     except InterpreterError as error:
-        remedy = "name an interpreter that has mmengine with --python, or --no-resolve"
-        raise MmengineError(str(error), remedy) from None
+        raise MmengineError(str(error), "name an interpreter with mmengine (--python), or use --no-resolve") from None
     for path, finding in found.items():
         if finding.code == "OSR902":
             raise MmengineError(f"OSR902 {path}: {finding.message}", "nothing was written; please report this")
@@ -64,45 +63,41 @@ def prove(plan: Plan, *, mode: Mode, python: str | None, drop: Callable[[Plan, M
 
 def _judge_all(plan: Plan, interpreter: str) -> dict[str, Finding]:
     """Which files are to be refused, and why."""
-    found: dict[str, Finding] = {}
-    edits = {edit.path: edit for edit in plan.config_edits}
+    reached, tasks = list(_find_reached(plan)), []
     with tempfile.TemporaryDirectory(prefix="opensora-rewriter-") as folder:
-        for result, old, new in _load_all(plan, edits, interpreter, os.path.realpath(folder)):
-            problem = _judge(edits, result, old, new)
-            if problem is None:
-                continue
-            found[result.path] = problem
-            if problem.code == "OSR902" and not problem.component:
-                for base in edits.keys() & set(result.bases):
-                    name = os.path.relpath(result.path, os.path.dirname(base))
-                    message = f"{name} inherits from it: {problem.message}"
-                    found.setdefault(base, problem._replace(path=base, message=message))
+        mirror = os.path.realpath(folder)
+        roots = {root or os.path.dirname(edits[0].path) for root, edits in reached}
+        _fill_mirror(mirror, roots, {each.path for _, edits in reached for each in edits})
+        for root, edits in reached:
+            for files in ({each.path: each.old for each in edits}, {each.path: each.new for each in edits}):
+                data = {mirror + path: version for path, version in files.items()}
+                tasks.append(ConfigTask(mirror + edits[0].path, mirror + root if root else None, data))
+        answers = [each._replace(error=each.error.replace(mirror, "")) for each in load_configs(interpreter, tasks)]
+    found: dict[str, Finding] = {}
+    for (_, edits), old, new in zip(reached, answers[::2], answers[1::2], strict=True):
+        problem = _judge(edits, old, new)
+        if problem is not None:
+            found[problem.path] = problem
+        if problem is not None and problem.code == "OSR902" and not problem.component:
+            message = f"{os.path.basename(problem.path)} inherits from it: {problem.message}"
+            for base in edits[1:]:
+                found.setdefault(base.path, problem._replace(path=base.path, message=message))
     return found
 
 
-def _load_all(
-    plan: Plan, edits: Mapping[str, FileEdit], interpreter: str, mirror: str
-) -> Iterator[tuple[FileResult, Resolved, Resolved]]:
-    """Each config that an edit reaches, as it is and as it will be. Errors name the files of the checkout."""
-    reached = (each for each in plan.results if not edits.keys().isdisjoint((each.path, *each.bases)))
-    results = [each for each in reached if each.old is not None]
-    paths = {each.path for each in results}
-    _fill_mirror(mirror, {each.root or os.path.dirname(each.path) for each in results}, paths | edits.keys())
-    tasks = []
-    for result in results:
-        root = None if result.root is None else mirror + result.root
-        files = {path: (edits[path].old, edits[path].new) for path in result.bases if path in edits}
-        files[result.path] = result.old or b"", result.new or result.old or b""
-        for side in range(2):
-            data = {mirror + path: versions[side] for path, versions in files.items()}
-            tasks.append(ConfigTask(mirror + result.path, root, data))
-    answers = [each._replace(error=each.error.replace(mirror, "")) for each in load_configs(interpreter, tasks)]
-    yield from zip(results, answers[::2], answers[1::2], strict=True)
+def _find_reached(plan: Plan) -> Iterator[tuple[str | None, list[FileEdit]]]:
+    """The root of each config that an edit reaches, with its own edit, which may change nothing, and its bases'."""
+    edited = {edit.path: edit for edit in plan.config_edits}
+    for result in plan.results:
+        bases = [edited[path] for path in result.bases if path in edited]
+        if result.old is not None and (bases or result.path in edited):
+            own = edited.get(result.path, FileEdit(result.path, result.old, result.old))
+            yield result.root, [own, *bases]
 
 
 def _fill_mirror(mirror: str, roots: set[str], files: set[str]) -> None:
     """Make each root, below ``mirror``, look as it does: real folders on the way to ``files``, links to all else."""
-    folders = {*roots, os.path.abspath(os.sep)}
+    folders = {*roots, os.sep}
     for path in files:
         while (path := os.path.dirname(path)) not in folders:
             folders.add(path)
@@ -115,37 +110,33 @@ def _fill_mirror(mirror: str, roots: set[str], files: set[str]) -> None:
                     os.symlink(path, mirror + path)
 
 
-def _judge(edits: Mapping[str, FileEdit], result: FileResult, old: Resolved, new: Resolved) -> Finding | None:
+def _judge(edits: Sequence[FileEdit], old: Resolved, new: Resolved) -> Finding | None:
+    """Why a config is to be refused; the first of ``edits`` is its own."""
+    place = edits[0].path, 1, 0, ""
     if not old.ok:
         message = f"mmengine cannot load it as it is: {old.error}"
-        return Finding("OSR901", result.path, old.line or 1, 0, "", message, _UNREADABLE)
-    problem = _find_contradiction(edits, result, old, new)
-    if problem is not None:
-        return Finding("OSR902", result.path, 1, 0, "", problem, _BY_HAND)
-    for decision in result.decisions if result.new != result.old else ():
-        component = decision.component
-        before = _get_value(old.value, component.keys)
-        for change in decision.changes:
-            known = [(name, each) for name, each in component.values.items() if each.known and name != change.key]
-            # In a branch that is not taken (``if x: vae = None``) nothing has to arrive.
-            taken = isinstance(before, dict) and all(before.get(name) == encode(each.value) for name, each in known)
-            present = _get_value(new.value, (*component.keys, change.key))
-            if taken and find_differences(present, _encode_value(change.value)):
-                message = f"`{component.dotted}.{change.key}` did not arrive: it resolves to {_show(present)}"
-                return Finding("OSR902", result.path, component.span.line, 0, component.dotted, message, _BY_HAND)
-    return None
-
-
-def _find_contradiction(edits: Mapping[str, FileEdit], result: FileResult, old: Resolved, new: Resolved) -> str | None:
-    """What differs beyond the requested keys; None where nothing does."""
+        return Finding("OSR901", edits[0].path, old.line or 1, 0, "", message, _UNREADABLE)
     if not new.ok:
-        return f"mmengine loads the old file but not the new one: {new.error}"
-    changes = [change for path in (result.path, *result.bases) if path in edits for change in edits[path].changes]
-    requested = {(*change.component.keys, change.key): _encode_value(change.value) for change in changes}
+        return Finding("OSR902", *place, f"mmengine loads the old file but not the new one: {new.error}", _BY_HAND)
+    requested = {
+        (*component.keys, key): MISSING if value is REMOVE else encode(value)
+        for edit in edits
+        for component, key, value in edit.changes
+    }
     for path, before, after in find_differences(old.value, new.value):
         keys = next((keys for keys in requested if path[: len(keys)] == keys), None)
         if keys is None or find_differences(_get_value(new.value, keys), requested[keys]):
-            return f"`{'.'.join(map(str, path))}` resolves to {_show(after)}, it was {_show(before)}"
+            message = f"`{'.'.join(map(str, path))}` resolves to {_show(after)}, it was {_show(before)}"
+            return Finding("OSR902", *place, message, _BY_HAND)
+    for component, key, _ in edits[0].changes:
+        keys, before = (*component.keys, key), _get_value(old.value, component.keys)
+        known = [(name, each) for name, each in component.values.items() if each.known and name != key]
+        # In a branch that is not taken (``if x: vae = None``) nothing has to arrive.
+        taken = isinstance(before, dict) and all(before.get(name) == encode(each.value) for name, each in known)
+        if taken and find_differences(_get_value(new.value, keys), requested[keys]):
+            place = edits[0].path, component.span.line, 0, component.dotted
+            message = f"`{'.'.join(keys)}` did not arrive: it resolves to {_show(_get_value(new.value, keys))}"
+            return Finding("OSR902", *place, message, _BY_HAND)
     return None
 
 
@@ -156,9 +147,5 @@ def _get_value(value: Any, path: Sequence[object]) -> object:
     return value
 
 
-def _encode_value(value: object) -> object:
-    return MISSING if value is REMOVE else encode(value)
-
-
 def _show(value: object) -> str:
-    return "nothing" if value is MISSING else os.fsdecode(repr(value).encode("utf-8", "replace"))[:200]
+    return "nothing" if value is MISSING else repr(value)[:200]

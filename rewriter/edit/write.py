@@ -7,10 +7,10 @@ nothing by itself, such a checkout still builds.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,10 +20,9 @@ from typing import Any
 from rewriter.files import LIMIT, Unreadable, read_bytes
 from rewriter.model import FileEdit
 
-LOCK_SECONDS = 30.0
-
 _ORDER = ("source", "script", "config")
 _LEFTOVER = re.compile(r"\..*\.opensora-rewriter-(\d+)-[0-9a-f]{8}\.tmp", re.DOTALL)
+_LOCK_TRIES, _LOCK_PAUSE = 1500, 0.02
 
 
 class WriteError(Exception):
@@ -35,7 +34,7 @@ class WriteError(Exception):
 
 @dataclass(slots=True)
 class _Staged:
-    """An edit under way. ``target`` is the real file, behind any link; ``temporary`` the staged one, until renamed."""
+    """An edit under way. ``target``: the real file, behind any link. ``temporary``: the staged one, until renamed."""
 
     edit: FileEdit
     target: str
@@ -43,10 +42,29 @@ class _Staged:
     temporary: str = ""
 
     def holds(self, data: bytes) -> bool:
-        try:
+        with suppress(Unreadable):
             return read_bytes(self.target, max(LIMIT, len(data))) == data
-        except Unreadable:
-            return False
+        return False
+
+    def stage(self, data: bytes) -> None:
+        """Write beside the target, with its mode and owner, and onto the disk before any name points to it."""
+        try:
+            status = os.stat(self.target)
+            if not os.access(self.target, os.W_OK):
+                raise WriteError(self.edit.path, "cannot be written: no write permission")
+            # Short enough for any file system, hidden, and no suffix that anything imports or checks.
+            name = f".{os.path.basename(self.target)[:40]}.opensora-rewriter-{os.getpid()}-{os.urandom(4).hex()}.tmp"
+            temporary = os.path.join(self.folder, name)
+            with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as stream:
+                self.temporary = temporary
+                stream.write(data)
+                stream.flush()
+                with suppress(OSError):  # only root gives files away
+                    os.chown(temporary, status.st_uid, status.st_gid)
+                os.chmod(temporary, status.st_mode & 0o7777)  # last: a change of owner clears set-id bits
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise WriteError(self.edit.path, f"cannot be written: {error.strerror}") from None
 
     def rename(self) -> None:
         os.replace(self.temporary, self.target)
@@ -70,7 +88,7 @@ def commit(edits: Sequence[FileEdit], *, hook: Callable[[str], None] = lambda _s
         clean_leftovers(file.folder for file in staged)
         try:
             for file in staged:
-                _stage(file, file.edit.new)
+                file.stage(file.edit.new)
                 hook(f"staged {file.target}")
             for file in staged:  # a link may lead elsewhere now
                 if not file.holds(file.edit.old) or os.path.realpath(file.edit.path) != file.target:
@@ -98,8 +116,7 @@ def clean_leftovers(folders: Iterable[str]) -> None:
 
 def _is_running(process: int) -> bool:
     try:
-        if os.name != "nt":  # there os.kill would end it
-            os.kill(process, 0)
+        os.kill(process, 0)
     except (OSError, OverflowError) as error:
         return isinstance(error, PermissionError)  # another user's
     return True
@@ -117,27 +134,6 @@ def _find_targets(edits: Sequence[FileEdit]) -> list[_Staged]:
     return list(by_target.values())
 
 
-def _stage(file: _Staged, data: bytes) -> None:
-    """Write ``data`` beside the target, with its mode and owner, and onto the disk before any name points to it."""
-    try:
-        status = os.stat(file.target)
-        if not os.access(file.target, os.W_OK):
-            raise WriteError(file.edit.path, "cannot be written: no write permission")
-        # Short enough for any file system, hidden, and no suffix that anything imports or checks.
-        name = f".{os.path.basename(file.target)[:40]}.opensora-rewriter-{os.getpid()}-{os.urandom(4).hex()}.tmp"
-        temporary = os.path.join(file.folder, name)
-        with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as stream:
-            file.temporary = temporary
-            stream.write(data)
-            stream.flush()
-            with suppress(OSError, AttributeError):  # only root gives files away; Windows has no owners
-                os.chown(temporary, status.st_uid, status.st_gid)
-            os.chmod(temporary, status.st_mode & 0o7777)  # last: a change of owner clears set-id bits
-            os.fsync(stream.fileno())
-    except OSError as error:
-        raise WriteError(file.edit.path, f"cannot be written: {error.strerror}") from None
-
-
 def _rename_all(staged: Sequence[_Staged], folders: Mapping[str, int], hook: Callable[[str], None]) -> None:
     """Sources, then configs; the sources' new names are on the disk before a config's can be."""
     done: list[_Staged] = []
@@ -150,12 +146,10 @@ def _rename_all(staged: Sequence[_Staged], folders: Mapping[str, int], hook: Cal
                 done.append(file)
                 hook(f"renamed {file.target}")
             _sync(files, folders)
-    except BaseException as error:
+    except OSError as error:
         kept = _put_back(done)
         _sync(done, folders)
-        if not isinstance(error, OSError):
-            raise
-        failed = next((file for file in staged if file.temporary), staged[-1])
+        failed = next(file for file in staged if file.temporary)
         state = f"written, and could not be put back: {', '.join(kept)}" if kept else "nothing was written"
         raise WriteError(failed.edit.path, f"cannot be replaced: {error.strerror}", state) from None
 
@@ -163,20 +157,17 @@ def _rename_all(staged: Sequence[_Staged], folders: Mapping[str, int], hook: Cal
 def _put_back(done: Sequence[_Staged]) -> list[str]:
     """Give renamed files their old bytes again, configs first; the paths of those that stay new.
 
-    Where a config stays new, so do the sources: that checkout builds, the other way round it might not.
+    The first that cannot be put back ends it: where a config stays new, so do the sources that it needs.
     """
-    kept: list[_Staged] = []
-    for file in reversed(done):
-        needed = file.edit.kind == "source" and any(other.edit.kind != "source" for other in kept)
-        if needed or not file.holds(file.edit.new):  # what another program wrote since stays
-            kept.append(file)
-            continue
-        try:
-            _stage(file, file.edit.old)
+    kept = [file.edit.path for file in done]
+    with suppress(OSError, WriteError):
+        for file in reversed(done):
+            if not file.holds(file.edit.new):
+                break  # what another program wrote since stays
+            file.stage(file.edit.old)
             file.rename()
-        except (OSError, WriteError):
-            kept.append(file)
-    return [file.edit.path for file in kept]
+            kept.pop()
+    return kept
 
 
 def _sync(files: Iterable[_Staged], folders: Mapping[str, int]) -> None:
@@ -189,24 +180,21 @@ def _sync(files: Iterable[_Staged], folders: Mapping[str, int]) -> None:
 def _lock_folders(folders: Iterable[str]) -> Iterator[Mapping[str, int]]:
     """Hold the folders against other runs; their descriptors. The locks are on themselves, so nothing is left behind.
 
-    WriteError where another run holds one for more than ``LOCK_SECONDS``.
+    WriteError where another run holds one for half a minute.
     """
     descriptors: dict[str, int] = {}
-    deadline = time.monotonic() + LOCK_SECONDS
     with ExitStack() as stack:
         for folder in sorted(folders):  # in one order everywhere, or two runs could wait for each other
-            with suppress(OSError, ImportError):  # a file system without locks, a folder that may not be read, Windows
-                import fcntl
-
+            with suppress(OSError):  # a file system without locks, a folder that may not be read
                 descriptors[folder] = os.open(folder, os.O_RDONLY)
                 stack.callback(os.close, descriptors[folder])
-                while True:
+                for _ in range(_LOCK_TRIES):
                     with suppress(BlockingIOError):
                         fcntl.flock(descriptors[folder], fcntl.LOCK_EX | fcntl.LOCK_NB)
                         break
-                    if time.monotonic() >= deadline:
-                        raise WriteError(folder, "another run of opensora-rewriter is writing here")
-                    time.sleep(0.02)
+                    time.sleep(_LOCK_PAUSE)
+                else:
+                    raise WriteError(folder, "another run of opensora-rewriter is writing here")
         yield descriptors
 
 
@@ -214,20 +202,18 @@ def _lock_folders(folders: Iterable[str]) -> Iterator[Mapping[str, int]]:
 def held_signals() -> Iterator[list[int]]:
     """Collect interrupts instead of obeying them; on the way out they are raised again, for their own handlers.
 
-    What is taken out of the list is not raised; may be nested. Python lets only the main thread set handlers;
-    elsewhere signals arrive in the main thread and disturb nothing here.
+    What is taken out of the list is not raised. May be nested; for the main thread only.
     """
     caught: list[int] = []
     previous: dict[int, Any] = {}
     try:
-        if threading.current_thread() is threading.main_thread():
-            for number in {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGINT)}:
-                # None: a handler that Python did not set; an ignored signal (nohup) stays ignored
-                if signal.getsignal(number) not in (None, signal.SIG_IGN):
-                    previous[number] = signal.signal(number, lambda caught_number, _frame: caught.append(caught_number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # None: a handler that Python did not set; an ignored signal (nohup) stays ignored
+            if signal.getsignal(number) not in (None, signal.SIG_IGN):
+                previous[number] = signal.signal(number, lambda caught_number, _frame: caught.append(caught_number))
         yield caught
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        for number in dict.fromkeys(caught):
-            signal.raise_signal(number)
+        for held, handler in previous.items():
+            signal.signal(held, handler)
+        for arrived in dict.fromkeys(caught):
+            signal.raise_signal(arrived)

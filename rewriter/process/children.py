@@ -1,89 +1,116 @@
 """Runs a probe in another interpreter: one child process after the other, offline, timed and without secrets.
 
-A probe reads its job (JSON) from standard input and answers with lines on what was standard output, each a secret word
-and a JSON object: ``{"ready": true}`` once, then ``{"start": number}`` and ``{"result": number, ...}`` for each task,
-then ``{"end": true}``; or ``{"fatal": text}`` where it can answer no task at all.
+A child says that it is ready, then answers each task. Tasks and answers are lines of JSON; those of the child begin
+with a mark, since a config or a loader may write to any descriptor.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
-import queue
-import secrets
 import shlex
 import signal
+import socket
 import subprocess
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rewriter.process.interpreters import child_environment
+from rewriter.process.probes.channel import MARK
 
-_PROBES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "probes")
-SCRATCH = "opensora-rewriter-probe-"
-"""How the names of the folders begin that children get as Hugging Face home."""
+SCRATCH = "opensora-rewriter-probe-"  # how the folders are named that children get as Hugging Face home
 
-_ANOTHER = "name another interpreter with --python"
+_START = "import sys; sys.path.insert(0, sys.argv.pop()); from probes import {probe}; {probe}.main()"
 
+Task = Mapping[str, object]
 Answer = dict[str, Any]
-Reason = Literal["start", "time", "memory", "ended"]
+Caches = Mapping[str, str] | None
+Tick = Callable[[], None]
 
 
-class ChildError(Exception):
-    """Why a task got no answer, in plain words. ``output``: the last line that the child printed.
+class ChildError(NamedTuple):
+    """Why a task got no answer, in plain words. ``reason``: "start" concerns the interpreter, all others the task."""
 
-    ``reason``: "start" concerns the interpreter, all others the task; "time": no word for as long as one may take.
-    """
-
-    def __init__(self, reason: Reason, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.reason: Reason = reason
-        self.message, self.remedy, self.output = message, remedy, ""
+    reason: Literal["start", "time", "memory", "ended"]
+    message: str
+    remedy: str
 
 
 def run_probe(
-    executable: str,
-    probe: str,
-    job: Mapping[str, object],
-    tasks: Sequence[object],
-    *,
-    timeout: float,
-    inherit: bool = False,
-    caches: Mapping[str, str] | None = None,
-    on_answer: Callable[[int, Answer | ChildError], None] = lambda _number, _answer: None,
+    executable: str, probe: str, tasks: Sequence[Task], timeout: float, caches: Caches = None, tick: Tick = lambda: None
 ) -> list[Answer | ChildError]:
-    """Have ``probes/PROBE.py`` answer ``tasks`` in a Python. Nothing is started where there are none.
+    """Have ``probes/PROBE.py`` answer every task in a Python. Nothing is started where there are none.
 
     A task that ends its process, or takes more than ``timeout`` seconds, costs itself alone: another process takes the
-    rest. One that does not even get ready fails them all. ``inherit``: see :func:`child_environment`; ``caches``: see
-    :func:`lend_caches`. ``on_answer`` hears of each task, by its index, as its answer comes.
+    rest. One that does not even get ready fails them all. ``caches``: to be lent (:func:`lend_caches`), with the user's
+    own variables; None: neither, as code needs that nobody asked to run. ``tick`` is called as an answer comes.
     """
-    answers: dict[int, Answer | ChildError] = {}
-    command = [executable, os.path.join(_PROBES, f"{probe}.py")]
-    while left := [number for number in range(len(tasks)) if number not in answers]:
-        current: int | None = None
-        part = {**job, "tasks": [(number, tasks[number]) for number in left]}
+    command = [executable, "-c", _START.format(probe=probe), os.path.dirname(os.path.abspath(__file__))]
+    answers: list[Answer | ChildError] = []
+    while left := tasks[len(answers) :]:
+        for answer in _talk(command, left, timeout, caches):
+            failed = isinstance(answer, ChildError) and answer.reason == "start"
+            answers += [answer] * (len(left) if failed else 1)
+            tick()
+    return answers
+
+
+def _talk(command: list[str], tasks: Sequence[Task], timeout: float, caches: Caches) -> Iterator[Answer | ChildError]:
+    """The answers of one child, up to the first error; it is then ended with all that it started."""
+    with contextlib.ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True))
+        output = stack.enter_context(tempfile.TemporaryFile())
+        pipe, other = map(stack.enter_context, socket.socketpair())
+        environment = child_environment(inherit=caches is not None) | lend_caches(scratch, caches or {})
+        files: dict[str, Any] = {"stdin": other.fileno(), "stdout": other.fileno(), "stderr": output}
         try:
-            for message in _talk(command, part, timeout, child_environment(inherit=inherit), caches or {}):
-                if "start" in message:
-                    current = message["start"]
-                elif current is not None and message.get("result") == current and current not in answers:
-                    answers[current] = message
-                    on_answer(current, message)
-                    current = None
-            if left[0] not in answers:
-                raise ChildError("ended", "the child process answered nothing", _ANOTHER)
-        except ChildError as error:
-            # With an answer and no current task, what a task left behind ended the process between two of them.
-            failed = [current] if current is not None else left if left[0] not in answers else []
-            for number in failed:
-                answers[number] = error
-                on_answer(number, error)
-    return [answers[number] for number in range(len(tasks))]
+            process = subprocess.Popen(command, **files, cwd=scratch, env=environment, start_new_session=True)
+        except OSError as error:
+            message = f"{command[0]} cannot be started: {error.strerror}"
+            yield ChildError("start", message, "name another interpreter with --python")
+            return
+        stack.callback(_end, process)
+        other.close()
+        pipe.settimeout(timeout)
+        lines = (json.loads(line.rpartition(MARK)[2]) for line in pipe.makefile("rb") if MARK in line)
+        ready = False
+        try:
+            next(lines)
+            ready = True
+            for task in tasks:
+                pipe.sendall(json.dumps(task).encode("ascii") + b"\n")
+                yield next(lines)
+            return
+        except TimeoutError:
+            failure = ChildError("time", f"no answer within {timeout:g} s", "give it more time, or free the machine")
+        except (ConnectionError, StopIteration):
+            failure = _explain_end(process, command[0])
+        output.seek(0)
+        printed = [line.strip() for line in output.read().decode("utf-8", "replace").split("\n") if line.strip()]
+        message = failure.message + (f"; its last output: {printed[-1][-300:]}" if printed else "")
+        yield failure._replace(reason=failure.reason if ready else "start", message=message)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _explain_end(process: subprocess.Popen[bytes], executable: str) -> ChildError:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=1.0)
+    code = process.returncode or 0
+    if code == -signal.SIGKILL:
+        text = "the child process was killed (signal 9), as the kernel does when memory runs out"
+        return ChildError("memory", text, "use a machine with more memory")
+    text = f"the child process ended with status {code} before it answered"
+    if code < 0:
+        text = f"the child process crashed ({signal.strsignal(-code)})"
+    return ChildError("ended", text, f"look whether {shlex.quote(executable)} runs Open-Sora at all")
 
 
 def lend_caches(scratch: str, caches: Mapping[str, str]) -> dict[str, str]:
@@ -93,90 +120,9 @@ def lend_caches(scratch: str, caches: Mapping[str, str]) -> dict[str, str]:
     ``caches``: variable (HF_HUB_CACHE, TRANSFORMERS_CACHE) -> the cache that it is to name; none: an empty home.
     """
     variables = {"HF_HOME": scratch}
-    for variable, cache in ({"HF_HUB_CACHE": ""} | dict(caches)).items():
+    for variable, cache in caches.items():
         variables[variable] = folder = os.path.join(scratch, variable.lower())
         os.makedirs(folder)
-        for name in os.listdir(cache) if os.path.isdir(cache) else ():
-            if name.startswith("models--"):
-                os.symlink(os.path.join(cache, name), os.path.join(folder, name))
+        for repo in glob.glob(os.path.join(glob.escape(cache), "models--*")):
+            os.symlink(repo, os.path.join(folder, os.path.basename(repo)))
     return variables
-
-
-def _talk(
-    command: list[str], job: Answer, timeout: float, environment: dict[str, str], caches: Mapping[str, str]
-) -> Iterator[Answer]:
-    """Run one child, and yield its messages up to the end. Raises ChildError where that does not come."""
-    word = secrets.token_hex(16)
-    with (
-        tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as scratch,
-        tempfile.TemporaryFile() as job_file,
-        tempfile.TemporaryFile() as output,
-    ):
-        job_file.write(json.dumps({**job, "word": word}).encode("ascii"))
-        job_file.seek(0)
-        environment = environment | lend_caches(os.path.join(scratch, "huggingface"), caches)
-        files: dict[str, Any] = {"stdin": job_file, "stdout": subprocess.PIPE, "stderr": output}
-        try:
-            process = subprocess.Popen(command, **files, cwd=scratch, env=environment, start_new_session=True)
-        except OSError as error:
-            raise ChildError("start", f"{command[0]} cannot be started: {error.strerror}", _ANOTHER) from None
-        lines: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
-        for run in (_read_lines, _await):
-            threading.Thread(target=run, args=(process, word.encode(), lines.put), daemon=True).start()
-        ready = False
-        try:
-            while "end" not in (message := _receive(process, lines, timeout, command[0])):
-                ready = True
-                yield message
-        except ChildError as error:
-            error.reason = error.reason if ready else "start"
-            output.seek(0)
-            printed = output.read().decode("utf-8", "replace").split("\n")
-            error.output = next((line.strip()[-300:] for line in reversed(printed) if line.strip()), "")
-            raise
-        finally:
-            with contextlib.suppress(subprocess.TimeoutExpired):  # one that is about to end by itself may do so
-                process.wait(0.5)
-            with contextlib.suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)  # with all that it started
-            process.wait()
-
-
-def _read_lines(process: subprocess.Popen[bytes], word: bytes, put: Callable[[Answer | None], None]) -> None:
-    """Pass on what the lines that begin with the secret word say, then None; nothing else on this pipe counts."""
-    for line in process.stdout or ():
-        if line.startswith(word):
-            with contextlib.suppress(ValueError):
-                put(json.loads(line[len(word) :]))
-    put(None)
-
-
-def _await(process: subprocess.Popen[bytes], _word: bytes, put: Callable[[Answer | None], None]) -> None:
-    """Say that a child has ended whose pipe another process may still hold; its last answer may take a moment."""
-    process.wait()
-    time.sleep(2.0)
-    put(None)
-
-
-def _receive(
-    process: subprocess.Popen[bytes], lines: queue.SimpleQueue[Answer | None], timeout: float, executable: str
-) -> Answer:
-    """The next message. Raises ChildError where none will come."""
-    try:
-        message = lines.get(timeout=timeout)
-    except queue.Empty:
-        raise ChildError("time", f"no answer within {timeout:g} s", "give it more time, or free the machine") from None
-    if message is not None and "fatal" in message:
-        raise ChildError("start", f"{executable}: {message['fatal']}", _ANOTHER)
-    if message is not None:
-        return message
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=1.0)
-    code = process.returncode or 0
-    if code == -signal.SIGKILL:
-        text = "the child process was killed (signal 9), as the kernel does when memory runs out"
-        raise ChildError("memory", text, "use a machine with more memory")
-    text = f"the child process ended with status {code} before it answered"
-    if code < 0:
-        text = f"the child process crashed ({signal.strsignal(-code) or f'signal {-code}'})"
-    raise ChildError("ended", text, f"look whether {shlex.quote(executable)} runs Open-Sora at all")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from rewriter.process.children import Answer, ChildError, run_probe
 from rewriter.process.interpreters import InterpreterError
 
-CONFIG_SECONDS = 20.0
-"""What one config may take; a config reads in milliseconds."""
+CONFIG_SECONDS = 20.0  # what one config may take; it reads in milliseconds
 
 
 class ConfigTask(NamedTuple):
@@ -21,7 +21,7 @@ class ConfigTask(NamedTuple):
 
     path: str
     root: str | None
-    files: Mapping[str, bytes] = MappingProxyType({})
+    files: Mapping[str, bytes] = {}
 
 
 class Resolved(NamedTuple):
@@ -44,39 +44,28 @@ def load_configs(executable: str, tasks: Sequence[ConfigTask]) -> list[Resolved]
     A config that ends its process, or takes more than :data:`CONFIG_SECONDS`, costs itself only. InterpreterError: the
     interpreter does not start, or mmengine does not import.
     """
-    results: dict[int, Resolved] = {}
-    # Two checkouts have packages of the same names: a process each.
-    for root in dict.fromkeys(task.root for task in tasks):
-        part = {number: task for number, task in enumerate(tasks) if task.root == root}
-        requests = [
-            {"path": task.path, "files": {name: data.decode("latin-1") for name, data in task.files.items()}}
-            for task in part.values()
-        ]
-        answers = run_probe(executable, "resolve", {"root": root}, requests, timeout=CONFIG_SECONDS)
-        results |= dict(zip(part, map(_read_answer, answers), strict=True))
-    return [results[number] for number in range(len(tasks))]
+    results: list[Resolved] = []
+    for root, part in itertools.groupby(tasks, lambda task: task.root):  # two checkouts have packages of one name
+        requests = []
+        for path, _, files in part:
+            texts = {name: data.decode("latin-1") for name, data in files.items()}
+            requests.append({"path": path, "root": root or os.path.dirname(path), "files": texts})
+        results += map(_read_answer, run_probe(executable, "resolve", requests, timeout=CONFIG_SECONDS))
+    return results
 
 
 def _read_answer(answer: Answer | ChildError) -> Resolved:
     if isinstance(answer, ChildError):
         if answer.reason == "start":
-            raise InterpreterError(_one_line(f"{answer.message}; {answer.remedy}"))
+            raise InterpreterError(f"{answer.message}; {answer.remedy}")
         return Resolved(False, error=f"while it was loaded: {answer.message}")
-    if "value" in answer:
-        return Resolved(True, answer["value"], plain_error=_one_line(answer["plain_error"]))
-    return Resolved(False, error=_one_line(answer["error"]), line=answer["line"])
-
-
-def _one_line(text: str) -> str:
-    """One line of at most 500 characters without control characters: it goes to terminals and reports."""
-    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))[:500]
+    return Resolved(*answer["resolved"])
 
 
 MISSING: Final = object()
-Difference = tuple[tuple[object, ...], object, object]
 
 
-def find_differences(old: object, new: object) -> list[Difference]:
+def find_differences(old: object, new: object) -> list[tuple[tuple[object, ...], object, object]]:
     """Where two resolved values differ: ``(path, old, new)``, with :data:`MISSING` for a key that one side lacks.
 
     Types count (``1`` is neither ``True`` nor ``1.0``, a list no tuple); the order of keys does not. Lists of another
@@ -86,8 +75,7 @@ def find_differences(old: object, new: object) -> list[Difference]:
     ('vae', 'size')
     """
     if isinstance(old, dict) and isinstance(new, dict):
-        keys = [*old, *(key for key in new if key not in old)]
-        pairs = [(key, old.get(key, MISSING), new.get(key, MISSING)) for key in keys]
+        pairs = [(key, old.get(key, MISSING), new.get(key, MISSING)) for key in {**old, **new}]
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = [(index, *pair) for index, pair in enumerate(zip(old, new, strict=True))]
     else:

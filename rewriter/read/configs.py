@@ -2,199 +2,244 @@
 
 A component is a ``dict(...)`` call or a ``{...}`` display with literal keys that is bound to a name at module level
 (in the branches of ``if``, ``try`` and ``with`` too: each binding is a component), or such a dict as a value in one. It
-can be decided when every other mention of its name is another such binding, a top-level ``name["key"] = value``, or a
-use that only reads (:class:`rewriter.read.mentions.Mentions`). Anything else makes it ``unsure``: OSR007, and nothing
-is written.
+can be decided when every other mention of its name is another such binding, a top-level ``name["key"] = value``, the
+first argument of ``build_module``, ``X.build`` or ``print``, or a reading of a key that holds no dict. Anything else
+makes it ``unsure``: OSR007, and nothing is written.
 """
 
 from __future__ import annotations
 
 import ast
-import io
 import os
 import re
-import tokenize
-from collections.abc import Callable, Iterator, Sequence
+import textwrap
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
-from rewriter.decoding import decode, parse
+from rewriter.decoding import parse
 from rewriter.model import Component, Config, Ignore, Keyword, Problem, Value
-from rewriter.read.mentions import Binding, find_mentions
-from rewriter.read.syntax import span_of
+from rewriter.read.syntax import imported_names, package_of, span_of, statements_run_once, stored_names
 
-_IGNORE = re.compile(r"#\s*opensora-rewriter:\s*ignore(?:\[([\w\s,]+)\]|(?!\w|\[))")
-_LONGEST_TEXT = 200
-_NO_DICT = (ast.Constant, ast.JoinedStr, ast.List, ast.Tuple, ast.ListComp, ast.UnaryOp, ast.Compare)
+_IGNORE = re.compile(r"#[ \t]*opensora-rewriter:[ \t]*ignore(?:\[([\w ,]+)\]|(?!\w|\[))")
+_PLAIN = (ast.Constant, ast.JoinedStr)
+
+_Keys = tuple[str, ...]
+_Node = ast.expr | ast.stmt
+_Pairs = Sequence[tuple[str | None, ast.expr]]
 
 
 def read_config(data: bytes, path: str) -> Config:
     """What one config says. Never raises: a file that cannot be read carries a problem.
 
     Args:
-        data: the bytes of the file, in any encoding that Python reads.
+        data: the bytes of the file.
         path: of the file, absolute; ``_base_`` files are found from there.
     """
-    source = decode(data)
-    tree = source if isinstance(source, Problem) else parse(source)
-    if isinstance(source, Problem) or isinstance(tree, Problem):
-        return Config(path, problem=tree if isinstance(tree, Problem) else None)
+    tree = parse(data)
+    if isinstance(tree, Problem):
+        return Config(path, problem=tree)
+    source = data.decode()
+    reader = _Reader(tree)
     try:
-        return _Reader(tree, source.utf8).read(path)
+        components = tuple(reader.read_components())
+        bases, bases_unknown = reader.read_bases(os.path.dirname(path))
     except RecursionError:
         return Config(path, problem=Problem(1, 0, "the file nests too deeply to be read", "leave the file out"))
+    ignores = tuple(
+        Ignore(source.count("\n", 0, match.start()) + 1, tuple(re.findall(r"\w+", match[1] or "")))
+        for match in _IGNORE.finditer(source)
+    )
+    return Config(path, components, bases, bases_unknown, frozenset(reader.bindings), ignores)
 
 
 class _Reader:
-    """One module on its way to components."""
+    """One module: ``bindings`` of each top-level name, and ``items``, its ``name["key"] = value`` at top level.
 
-    def __init__(self, tree: ast.Module, source: bytes) -> None:
-        self.source = source
-        self.lines = source.splitlines(keepends=True)
-        self.mentions = find_mentions(tree)
-        self.bindings = self.mentions.bindings
+    What binds a name in any other way than ``name = value`` stands for the value itself. ``explained``: the nodes of
+    names that stand in such a statement, or are used so that nothing can change.
+    """
 
-    def read(self, path: str) -> Config:
-        bases, bases_unknown = self._bases(os.path.dirname(path))
-        components = sorted(self._components(), key=lambda each: (each.span.line, each.span.column))
-        ignores = _read_ignores(self.source) if b"opensora-rewriter" in self.source else ()
-        bound = frozenset(self.bindings)
-        return Config(path, tuple(components), bases, bases_unknown, bound, ignores)
+    def __init__(self, tree: ast.Module) -> None:
+        self.tree = tree
+        self.values: dict[ast.AST, Value] = {}
+        self.bindings = defaultdict[str, list[_Node]](list)
+        self.items = defaultdict[str, list[tuple[str, ast.expr]]](list)
+        self.explained: set[ast.AST] = set()
+        for statement in statements_run_once(tree.body):
+            self._note(statement)
+
+    def _note(self, statement: ast.stmt) -> None:
+        names: Iterable[str] = ()
+        match statement:
+            case (
+                ast.Assign(targets=[ast.Name() as target], value=value)
+                | ast.AnnAssign(target=ast.Name() as target, value=ast.expr() as value)
+            ):
+                self.bindings[target.id].append(value)
+                self.explained.add(target)
+            case ast.Assign(
+                targets=[ast.Subscript(value=ast.Name() as target, slice=ast.Constant(value=str(key)))],
+                value=value,
+                col_offset=0,
+            ):
+                self.items[target.id].append((key, value))
+                self.explained.add(target)
+            case ast.Import() | ast.ImportFrom():
+                names = [package_of(name) for name, _ in imported_names(statement)]
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                names = [name]
+            case _:
+                names = stored_names([statement])
+        for name in names:
+            self.bindings[name].append(statement)
 
     # --- components
 
-    def _components(self) -> Iterator[Component]:
-        for name, bindings in self.bindings.items():
-            unsure = self._doubt(name)
-            for binding in bindings:
-                if _is_dict(binding.value):
-                    assert binding.value is not None
-                    items = [each for each in self.mentions.items.get(name, ()) if each[1].lineno > binding.line]
-                    yield from self._component((name,), binding.value, unsure, items)
-            others = [each for each in bindings if not _is_dict(each.value) and not _holds_no_dict(each.value)]
-            if others and not (isinstance(others[0].value, ast.Name) and self._value(others[0].value).known):
-                yield self._opaque((name,), others[0].value or others[0].node)
+    def read_components(self) -> Iterator[Component]:
+        for name, nodes in self.bindings.items():
+            for node in nodes:
+                if not isinstance(node, ast.Constant):
+                    items = [each for each in self.items.get(name, ()) if each[1].lineno > node.lineno]
+                    yield from self._read((name,), node, items, self._doubt(name))
+
+    def _read(self, keys: _Keys, node: _Node, items: _Pairs, doubt: str | None) -> Iterator[Component]:
+        """The components of one value: a dict and those in it, or what may be a dict and cannot be read."""
+        pairs = _dict_items(node)
+        if pairs is None:
+            value = self._value(node)
+            if not value.known:
+                yield Component(keys, span_of(node), unsure=f"`{value.text}` is no dict that can be read")
+            return
+        written = dict(pairs)
+        if None in written or len(written) < len(pairs):
+            doubt = doubt or "a key of it is computed, spread (`**`) or given twice"
+        keywords, overrides = self._keywords(pairs), self._keywords(items)
+        values = {each.key: each.value for each in (*keywords, *overrides)}
+        yield Component(keys, span_of(node), keywords, values, overrides, doubt)
+        for key, inner in (written | dict(items)).items():
+            if key is not None and key.isidentifier() and not isinstance(inner, ast.Constant):
+                yield from self._read((*keys, key), inner, (), doubt)
+
+    def _keywords(self, pairs: _Pairs) -> tuple[Keyword, ...]:
+        return tuple(Keyword(key, self._value(node), span_of(node)) for key, node in pairs if key is not None)
 
     def _doubt(self, name: str) -> str | None:
         """Why a name may hold something else than the dicts that are bound to it."""
-        for word in ("dict", "*"):
-            if word in self.bindings:
-                what = "binds the name `dict`" if word == "dict" else "imports *"
-                return f"line {self.bindings[word][0].line} {what}"
-        found = self.mentions.others.get(name)
-        lines = [found] if found is not None else []
-        lines += [line for key, line in self.mentions.reads.get(name, ()) if self._may_hold_dict(name, key)]
+        other = [*self.bindings.get("dict", ()), *self.bindings.get("*", ())]
+        if other:
+            return f"line {other[0].lineno} may bind `dict` to something else"
+        if name not in self.uses:
+            return None
+        pairs = [pair for node in self.bindings[name] for pair in _dict_items(node) or ()] + self.items.get(name, [])
+        risky = {None, *(key for key, value in pairs if not isinstance(value, _PLAIN))}
+        lines = [line for key, line in self.uses[name] if key in risky]
         return f"line {min(lines)} uses `{name}`, and may change it" if lines else None
 
-    def _may_hold_dict(self, name: str, key: str) -> bool:
-        """Whether reading ``name["key"]`` may give something that can be changed through it."""
-        pairs = [pair for each in self.bindings.get(name, ()) for pair in _dict_items(each.value)]
-        values = [value for found, value in (*pairs, *self.mentions.items.get(name, ())) if found in (key, None)]
-        return any(not isinstance(value, (ast.Constant, ast.JoinedStr)) for value in values)
-
-    def _component(
-        self,
-        keys: tuple[str, ...],
-        node: ast.expr,
-        doubt: str | None,
-        items: Sequence[tuple[str, ast.expr]] = (),
-    ) -> Iterator[Component]:
-        keywords: list[Keyword] = []
-        values: dict[str, Value] = {}
-        inner: list[tuple[str, ast.expr]] = []
-        for key, value in _dict_items(node):
-            if key is None:
-                doubt = doubt or f"line {value.lineno}: `{self._text(value)}` may give it any key"
-                continue
-            if key in values:
-                doubt = doubt or f"line {value.lineno} gives `{key}` twice"
-            values[key] = self._value(value)
-            keywords.append(Keyword(key, values[key], span_of(value)))
-            if not _holds_no_dict(value) and key.isidentifier():
-                inner.append((key, value))
-        overrides = tuple(Keyword(key, self._value(value), span_of(value)) for key, value in items)
-        values |= {each.key: each.value for each in overrides}
-        yield Component(keys, span_of(node), self._text(node), tuple(keywords), values, overrides, doubt)
-        for key, value in inner:
-            later = next((item for name, item in items if name == key), None)
-            changed = f"line {later.lineno} gives `{key}` again" if later is not None else None
-            if _is_dict(value):
-                yield from self._component((*keys, key), value, doubt or changed)
-            elif not self._value(value).known:
-                yield self._opaque((*keys, key), value)
-        for key, value in items:
-            if _is_dict(value):
-                yield from self._component((*keys, key), value, doubt)
-
-    def _opaque(self, keys: tuple[str, ...], node: ast.AST) -> Component:
-        """A name that is bound to no dict that can be read."""
-        text = self._text(node) if isinstance(node, (ast.expr, ast.stmt)) else keys[-1]
-        return Component(keys, span_of(node), text, unsure=f"`{text}` is no dict that can be read")
+    @cached_property
+    def uses(self) -> dict[str, list[tuple[str | None, int]]]:
+        """Of each name the mentions that are not explained: the key that is read (None: any other use), its line."""
+        uses = defaultdict[str, list[tuple[str | None, int]]](list)
+        others = [each for each in self.tree.body if not self._is_known(each)]
+        for node in ast.walk(ast.Module(others, [])):  # a name comes after all that it stands in
+            match node:
+                case ast.Call(
+                    func=ast.Name(id="print" | "build_module") | ast.Attribute(attr="build" | "build_module"),
+                    args=[ast.Name() as name, *_],
+                ):
+                    self.explained.add(name)
+                    continue
+                case (
+                    ast.Call(
+                        func=ast.Attribute(value=ast.Name() as name, attr="get"),
+                        args=[ast.Constant(value=str(key)), *_],
+                    )
+                    | ast.Subscript(value=ast.Name() as name, slice=ast.Constant(value=str(key)), ctx=ast.Load())
+                    | ast.Attribute(value=ast.Name() as name, attr=key, ctx=ast.Load())
+                ):
+                    use: tuple[str | None, int] = key, name.lineno
+                case ast.Call(func=ast.Attribute(value=ast.Name() as name)) | (ast.Name() as name):
+                    use = None, name.lineno
+                case _:
+                    continue
+            if name not in self.explained:
+                self.explained.add(name)
+                uses[name.id].append(use)
+        return uses
 
     # --- values
 
-    def _value(self, node: ast.expr) -> Value:
-        try:
-            return Value(self._text(node), True, self._evaluate(node))
-        except (ValueError, TypeError, MemoryError):
-            return Value(self._text(node))
+    def _is_known(self, node: ast.stmt) -> bool:
+        """Whether a statement gives a name a known value, which mentions no dict."""
+        if not isinstance(node, ast.Assign) or node.targets[0] not in self.explained:
+            return False
+        return isinstance(node.value, ast.Constant) or self._value(node.value).known
 
-    def _evaluate(self, node: ast.expr) -> object:
+    def _value(self, node: _Node) -> Value:
+        if node not in self.values:
+            try:
+                self.values[node] = Value.of(self._evaluate(node))
+            except (ValueError, TypeError):
+                self.values[node] = Value(textwrap.shorten(ast.unparse(node), 200, placeholder="..."))
+        return self.values[node]
+
+    def _evaluate(self, node: _Node) -> Any:
         """The value of constants, their names, sums and f-strings, and containers of them; else ValueError."""
-        if isinstance(node, ast.Constant):
-            if isinstance(node.value, str) and "{{" in node.value:
+        match node:
+            case ast.Constant(value=str(text)) if "{{" in text:
                 raise ValueError  # mmengine replaces it before it runs the file
-            return node.value
-        if isinstance(node, ast.Name):
-            binding, *others = self.bindings.get(node.id) or [Binding(node, None, node.lineno)]
-            simple = isinstance(binding.value, (ast.Constant, ast.BinOp, ast.JoinedStr, ast.Name))
-            if binding.value is None or others or not simple or binding.line >= node.lineno:
-                raise ValueError
-            return self._evaluate(binding.value)
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            left, right = self._evaluate(node.left), self._evaluate(node.right)
-            if isinstance(left, str) and isinstance(right, str):
-                return left + right
-        if isinstance(node, ast.JoinedStr):
-            return "".join(self._evaluate_part(part) for part in node.values)
-        if isinstance(node, (ast.List, ast.Tuple)):
-            items = [self._evaluate(each) for each in node.elts]
-            return items if isinstance(node, ast.List) else tuple(items)
-        if not _is_dict(node):
+            case ast.Constant():
+                return node.value
+            case ast.Name():
+                value, *others = self.bindings.get(node.id) or [node]
+                simple = isinstance(value, (*_PLAIN, ast.BinOp, ast.Name))
+                if others or not simple or value.lineno >= node.lineno:
+                    raise ValueError
+                return self._evaluate(value)
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                return self._evaluate(left) + self._evaluate(right)
+            case ast.JoinedStr():
+                return "".join(str(self._evaluate(part)) for part in node.values)
+            case ast.FormattedValue(conversion=-1, format_spec=None):
+                return self._evaluate(node.value)
+            case ast.List():
+                return [self._evaluate(each) for each in node.elts]
+            case ast.Tuple():
+                return tuple(self._evaluate(each) for each in node.elts)
+        pairs = _dict_items(node)
+        if pairs is None:
             return ast.literal_eval(node)
-        pairs = list(_dict_items(node))
-        if any(key is None for key, _ in pairs):
+        values = {key: self._value(value) for key, value in pairs}
+        if None in values or not all(value.known for value in values.values()):
             raise ValueError
-        return {key: self._evaluate(value) for key, value in pairs}
+        return {key: value.value for key, value in values.items()}
 
-    def _evaluate_part(self, part: ast.expr) -> str:
-        if isinstance(part, ast.FormattedValue):
-            value = self._evaluate(part.value)
-            if part.format_spec is not None or part.conversion != -1 or not isinstance(value, (str, int)):
-                raise ValueError
-            return str(value)
-        return str(self._evaluate(part))
-
-    def _bases(self, folder: str) -> tuple[tuple[str, ...], str | None]:
-        """The ``_base_`` files, absolute, and why some cannot be named."""
-        bindings = self.bindings.get("_base_", [])
-        if not bindings:
+    def read_bases(self, folder: str) -> tuple[tuple[str, ...], str | None]:
+        """The ``_base_`` files, absolute, or why they cannot be named."""
+        nodes = self.bindings.get("_base_")
+        if not nodes:
             return (), None
-        doubt = self._doubt("_base_")
-        value = self._value(bindings[0].value) if bindings[0].value is not None else Value("_base_")
+        value = self._value(nodes[0])
         names = [value.value] if isinstance(value.value, str) else value.value
-        plain = value.known and isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
-        if doubt is not None or len(bindings) > 1 or not plain:
-            return (), doubt or f"line {bindings[0].line}: `_base_` is `{value.text}`"
-        assert isinstance(names, (list, tuple))
-        return tuple(os.path.normpath(os.path.join(folder, name)) for name in names), None
+        if isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names):
+            return tuple(os.path.normpath(os.path.join(folder, name)) for name in names), None
+        return (), f"line {nodes[0].lineno}: `_base_` is `{value.text}`"
 
-    def _text(self, node: ast.AST) -> str:
-        """The source of a node on one line, shortened."""
-        first, last = node.lineno - 1, node.end_lineno  # type: ignore[attr-defined]
-        lines = self.lines[first:last]
-        lines[-1] = lines[-1][: node.end_col_offset]  # type: ignore[attr-defined]
-        lines[0] = lines[0][node.col_offset :]  # type: ignore[attr-defined]
-        text = b" ".join(line[: 4 * _LONGEST_TEXT].strip() for line in lines).decode(errors="ignore")
-        return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
+
+def _dict_items(node: _Node) -> _Pairs | None:
+    """Keys and values of a dict, or None for anything else.
+
+    A key is None where it is spread, positional or computed. Numbers are left out: they build nothing.
+    """
+    match node:
+        case ast.Call(func=ast.Name(id="dict")):
+            return [*[(None, each) for each in node.args], *[(each.arg, each.value) for each in node.keywords]]
+        case ast.Dict():
+            keys = [each.value if isinstance(each, ast.Constant) else None for each in node.keys]
+            pairs = zip(keys, node.values, strict=True)
+            return [(key, value) for key, value in pairs if key is None or isinstance(key, str)]
+    return None
 
 
 def inherit(config: Config, read: Callable[[str], Config], seen: tuple[str, ...] = ()) -> Config:
@@ -202,69 +247,31 @@ def inherit(config: Config, read: Callable[[str], Config], seen: tuple[str, ...]
 
     Args:
         read: gives the reading of a base file; one with a problem makes ``bases_unknown``.
+        seen: the files that inherit from this one.
     """
-    theirs: dict[tuple[str, ...], Component] = {}
+    theirs: dict[_Keys, Component] = {}
     unknown = config.bases_unknown
+    seen = (*seen, config.path)
     for path in config.bases:
-        base = read(path) if path not in (*seen, config.path) else Config(path, problem=Problem(1, 0, "a circle", ""))
-        if base.problem is not None:
-            unknown = unknown or f"{path}: {base.problem.message}"
-            continue
-        base = inherit(base, read, (*seen, config.path))
-        unknown = unknown or base.bases_unknown
-        for each in base.components:
-            theirs[each.keys] = each._replace(origin=each.origin or path)
+        base = inherit(read(path), read, seen) if path not in seen else Config(path, bases_unknown="inherits itself")
+        fault = base.problem.message if base.problem is not None else base.bases_unknown
+        unknown = unknown or (f"{path}: {fault}" if fault is not None else None)
+        theirs |= {each.keys: each._replace(origin=each.origin or path) for each in base.components}
     own = []
     for component in config.components:
-        above = theirs.pop(component.keys, None)
+        above = theirs.get(component.keys)
         if above is not None and "_delete_" not in component.values:
             merged = {**above.values, **component.values}
             component = component._replace(values=merged, unsure=component.unsure or above.unsure)
         own.append(component)
-    by_keys = {component.keys: component for component in own}
+    by_keys = {component.keys: component for component in config.components}
     kept = [each for keys, each in theirs.items() if _stays(keys, by_keys, config.bound)]
     return config._replace(components=(*own, *kept), bases_unknown=unknown)
 
 
-def _stays(keys: tuple[str, ...], own: dict[tuple[str, ...], Component], bound: frozenset[str]) -> bool:
-    """Whether a base's dict is still there when the config that inherits it has said all."""
-    for depth in range(len(keys) - 1, 0, -1):
-        parent = own.get(keys[:depth])
-        if parent is not None:
-            written = {keyword.key for keyword in parent.keywords}
-            return "_delete_" not in parent.values and keys[depth] not in written
-    return keys[0] not in bound
-
-
-def _is_dict(node: ast.expr | None) -> bool:
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id == "dict"
-    return isinstance(node, ast.Dict)
-
-
-def _holds_no_dict(node: ast.expr | None) -> bool:
-    return isinstance(node, _NO_DICT) or (isinstance(node, ast.BinOp) and not isinstance(node.op, ast.BitOr))
-
-
-def _dict_items(node: ast.expr | None) -> Iterator[tuple[str | None, ast.expr]]:
-    """Keys and values of a dict; the key is None for a spread, a positional argument and a computed key."""
-    if isinstance(node, ast.Call):
-        yield from ((None, each) for each in node.args)
-        yield from ((each.arg, each.value) for each in node.keywords)
-    elif isinstance(node, ast.Dict):
-        for key, value in zip(node.keys, node.values, strict=True):
-            if isinstance(key, ast.Constant) and not isinstance(key.value, str):
-                continue  # a number builds nothing
-            yield (str(key.value) if isinstance(key, ast.Constant) else None), value
-
-
-def _read_ignores(source: bytes) -> tuple[Ignore, ...]:
-    """The ignore comments; strings that look like one are none."""
-    found: list[Ignore] = []
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(source.decode()).readline):
-            match = _IGNORE.search(token.string) if token.type == tokenize.COMMENT else None
-            found += [Ignore(token.start[0], tuple(re.findall(r"\w+", match[1] or "")))] if match else []
-    except (tokenize.TokenError, IndentationError):
-        pass  # ast has read the file; what tokenize cannot read holds no comment of ours
-    return tuple(found)
+def _stays(keys: _Keys, own: Mapping[_Keys, Component], bound: frozenset[str]) -> bool:
+    """Whether a base's dict is still there, as it is, when the config that inherits it has said all."""
+    parent = own.get(keys[:-1])
+    if parent is not None:
+        return not {"_delete_", keys[-1]} & parent.values.keys()
+    return _stays(keys[:-1], own, bound) if keys[1:] else keys[0] not in bound

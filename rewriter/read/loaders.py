@@ -1,34 +1,117 @@
-"""Trace a loader: from its registered name to the hub calls that it makes. Nothing of the checkout is executed."""
+"""The loaders of every checkout in a run, and from a registered name to the hub calls that its loader makes.
+
+Nothing of a checkout is executed. Where there are no sources the table of released loaders stands in.
+"""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 
-from rewriter.model import KEYS, Trace, Value
-from rewriter.read.census import find_unwalked
+from rewriter.checkout import find_packages
+from rewriter.locality import locality
+from rewriter.model import KEYS, RESERVED_KEYS, Finding, HubCall, Trace, Value
 from rewriter.read.modules import Sources
-from rewriter.read.values import Definition, Known, Unknown, Val
+from rewriter.read.reach import type_can_load
+from rewriter.read.released import RELEASED, trace_released
+from rewriter.read.values import Items, Known, Unknown, Val
 from rewriter.read.walk import Walk
 
 
-def trace_loader(sources: Sources, type_name: str, values: Mapping[str, Value]) -> Trace:
-    """What building ``type_name`` with these keywords would do; the same question is answered once.
+class Loaders:
+    """The loaders of a run, each checkout's read once.
 
     Args:
-        sources: the packages of the checkout.
-        type_name: the registered name. values: the keywords of its dict, without those that mmengine keeps.
+        opensora_source: a package, or a root that holds one, whose loaders are meant in place of the checkout's own.
+        overlay: bytes that stand for sources, by absolute path.
     """
-    given = {key: value if key == "from_pretrained" else _drop_number(value) for key, value in values.items()}
+
+    def __init__(self, opensora_source: str | None = None, overlay: Mapping[str, bytes] | None = None) -> None:
+        self.opensora_source = opensora_source
+        self.overlay = dict(overlay or {})
+        self.used_released_table = False
+        self._sources: dict[str, Sources | None] = {}
+
+    def with_overlay(self, overlay: Mapping[str, bytes]) -> Loaders:
+        """The same loaders with other bytes for some of their files."""
+        if not overlay:
+            return self
+        other = Loaders(self.opensora_source, {**self.overlay, **overlay})
+        other._sources = {place: each.with_overlay(overlay) if each else None for place, each in self._sources.items()}
+        return other
+
+    def sources(self, root: str | None) -> Sources | None:
+        """The sources of the checkout at ``root`` (or of ``--opensora-source``), or None where there are none."""
+        place = self.opensora_source or root
+        if place is None:
+            return None
+        if place not in self._sources:
+            packages = find_packages(place) or ((place,) if os.path.isfile(os.path.join(place, "__init__.py")) else ())
+            self._sources[place] = Sources(place, self.overlay, packages) if packages else None
+        return self._sources[place]
+
+    def trace(self, root: str | None, type_name: str, values: Mapping[str, Value]) -> Trace:
+        """What building ``type_name`` with ``values`` (all that the dict holds, ``type`` or not) would do."""
+        sources = self.sources(root)
+        if sources is not None:
+            return trace_loader(sources, type_name, values)
+        self.used_released_table = True
+        return trace_released(type_name, values)
+
+    def is_registered(self, root: str | None, type_name: str) -> bool:
+        """Whether a type is registered in the sources, or in the table where there are none."""
+        sources = self.sources(root)
+        return bool(sources.find_loaders(type_name)) if sources is not None else type_name in RELEASED
+
+    def can_load(self, root: str | None, type_name: str) -> bool:
+        """Whether the loader of a type can reach a hub call at all; a type that is not registered cannot."""
+        sources = self.sources(root)
+        return type_name in RELEASED if sources is None else type_can_load(sources, type_name)
+
+    def read_source(self, path: str) -> bytes:
+        """The bytes of a source, as they were read when it was traced."""
+        known = [each for each in self._sources.values() if each is not None]
+        return next((each for each in known if each.has_read(path)), known[0]).read_file(path)
+
+    def folders(self) -> set[str]:
+        """The folders of the sources that were read."""
+        return {folder for each in self._sources.values() if each is not None for folder in each.read_folders()}
+
+    def problems(self) -> Iterator[Finding]:
+        """Sources that could not be read, as warnings."""
+        for sources in self._sources.values():
+            for path, problem in sources.problems.items() if sources is not None else ():
+                message, remedy = f"{problem.message}; passed over", "a loader in it cannot be traced"
+                yield Finding("OSR900", path, problem.line, problem.column, "", message, remedy, "warning")
+
+
+def split_calls(trace: Trace, root: str | None) -> tuple[list[HubCall], list[HubCall]]:
+    """The calls of a trace that read from the Hub, and those whose path is missing on this machine.
+
+    Calls on an existing path, and ``from_pretrained(None)``, are in neither. Repo ids that could not be followed count
+    as the Hub's.
+    """
+    places = [
+        (call, "repo" if call.repo_id is None else locality(call.repo_id, root))
+        for call in trace.calls
+        if call.repo_text != "None"
+    ]
+    return [call for call, place in places if place == "repo"], [call for call, place in places if place == "missing"]
+
+
+def trace_loader(sources: Sources, type_name: str, values: Mapping[str, Value]) -> Trace:
+    """What building ``type_name`` with all that its dict holds would do; the same question is answered once."""
+    given = {key: _drop_number(key, value) for key, value in values.items() if key not in RESERVED_KEYS}
     request = type_name, tuple((key, value.text, repr(value.value)) for key, value in sorted(given.items()))
     if request not in sources.traces:
         sources.traces[request] = _trace(sources, type_name, given)
     return sources.traces[request]
 
 
-def _drop_number(value: Value) -> Value:
+def _drop_number(key: str, value: Value) -> Value:
     """Numbers and lists of them decide nothing about what is loaded: they are not known to a walk."""
-    return value if not value.known or isinstance(value.value, (str, bool, dict, type(None))) else Value("")
+    keeps = key == "from_pretrained" or not value.known or isinstance(value.value, (str, bool, dict, type(None)))
+    return value if keeps else Value("")
 
 
 def _trace(sources: Sources, type_name: str, values: Mapping[str, Value]) -> Trace:
@@ -40,22 +123,20 @@ def _trace(sources: Sources, type_name: str, values: Mapping[str, Value]) -> Tra
     if len(loaders) > 1:
         places = " and ".join(f"{each.module.path}:{each.node.lineno}" for each in loaders)
         reason = f"`{type_name}` is registered in {places}, and which of them the package imports cannot be known"
-        return Trace(type_name, True, path=path, line=line, unknown=(reason,), files=frozenset({path}))
+        return Trace(type_name, True, path=path, line=line, unknown=(reason,), functions=frozenset({(path, "")}))
     walk = Walk(sources, values)
-    walk.enter(loader, [], {key: _make_value(key, value) for key, value in values.items()}, True, ())
-    accepts, required = _read_signature(sources, loader)
+    walk.enter(loader, [], Items({key: _make_value(key, value) for key, value in values.items()}), ())
     return Trace(
         type_name,
         True,
         path=path,
         line=line,
-        accepts=accepts,
-        required=required,
+        lacking=walk.lacking,
         calls=tuple(walk.calls),
         rejections=tuple(each for each in walk.rejections if each.key in values),
         failures=tuple(walk.failures),
-        unknown=tuple(dict.fromkeys([*walk.unknown, *find_unwalked(walk)])),
-        files=frozenset(each.module.path for each in walk.entered.values()),
+        unknown=tuple(dict.fromkeys([*walk.unknown, *walk.find_unwalked()])),
+        functions=frozenset((each.module.path, each.name) for each in walk.entered.values()),
     )
 
 
@@ -63,18 +144,3 @@ def _make_value(key: str, value: Value) -> Val:
     """A keyword of the config as the walk sees it."""
     own = key if key in KEYS else None
     return Known(value.value, True, own) if value.known else Unknown(value.text, True, own)
-
-
-def _read_signature(sources: Sources, loader: Definition) -> tuple[frozenset[str], frozenset[str]]:
-    """The followed keys that a loader takes, by name or by ``**kwargs``, and its parameters without a default."""
-    is_class = isinstance(loader.node, ast.ClassDef)
-    function = sources.find_method(loader, "__init__") if is_class else loader
-    if function is None or not isinstance(function.node, ast.FunctionDef):
-        return frozenset(), frozenset()
-    arguments = function.node.args
-    named = [each.arg for each in (*arguments.posonlyargs, *arguments.args)]
-    required = named[1 if is_class else 0 : len(named) - len(arguments.defaults)]
-    pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    required += [each.arg for each, default in pairs if default is None]
-    names = {*named[len(arguments.posonlyargs) :], *(each.arg for each in arguments.kwonlyargs)}
-    return frozenset(KEYS) if arguments.kwarg is not None else frozenset(KEYS) & names, frozenset(required)

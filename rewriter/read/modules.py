@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from rewriter import checkout, files
-from rewriter.decoding import decode, parse
+from rewriter.decoding import parse
 from rewriter.model import Problem, Trace
 from rewriter.read import library
 from rewriter.read.syntax import dotted_name, imported_names, package_of, statements_run_once
@@ -36,11 +36,6 @@ class Module:
         return self.sources.read_file(self.path).splitlines()
 
     @cached_property
-    def registrations(self) -> list[tuple[str, str, Definition]]:
-        """``(registry, registered name, definition)``: decorators and plain calls of ``register_module``."""
-        return list(_find_registrations(self))
-
-    @cached_property
     def names(self) -> dict[str, list[Val | ast.AST]]:
         """What each top-level name may stand for; values as their expression, ``*`` the modules imported whole."""
         found: dict[str, list[Val | ast.AST]] = {}
@@ -58,6 +53,33 @@ class Module:
                     found.setdefault(name, []).append(External(stands_for))
         return found
 
+    @cached_property
+    def registrations(self) -> list[tuple[str, str, Definition]]:
+        """``(registry, registered name, definition)``: decorators and plain calls of ``register_module``."""
+        found: list[tuple[str, str, Definition]] = []
+        for node in statements_run_once(self.tree.body):
+            pairs: list[tuple[ast.expr, Val]] = []
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                pairs = [(decorator, Definition(self, node)) for decorator in node.decorator_list]
+            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+                given = [*node.value.args[2:3], *(each.value for each in node.value.keywords if each.arg == "module")]
+                pairs = [(node.value, self.find(each.id)) for each in given if isinstance(each, ast.Name)]
+            for call, value in pairs:
+                dotted = dotted_name(call.func) if isinstance(call, ast.Call) else None
+                registry, _, method = (dotted or "").rpartition(".")
+                if method == checkout.REGISTRATION.decode() and isinstance(value, Definition):
+                    names = self._names_given(call, value.node.name)
+                    found += [(registry.rpartition(".")[2], name, value) for name in names]
+        return found
+
+    def _names_given(self, call: ast.expr, own: str) -> Iterable[str]:
+        """The names under which ``register_module(...)`` registers a definition ``own``; none that is computed."""
+        assert isinstance(call, ast.Call)
+        given = [*call.args[:1], *(each.value for each in call.keywords if each.arg == "name")]
+        value = self.find_value(given[0]) if given else Known(None)
+        names = (value.value or own) if isinstance(value, Known) else ()
+        return [name for name in (names if isinstance(names, (list, tuple)) else [names]) if isinstance(name, str)]
+
     def find_origin(self, node: ast.Import | ast.ImportFrom) -> str:
         """The absolute name of the module that a ``from`` import names."""
         if isinstance(node, ast.Import):
@@ -70,19 +92,13 @@ class Module:
         """What a top-level name stands for; unknown where it is bound to different things."""
         if name not in self._found:
             self._found[name] = _MISSING  # for names that lead back to themselves
-            self._found[name] = self._find(name)
+            values: list[Val] = [self.find_value(each) for each in self.names.get(name, ())]
+            if not values:
+                whole = [self.sources.find(f"{each.name}.{name}") for each in self.names.get("*", ())]  # type: ignore[union-attr]
+                values += [each for each in whole if each is not _MISSING and not isinstance(each, External)][:1]
+            same = all(value == values[0] for value in values)
+            self._found[name] = (values or [_MISSING])[0] if same else Unknown()
         return self._found[name]
-
-    def _find(self, name: str) -> Val:
-        if name not in self.names:
-            for module in self.names.get("*", ()):
-                assert isinstance(module, External)
-                value = self.sources.find(f"{module.name}.{name}")
-                if value is not _MISSING and not isinstance(value, External):
-                    return value
-            return _MISSING
-        values = [self.find_value(each) for each in self.names[name]]
-        return values[0] if all(value == values[0] for value in values) else Unknown()
 
     def find_value(self, found: Val | ast.AST) -> Val:
         """What an expression at top level, or an imported name, stands for."""
@@ -114,7 +130,6 @@ class Sources:
         self.problems: dict[str, Problem] = {}
         self.can_load: dict[object, bool] = {}
         self.traces: dict[object, Trace] = {}
-        self.suspects: dict[object, list[tuple[ast.AST, ast.AST | None]]] = {}
         self._overlay = dict(overlay or {})
         self._read: dict[str, bytes] = {}
         self._trees: dict[tuple[str, bytes | None], ast.Module] = {}
@@ -150,8 +165,7 @@ class Sources:
         key = path, self._overlay.get(path)
         if key not in self._trees:
             try:
-                source = decode(self.read_file(path))
-                tree = source if isinstance(source, Problem) else parse(source)
+                tree = parse(self.read_file(path))
             except files.Unreadable as error:
                 tree = Problem(1, 0, error.message, error.remedy)
             if isinstance(tree, Problem):
@@ -159,16 +173,6 @@ class Sources:
                 tree = ast.Module([], [])
             self._trees[key] = tree
         return self._trees[key]
-
-    @cached_property
-    def _files(self) -> list[str]:
-        """Every Python file of the packages, sorted."""
-        found: set[str] = set()
-        for package in self.packages:
-            for folder, folders, names in os.walk(package):
-                folders[:] = [name for name in folders if name not in (".git", "__pycache__")]
-                found.update(os.path.join(folder, name) for name in names if name.endswith(".py"))
-        return sorted(found)
 
     def read_folders(self) -> set[str]:
         """The folders of the sources that were read."""
@@ -240,16 +244,23 @@ class Sources:
 
     def find_outside_bases(self, cls: Definition) -> list[External] | None:
         """The base classes from outside the checkout; None where one is not known."""
-        found = [
-            self.find_name(base, {}, each)
-            for each in self.find_lineage(cls)
-            for base in getattr(each.node, "bases", ())
-        ]
+        pairs = [(each, base) for each in self.find_lineage(cls) for base in getattr(each.node, "bases", ())]
+        found = [self.find_name(base, {}, each) for each, base in pairs]
         if any(isinstance(base, (Unknown, Known)) for base in found):
             return None
         return [base for base in found if isinstance(base, External)]
 
     # --- registrations
+
+    @cached_property
+    def _files(self) -> list[str]:
+        """Every Python file of the packages, sorted."""
+        return sorted({path for package in self.packages for path in files.walk(package)})
+
+    @cached_property
+    def _registering_files(self) -> list[str]:
+        """The files that name ``register_module``."""
+        return [path for path in self._files if checkout.registers(path)]
 
     def _module_at(self, path: str) -> Module:
         base = next(base for base in self.import_roots if path.startswith(base.rstrip(os.sep) + os.sep))
@@ -259,20 +270,6 @@ class Sources:
             module = self._modules.setdefault(path, Module(self, name, path))
         assert module is not None
         return module
-
-    @cached_property
-    def _registering_files(self) -> list[str]:
-        """The files that name ``register_module``; the others are not kept."""
-        found = []
-        for path in self._files:
-            try:
-                if checkout.REGISTRATION in self.read_file(path):
-                    found.append(path)
-                else:
-                    self._read.pop(path, None)
-            except files.Unreadable:
-                continue
-        return found
 
     def find_registering(self, type_name: str) -> list[Module]:
         """The files that register a name, or seem to."""
@@ -303,29 +300,6 @@ class Sources:
             for node in ast.walk(module.tree):
                 if isinstance(node, (ast.Import, ast.ImportFrom)):
                     origin = module.find_origin(node)
-                    found |= {origin, *(alias.name for alias in node.names)}
-                    found |= {f"{origin}.{alias.name}" for alias in node.names}
+                    names = [alias.name for alias in node.names]
+                    found |= {origin, *names, *(f"{origin}.{name}" for name in names)}
         return frozenset(found)
-
-
-def _find_registrations(module: Module) -> Iterator[tuple[str, str, Definition]]:
-    for node in statements_run_once(module.tree.body):
-        pairs: list[tuple[ast.expr, Val]] = []
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            pairs = [(decorator, Definition(module, node)) for decorator in node.decorator_list]
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            given = [*node.value.args[2:3], *(each.value for each in node.value.keywords if each.arg == "module")]
-            pairs = [(node.value, module.find(each.id)) for each in given if isinstance(each, ast.Name)]
-        for call, found in pairs:
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and isinstance(found, Definition):
-                registry = (dotted_name(call.func.value) or "").rpartition(".")[2]
-                if call.func.attr == checkout.REGISTRATION.decode():
-                    yield from ((registry, name, found) for name in _names_given(module, call, found.node.name))
-
-
-def _names_given(module: Module, call: ast.Call, own: str) -> Iterable[str]:
-    """The names under which ``register_module(...)`` registers a definition called ``own``; none that is computed."""
-    given = [*call.args[:1], *(each.value for each in call.keywords if each.arg == "name")]
-    value = module.find_value(given[0]) if given else Known(None)
-    names = (value.value or own) if isinstance(value, Known) else ()
-    return [name for name in (names if isinstance(names, (list, tuple)) else [names]) if isinstance(name, str)]

@@ -1,4 +1,4 @@
-"""Tell from their text which loaders cannot load, so that no more than the others are parsed and walked.
+"""Tell from their text which definitions cannot load, so that only the others are parsed and walked.
 
 A definition can load where a word of its text, or of a definition that its text names, is that of a hub call or of a
 component that is built. A file from whose text, and that of all files that it imports, no such word can be reached is
@@ -22,6 +22,7 @@ _LOADING = re.compile(
 """What the text of a definition that loads, or builds a component, holds."""
 _TYPE = re.compile(rb"\btype\s*=\s*['\"]")
 _WORDS = [name.encode() for name in ("'type'", '"type"', *library.HUB_METHODS, *library.HUB_FUNCTIONS)]
+_HUB_NAME = re.compile("|".join(library.HUB_NAMES).encode())
 _IMPORT = re.compile(rb"^\s*(?:from|import)\s+(\.*)([\w.]*)", re.MULTILINE)
 _IMPORTS_MANY = re.compile(rb"^\s*import[^#\n]*,", re.MULTILINE)
 
@@ -42,34 +43,30 @@ def can_load(sources: Sources, definition: Definition) -> bool:
     known = sources.can_load
     if definition.node in known:
         return known[definition.node]
-    seen: dict[object, None] = {definition.node: None}
-    todo: list[Definition | Module] = [definition.owner or definition]
+    todo: list[Definition | Module] = [definition, *([definition.owner] if definition.owner is not None else [])]
     for each in todo:
         module, node = (each.module, each.node) if isinstance(each, Definition) else (each, each.tree)
         text = read_text(module, node)
         words = read_words(text) if isinstance(each, Definition) else module.names
-        found = [
-            module.find(word)
-            for word in words
-            if (word in module.names or "*" in module.names) and text_may_load(sources, module, word)
-        ]
+        found = [module.find(word) for word in words if _may_load(sources, module, word)]
         # of a module of the checkout that is named as a whole, anything in it may run
         whole = [sources.find_module(other.name) for other in found if isinstance(other, External)]
         others = [other for other in (*found, *whole) if isinstance(other, (Definition, Module))]
-        keys = [other.node if isinstance(other, Definition) else other for other in others]
-        if _LOADING.search(text) or any(known.get(key, False) for key in keys):
+        if _LOADING.search(text) or any(known.get(_key(other)) for other in others):
             known[definition.node] = True
             return True
-        new = {key: other for key, other in zip(keys, others, strict=True) if key not in seen and key not in known}
-        seen |= dict.fromkeys(new)
-        todo += new.values()
-    known.update(dict.fromkeys(seen, False))
+        todo += [other for other in others if _key(other) not in known and other not in todo]
+    known.update(dict.fromkeys(map(_key, todo), False))
     return False
 
 
-def text_may_load(sources: Sources, module: Module, word: str) -> bool:
+def _key(each: Definition | Module) -> object:
+    return each.node if isinstance(each, Definition) else each
+
+
+def _may_load(sources: Sources, module: Module, word: str) -> bool:
     """False where a name is imported from a file which, like all that it imports, holds no word that loads."""
-    for value in module.names.get(word, [None]):
+    for value in module.names.get(word, [None] if "*" in module.names else []):
         names = [value.name, value.name.rpartition(".")[0]] if isinstance(value, External) else []
         home = next((home for name in names if (home := sources.find_module(name)) is not None), None)
         if home is None or _file_may_load(sources, home):
@@ -98,6 +95,18 @@ def _names_loading(text: bytes) -> bool:
     """Whether a file holds what ``_LOADING`` looks for, or something near it: plain words are found much faster."""
     builds = text.count(b"build_module") > text.count(b"def build_module") + text.count(b"import build_module")
     return builds or any(word in text for word in _WORDS) or _TYPE.search(text) is not None
+
+
+def contains_hub_call(module: Module, node: ast.AST) -> bool:
+    """Whether some code of a module names a hub call: as an attribute, or as a function."""
+    if _HUB_NAME.search(read_text(module, node)) is None:
+        return False
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Attribute) and inner.attr in library.HUB_NAMES and isinstance(inner.ctx, ast.Load):
+            return True
+        if isinstance(inner, ast.Name) and inner.id in library.HUB_FUNCTIONS:
+            return True
+    return False
 
 
 def read_text(module: Module, node: ast.AST) -> bytes:

@@ -19,11 +19,6 @@ def dotted_name(node: ast.expr) -> str | None:
     return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else None
 
 
-def names_in(node: ast.expr) -> list[ast.expr]:
-    """The parts ``a.b.c``, ``a.b`` and ``a`` of a dotted name."""
-    return [node, *names_in(node.value)] if isinstance(node, ast.Attribute) else [node]
-
-
 def last_name(node: ast.expr) -> str:
     """``c`` of ``a.b.c`` and of ``a.b.c(...)``."""
     target = node.func if isinstance(node, ast.Call) else node
@@ -67,3 +62,9 @@ def span_of(node: ast.AST) -> Span:
     """Where a node is written."""
     line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
     return Span(line, column, getattr(node, "end_lineno", line), getattr(node, "end_col_offset", column))
+
+
+def header_of(node: ast.FunctionDef | ast.ClassDef | ast.If) -> Span:
+    """Where a function or an ``if`` is written, up to the first statement of its body."""
+    first = node.body[0]
+    return Span(node.lineno, node.col_offset, first.lineno, first.col_offset)

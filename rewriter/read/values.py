@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import ast
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from rewriter.locality import locality
-from rewriter.model import KEYS
 
 if TYPE_CHECKING:
     from rewriter.read.modules import Module
@@ -125,39 +121,6 @@ def compare(operator: ast.cmpop, left: Val, right: Val) -> Val:
     return Unknown()
 
 
-def call_library(name: str, arguments: list[Val], root: str) -> Val:
-    """The result of the few functions of the standard library that decide how a loader goes on.
-
-    ``os.path.exists`` and its kin are False for what is a repo id, whatever the disk holds.
-    """
-    texts = [each.value for each in arguments if isinstance(each, Known) and isinstance(each.value, str)]
-    unknown = join(arguments)
-    if not texts or len(texts) != len(arguments):
-        return unknown
-    if name in ("os.path.exists", "os.path.isdir", "os.path.isfile"):
-        test = {"exists": os.path.exists, "isdir": os.path.isdir, "isfile": os.path.isfile}[name[8:]]
-        place = os.path.join(root, os.path.expanduser(texts[0]))
-        return Known(locality(texts[0], root) == "local" and test(place), unknown.given)
-    if name == "os.path.join":
-        return Known(os.path.join(*texts), unknown.given)
-    return Known(os.path.expanduser(texts[0]), unknown.given) if name == "os.path.expanduser" else unknown
-
-
 def replace_held(env: Env, held: Val, changed: Val) -> None:
     """Give every name of a container that may have changed another value."""
     env.update([(name, changed) for name, value in env.items() if value is held])
-
-
-def find_held(env: Env) -> dict[str, str]:
-    """The local name that holds each key; a name equal to the key comes first."""
-    found: dict[str, str] = {}
-    for name, value in env.items():
-        key = getattr(value, "key", None)
-        if key is not None and (key not in found or name == key):
-            found[key] = name
-    return found
-
-
-def find_passed(given: Items) -> frozenset[str]:
-    """The keys that a call or dict passes on as they are."""
-    return frozenset(key for key in KEYS if getattr(given.items.get(key), "key", None) == key)

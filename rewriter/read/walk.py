@@ -2,29 +2,32 @@
 
 Known are constants, the config's values, ``**kwargs`` and paths that exist. Both branches of an undecided ``if`` are
 walked, and what differs after them is unknown; objects, closures, containers that change and library code are never
-known. A dict with a registered ``type`` in a function that is walked is a component that this loader builds. At the end
-:mod:`rewriter.read.census` looks for what was not walked.
+known. A dict with a registered ``type`` in a function that is walked is a component that this loader builds.
+
+A loader that may load in a way that is not followed is never "not needed": each name of a hub call, of ``getattr`` and
+its kin, or of a definition that contains a hub call, that is used otherwise than in a call that is followed, is noted.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rewriter.model import Failure, HubCall, Rejection, Step, Value
 from rewriter.read import calls, library
 from rewriter.read.modules import Sources
-from rewriter.read.syntax import dotted_name, imported_names, last_name, stored_names
+from rewriter.read.reach import contains_hub_call
+from rewriter.read.syntax import FUNCTIONS, dotted_name, imported_names, last_name, stored_names
 from rewriter.read.values import (
     Definition,
     Env,
+    External,
     Items,
     Known,
     Unknown,
     Val,
     compare,
-    is_given,
     join,
     replace_held,
     truth,
@@ -47,25 +50,25 @@ class Frame:
 
 
 class Walk:
-    """One walk: what it found, and what it went through.
+    """One walk, and what it found.
 
-    ``entered``: functions and classes. ``called``: names by which calls were followed. ``dead``: what certainly does
-    not run. ``made_keys``: keys under which a component was made, or given by the config.
+    ``lacking``: parameters of the loader that get no value. ``entered``: functions and classes that were gone through.
+    ``made_keys``: keys under which a component was made, or given by the config. ``doubt``: undecided conditions around
+    the statement that is walked. ``attributes``: names of methods that are called, or read, of what is not known.
     """
 
     def __init__(self, sources: Sources, values: Mapping[str, Value]) -> None:
-        self.sources = sources
-        self.config = values
+        self.sources, self.config = sources, values
         self.calls: list[HubCall] = []
         self.rejections: list[Rejection] = []
         self.failures: list[Failure] = []
+        self.lacking: frozenset[str] = frozenset()
         self.unknown: list[str] = []
         self.entered: dict[ast.AST, Definition] = {}
-        self.called: set[ast.AST] = set()
-        self.dead: list[ast.AST] = []
         self.made_keys = {key for key, value in values.items() if value.known and isinstance(value.value, dict)}
         self.doubt = 0
-        """Undecided conditions around the statement that is walked."""
+        self.attributes: set[str] = set()
+        self._mentioned: list[tuple[str, ast.AST]] = []
         self._count = 0
 
     def note_unknown(self, definition: Definition, node: ast.AST, text: str) -> None:
@@ -74,69 +77,129 @@ class Walk:
 
     # --- functions
 
-    def enter(
-        self, callee: Definition, positional: Sequence[Val], keywords: Mapping[str, Val], complete: bool, chain: Chain
-    ) -> Val:
+    def enter(self, callee: Definition, positional: Sequence[Val], given: Items, chain: Chain) -> Val:
         """Walk the body of a function, or of the ``__init__`` of a class, that is called with these arguments."""
         for decorator in callee.node.decorator_list:
             if (name := last_name(decorator)) not in library.HARMLESS_DECORATORS:
                 self.note_unknown(callee, decorator, f"the decorator `{name}` may change what `{callee.name}` does")
-        self.entered.setdefault(callee.node, callee)
         if isinstance(callee.node, ast.ClassDef):
-            self._check_class(callee)
+            self.enter_class(callee)
             init = self.sources.find_method(callee, "__init__")
             if init is None:
-                self._call_plain_class(callee, keywords, chain)
+                self._call_plain_class(callee, given, chain)
                 return Unknown()
-            self.entered.setdefault(init.node, init)
             callee, positional = init, [callee, *positional]
+        self.entered.setdefault(callee.node, callee)
         node = callee.node
         assert isinstance(node, ast.FunctionDef)
         self._count += 1
         if self._count > MOST_CALLS or any(step.definition is node for step in chain):
             self.note_unknown(callee, node, f"`{callee.name}` calls itself, or more than can be followed")
             return Unknown()
-        outer = Frame(callee, {}, chain)
-        env, rejected = bind_arguments(node, positional, keywords, complete, lambda each: self.evaluate(each, outer))
+        frame = Frame(callee, {}, chain)
+        frame.env, rejected = self._bind_arguments(node.args, positional, given, frame)
         self.rejections += [Rejection(key, callee.name, callee.module.path, node.lineno, chain) for key in rejected]
         before = self.doubt
-        frame = Frame(callee, env, chain)
         self.walk_block(node.body, frame)
         self.doubt = before
         if len(frame.returned) == 1 and isinstance(frame.returned[0], Known):
             return frame.returned[0]
-        return join([*positional, *keywords.values()])
+        return join([*positional, *given.items.values()])
 
-    def _check_class(self, callee: Definition) -> None:
-        """A class that makes its objects in a way of its own cannot be followed."""
+    def _bind_arguments(
+        self, arguments: ast.arguments, positional: Sequence[Val], given: Items, outer: Frame
+    ) -> tuple[Env, list[str]]:
+        """The local names of a call, and the keywords that the function does not take."""
+        plain = [*arguments.posonlyargs, *arguments.args]
+        first = len(plain) - len(arguments.defaults)
+        defaults = [*[None] * first, *arguments.defaults, *arguments.kw_defaults]
+        names = [each.arg for each in (*plain, *arguments.kwonlyargs)]
+        env: Env = {}
+        for name, default in zip(names, defaults, strict=True):
+            env[name] = self.evaluate(default, outer) if default is not None and given.complete else Unknown()
+        env.update(zip(names[: len(plain)], positional, strict=False))
+        takes = {*names[len(arguments.posonlyargs) :]}
+        env |= {key: value for key, value in given.items.items() if key in takes}
+        rest = {key: value for key, value in given.items.items() if key not in takes}
+        if not outer.chain:
+            needed = {name for name, default in zip(names, defaults, strict=True) if default is None}
+            self.lacking = frozenset(needed - {*names[: len(positional)], *given.items})
+        if arguments.vararg is not None:
+            env[arguments.vararg.arg] = Unknown()
+        if arguments.kwarg is not None:
+            env[arguments.kwarg.arg] = Items(rest, given.complete)
+        return env, [] if arguments.kwarg is not None else list(rest)
+
+    def enter_class(self, callee: Definition) -> None:
+        """Look at the body of a class; one that makes its objects in a way of its own cannot be followed."""
+        if callee.node in self.entered:
+            return
+        self.entered[callee.node] = callee
         for cls in self.sources.find_lineage(callee):
             assert isinstance(cls.node, ast.ClassDef)
             names = {getattr(each, "name", "") for each in cls.node.body}
             if "__new__" in names or any(word.arg == "metaclass" for word in cls.node.keywords):
                 self.note_unknown(cls, cls.node, f"how `{cls.name}` makes its objects")
+        for part in callee.node.body:
+            if not isinstance(part, FUNCTIONS):
+                self._look_at(part, callee)
 
-    def _call_plain_class(self, callee: Definition, keywords: Mapping[str, Val], chain: Chain) -> None:
+    def _call_plain_class(self, callee: Definition, given: Items, chain: Chain) -> None:
         """A class without an ``__init__`` in the checkout."""
         outside = self.sources.find_outside_bases(callee)
         if outside is None:
             self.note_unknown(callee, callee.node, f"the base classes of `{callee.name}` are not known")
         elif all(base.name.startswith("torch.nn.") for base in outside):
             where = callee.module.path, callee.node.lineno
-            self.rejections += [Rejection(key, callee.name, *where, chain) for key in keywords]
-        elif keywords:
+            self.rejections += [Rejection(key, callee.name, *where, chain) for key in given.items]
+        elif given.items:
             self.note_unknown(callee, callee.node, f"what `{outside[0].name}` does with its keywords")
+
+    # --- names that may load, and are not called
+
+    def _note_mention(self, node: ast.Name | ast.Attribute, value: Val, definition: Definition) -> None:
+        """Note a name that stands for something that loads, or for a way to reach it."""
+        module, name = definition.module, getattr(node, "id", "")
+        self.attributes.update((dotted_name(node) or "").split(".")[1:])
+        if isinstance(value, External) and value.name.rpartition(".")[2] in library.HUB_NAMES:
+            self.note_unknown(definition, node, f"what `{ast.unparse(node)}` loads")
+        elif isinstance(value, Definition):
+            if contains_hub_call(value.module, value.node) and value.node.name != "build_module":
+                self._mentioned.append((f"{module.path}:{node.lineno}: what `{ast.unparse(node)}` loads", value.node))
+        elif name in library.UNFOLLOWED_NAMES:
+            self.note_unknown(definition, node, f"what `{name}` does")
+        elif name in module.names:
+            bodies = [each for each in module.names[name] if isinstance(each, ast.AST)]
+            if any(contains_hub_call(module, each) for each in bodies):
+                self.note_unknown(definition, node, f"what `{name}` loads")
+
+    def _look_at(self, part: ast.AST, definition: Definition) -> None:
+        """Code that runs at another time, or not: a nested function, the body of a class."""
+        for node in ast.walk(part):
+            if isinstance(node, (ast.Name, ast.Attribute)) and dotted_name(node) and isinstance(node.ctx, ast.Load):
+                self._note_mention(node, self.sources.find_name(node, {}, definition), definition)
+            elif isinstance(node, ast.Call) and last_name(node) in library.HUB_NAMES:
+                self.note_unknown(definition, node, f"what `{ast.unparse(node.func)}` loads")
+            elif isinstance(node, (ast.Global, ast.Nonlocal)):
+                self.note_unknown(definition, node, f"what `{node.names[0]}` does")
+
+    def find_unwalked(self) -> Iterator[str]:
+        """What may load and was not walked in the end, in words with file and line."""
+        yield from (text for text, body in self._mentioned if body not in self.entered)
+        for cls in [each for each in self.entered.values() if isinstance(each.node, ast.ClassDef)]:
+            for base in self.sources.find_lineage(cls):
+                for node in base.node.body:
+                    is_method = isinstance(node, FUNCTIONS) and node not in self.entered
+                    name = getattr(node, "name", "")
+                    may_run = is_method and (name.startswith("__") or name in self.attributes)
+                    if may_run and contains_hub_call(base.module, node):
+                        yield f"{base.module.path}:{node.lineno}: what `{name}` loads"
 
     # --- statements
 
     def walk_block(self, body: Iterable[ast.stmt], frame: Frame) -> bool:
         """Walk statements; True where they certainly leave the function. What follows then is dead."""
-        left = False
-        for node in body:
-            if left:
-                self.dead.append(node)
-            else:
-                left = self._walk_statement(node, frame)
-        return left
+        return any(self._walk_statement(node, frame) for node in body)
 
     def _walk_statement(self, node: ast.stmt, frame: Frame) -> bool:
         """Walk one statement; True where it certainly leaves the function."""
@@ -151,7 +214,6 @@ class Walk:
             decided = truth(self.evaluate(node.test, frame))
             if decided is None:
                 return self._walk_either([node.body, node.orelse], frame)
-            self.dead += node.orelse if decided else node.body
             return self.walk_block(node.body if decided else node.orelse, frame)
         elif isinstance(node, ast.Return):
             frame.returned.append(self.evaluate(node.value, frame) if node.value is not None else Known(None))
@@ -174,12 +236,13 @@ class Walk:
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             origin = frame.definition.module.find_origin(node)
             frame.env.update((name, self.sources.find(found)) for name, found in imported_names(node, origin))
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            frame.env[node.name] = Unknown()
+        elif isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Global, ast.Nonlocal)):
+            self._look_at(node, frame.definition)
+            frame.env.update([(node.name, Unknown())] if isinstance(node, (*FUNCTIONS, ast.ClassDef)) else [])
         elif isinstance(node, ast.Delete):
             for target in node.targets:
                 self._bind(target, Unknown(), None, frame)
-        elif not isinstance(node, (ast.Pass, ast.Break, ast.Continue, ast.Global, ast.Nonlocal)):
+        elif not isinstance(node, (ast.Pass, ast.Break, ast.Continue)):
             self.note_unknown(frame.definition, node, f"a `{type(node).__name__.lower()}` statement")
         return False
 
@@ -247,9 +310,7 @@ class Walk:
         if isinstance(node, ast.Constant):
             return Known(node.value)
         if isinstance(node, (ast.Name, ast.Attribute)):
-            if isinstance(node, ast.Attribute) and dotted_name(node) is None:
-                return join([self.evaluate(node.value, frame)])
-            return self.sources.find_name(node, frame.env, frame.definition)
+            return self._evaluate_name(node, frame)
         if isinstance(node, ast.Call):
             return calls.follow_call(self, node, frame)
         if isinstance(node, ast.Dict):
@@ -273,6 +334,7 @@ class Walk:
             known = [each.value for each in values if isinstance(each, Known)]
             return Known(known) if len(known) == len(values) else join(values)
         if isinstance(node, ast.Lambda):
+            self._look_at(node, frame.definition)
             return Unknown()
         if isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)):
             local = dict.fromkeys(stored_names([node]), Unknown())
@@ -282,10 +344,19 @@ class Walk:
             frame.env[node.target.id] = Unknown()
         return join(parts)
 
+    def _evaluate_name(self, node: ast.Name | ast.Attribute, frame: Frame) -> Val:
+        if dotted_name(node) is None:
+            assert isinstance(node, ast.Attribute)
+            self.attributes.add(node.attr)
+            return join([self.evaluate(node.value, frame)])
+        value = self.sources.find_name(node, frame.env, frame.definition)
+        if not isinstance(value, (Known, Items)) and getattr(node, "id", "") not in frame.env:
+            self._note_mention(node, value, frame.definition)
+        return value
+
     def _evaluate_condition(self, node: ast.IfExp, frame: Frame) -> Val:
         decided = truth(self.evaluate(node.test, frame))
         if decided is not None:
-            self.dead.append(node.orelse if decided else node.body)
             return self.evaluate(node.body if decided else node.orelse, frame)
         self.doubt += 1
         values = [self.evaluate(node.body, frame), self.evaluate(node.orelse, frame)]
@@ -295,44 +366,10 @@ class Walk:
     def _evaluate_boolean(self, node: ast.BoolOp, frame: Frame) -> Val:
         """``and``, ``or``: what decides them is returned; parts that are not reached are not evaluated."""
         wanted, unsure, values = isinstance(node.op, ast.Or), False, list[Val]()
-        for place, each in enumerate(node.values):
+        for each in node.values:
             values.append(self.evaluate(each, frame))
             decided = truth(values[-1])
             if decided == wanted:
-                self.dead += node.values[place + 1 :]
-                return Known(wanted, any(map(is_given, values))) if unsure else values[-1]
+                return Known(wanted, join(values).given) if unsure else values[-1]
             unsure = unsure or decided is None
         return join(values) if unsure else values[-1]
-
-
-def bind_arguments(
-    node: ast.FunctionDef,
-    positional: Sequence[Val],
-    keywords: Mapping[str, Val],
-    complete: bool,
-    evaluate: calls.Evaluate,
-) -> tuple[Env, list[str]]:
-    """The local names of a call, and the keywords that the function does not take.
-
-    Args:
-        complete: False where more arguments may be given than are known.
-        evaluate: of the defaults.
-    """
-    arguments = node.args
-    named = [each.arg for each in (*arguments.posonlyargs, *arguments.args)]
-    keyword_only = [each.arg for each in arguments.kwonlyargs]
-    defaults = [
-        *zip(named[len(named) - len(arguments.defaults) :], arguments.defaults, strict=True),
-        *zip(keyword_only, arguments.kw_defaults, strict=True),
-    ]
-    env: Env = dict.fromkeys([*named, *keyword_only], Unknown())
-    env |= {name: evaluate(each) for name, each in defaults if each is not None and complete}
-    env.update(zip(named, positional, strict=False))
-    if arguments.vararg is not None:
-        env[arguments.vararg.arg] = Unknown()
-    takes = {*named[len(arguments.posonlyargs) :], *keyword_only}
-    env |= {key: value for key, value in keywords.items() if key in takes}
-    rest = {key: value for key, value in keywords.items() if key not in takes}
-    if arguments.kwarg is not None:
-        env[arguments.kwarg.arg] = Items(rest, complete)
-    return env, list(rest) if arguments.kwarg is None else []

@@ -14,10 +14,7 @@ FORMATS = ("full", "concise", "json", "github", "sarif")
 
 
 def render(name: str, report: Report, *, verbose: bool = False, scope: str = "") -> str:
-    """The report in the format ``name`` (one of :data:`FORMATS`), with a final newline unless it is empty.
-
-    ``verbose``, ``scope``: of full and concise, see :mod:`rewriter.report.text`.
-    """
+    """The report in one of :data:`FORMATS`; ``verbose``, ``scope``: see :mod:`rewriter.report.text`."""
     if name == "json":
         from rewriter.report.json import render_json
 
@@ -31,6 +28,5 @@ def render(name: str, report: Report, *, verbose: bool = False, scope: str = "")
     elif name == "concise":
         lines = text.format_concise(report.findings, report.cwd, verbose=verbose)
     else:
-        assert name == "full"
         lines = text.format_full(report.findings, report.cwd, verbose=verbose, scope=scope)
     return "".join(f"{line}\n" for line in lines)

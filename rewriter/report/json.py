@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from rewriter.files import show_path
-from rewriter.model import REMOVE, ConfigChange
+from rewriter.model import REMOVE, ConfigChange, Finding
 from rewriter.report.text import Report, show_finding, sort_findings
 
 
@@ -22,13 +23,13 @@ def _make_value(value: object) -> object:
     return value if same else repr(value)
 
 
-def _escape_surrogates(text: str | None) -> str | None:
-    """Bytes of a path that are no UTF-8 as escapes: no JSON document may hold them."""
+def _escape(text: str | None) -> str | None:
+    """Bytes of a path that are no UTF-8 as escapes (no JSON document may hold them); null for nothing."""
     return text.encode("utf-8", "backslashreplace").decode() if text else text
 
 
-_Text = Annotated[str, BeforeValidator(_escape_surrogates)]
-_Name = Annotated[str | None, BeforeValidator(lambda text: _escape_surrogates(text) or None)]
+_Text = Annotated[str, BeforeValidator(_escape)]
+_Name = Annotated[str | None, BeforeValidator(lambda text: _escape(text) or None)]
 _Line = Annotated[int | None, BeforeValidator(lambda line: line or None)]
 
 
@@ -106,17 +107,15 @@ class JsonReport(_Model):
 
 def render_json(report: Report) -> str:
     """The report as indented JSON; the same report gives the same bytes."""
-    findings, cwd = sort_findings(report.findings), report.cwd
+    findings, rewritten = describe_findings(report.findings, report.cwd), len(report.plan.config_edits)
     errors = sum(finding.severity == "error" for finding in findings)
-    rewritten = len(report.plan.config_edits)
     components: list[dict[str, Any]] = [
-        {"path": show_path(result.path, cwd), "component": decision.component.dotted, "type": decision.type}
-        | {"line": decision.component.span.line, "outcome": decision.outcome}
-        | {"changes": list(map(_describe_change, decision.changes))}
+        {"path": show_path(result.path, report.cwd), "line": each.component.span.line}
+        | {"component": each.component.dotted, "type": each.type, "outcome": each.outcome}
+        | {"changes": list(map(_describe_change, each.changes))}
         for result in report.plan.results
-        for decision in result.decisions
+        for each in result.decisions
     ]
-    components.sort(key=lambda each: (each["path"], each["line"], each["component"]))
     document = {
         "schema_version": 1,
         "tool": "opensora-rewriter",
@@ -131,12 +130,18 @@ def render_json(report: Report) -> str:
             "warnings": len(findings) - errors,
             "components": dict(sorted(Counter(each["outcome"] for each in components).items())),
         },
-        "findings": [show_finding(each, cwd)._replace(column=each.column + 1) for each in findings],
-        "components": components,
-        "edited": [show_path(edit.path, cwd) for edit in report.plan.edits],
-        "notes": [note._replace(path=show_path(note.path, cwd)) for note in dict.fromkeys(report.notes)],
+        "findings": findings,
+        "components": sorted(components, key=lambda each: (each["path"], each["line"], each["component"])),
+        "edited": [show_path(edit.path, report.cwd) for edit in report.plan.edits],
+        "notes": [note._replace(path=show_path(note.path, report.cwd)) for note in dict.fromkeys(report.notes)],
     }
     return json.dumps(JsonReport.model_validate(document).model_dump(), indent=2) + "\n"
+
+
+def describe_findings(findings: Iterable[Finding], cwd: str) -> list[JsonFinding]:
+    """Findings in order, as reports have them."""
+    shown = (show_finding(each, cwd)._replace(column=each.column + 1) for each in sort_findings(findings))
+    return [JsonFinding.model_validate(each) for each in shown]
 
 
 def _describe_change(change: ConfigChange) -> dict[str, object]:

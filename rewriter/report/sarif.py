@@ -1,7 +1,4 @@
-"""The sarif format: SARIF 2.1.0 for code-scanning viewers, with rules, fingerprints and fixes.
-
-Source of the format: OASIS, "Static Analysis Results Interchange Format (SARIF) Version 2.1.0" (errata 01).
-"""
+"""The sarif format for code-scanning viewers: OASIS' SARIF 2.1.0 (errata 01), with rules, fingerprints and fixes."""
 
 from __future__ import annotations
 
@@ -18,11 +15,10 @@ from urllib.parse import quote
 
 from sarif_pydantic.sarif import Sarif  # type: ignore[import-untyped]
 
-from rewriter.decoding import Decoded, decode
 from rewriter.files import show_path
 from rewriter.model import FileEdit
 from rewriter.report.text import Report, count_column, show_finding, sort_findings
-from rewriter.rules import Rule, all_rules
+from rewriter.rules import all_rules
 from rewriter.words import printable
 
 Json = dict[str, Any]
@@ -38,11 +34,18 @@ _LINE_NUMBER = re.compile(r"(?<=:)\d+|(?<=\bline )\d+")
 
 
 def render_sarif(report: Report) -> str:
-    """One SARIF log with one run, as indented JSON; the same report gives the same bytes.
-
-    URIs are relative to the repository's top, which ``originalUriBaseIds`` names.
-    """
-    rules = [_describe_rule(rule) for rule in all_rules().values()]
+    """One SARIF log with one run, as indented JSON; the same report gives the same bytes."""
+    rules = [
+        {
+            "id": rule.code,
+            "name": "".join(word.capitalize() for word in rule.name.split("-")),
+            "shortDescription": {"text": rule.meaning},
+            "fullDescription": {"text": rule.explanation},
+            "help": {"text": f"{rule.meaning}. {rule.explanation}"},
+            "defaultConfiguration": {"level": rule.severity},
+        }
+        for rule in all_rules().values()
+    ]
     driver = {"name": "opensora-rewriter", "version": report.version, "semanticVersion": report.version, "rules": rules}
     run = {
         "tool": {"driver": driver},
@@ -58,7 +61,7 @@ def render_sarif(report: Report) -> str:
 
 def _make_results(report: Report) -> Iterator[Json]:
     base, codes = report.root, list(all_rules())
-    changes = [(edit, change) for edit in report.fixes for change in _list_changes(edit, base)]
+    changes = [(edit, _describe_edit(edit, base)) for edit in report.fixes]
     seen: Counter[str] = Counter()
     for finding in sort_findings(report.findings):
         shown = show_finding(finding, report.cwd)
@@ -83,37 +86,20 @@ def _make_results(report: Report) -> Iterator[Json]:
         }
 
 
-def _list_changes(edit: FileEdit, base: str) -> list[Json]:
-    """One ``artifactChange``: the whole lines of a file that differ; none where its bytes cannot be decoded."""
-    before, after = _split_lines(edit.old), _split_lines(edit.new)
+def _describe_edit(edit: FileEdit, base: str) -> Json:
+    """An ``artifactChange``: the whole lines of a file that differ."""
+    # bytes end a line where `ast` does: at \r\n, \n and a lone \r, and at nothing else
+    before, after = ([line.decode() for line in data.splitlines(keepends=True)] for data in (edit.old, edit.new))
     replacements = []
     for tag, start, stop, first, last in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        if tag == "equal" or not before or not after:
+        if tag == "equal":
             continue
         end, column = stop + 1, 1
         if start < stop == len(before) and not before[-1].endswith(("\r", "\n")):
             end, column = stop, len(before[-1]) + 1
-        text = "".join(after[first:last])
         region = {"startLine": start + 1, "startColumn": 1, "endLine": end, "endColumn": column}
-        replacements.append({"deletedRegion": region, "insertedContent": {"text": text} if text else None})
-    return [{"artifactLocation": _locate(edit.path, base), "replacements": replacements}] if replacements else []
-
-
-def _split_lines(data: bytes) -> list[str]:
-    decoded = decode(data)
-    # bytes end a line where `ast` does: at \r\n, \n and a lone \r, and at nothing else
-    return list(map(bytes.decode, decoded.utf8.splitlines(keepends=True))) if isinstance(decoded, Decoded) else []
-
-
-def _describe_rule(rule: Rule) -> Json:
-    return {
-        "id": rule.code,
-        "name": "".join(word.capitalize() for word in rule.name.split("-")),
-        "shortDescription": {"text": rule.meaning},
-        "fullDescription": {"text": rule.explanation},
-        "help": {"text": f"{rule.meaning}. {rule.explanation}"},
-        "defaultConfiguration": {"level": rule.severity},
-    }
+        replacements.append({"deletedRegion": region, "insertedContent": {"text": "".join(after[first:last])}})
+    return {"artifactLocation": _locate(edit.path, base), "replacements": replacements}
 
 
 def _escape(text: str) -> str:

@@ -24,8 +24,8 @@ NO_PLAN = Plan(())
 class Report(NamedTuple):
     """One run, ready to be printed.
 
-    ``cwd``: json, full and concise name paths from there; github and sarif from the repository around it. ``files``:
-    how many configs were read. ``fixes``: edits for sarif (for ``check``, those that ``rewrite`` would make).
+    ``cwd``: paths are shown from there, by github and sarif from the repository around it. ``files``: how many configs
+    were read. ``fixes``: edits for sarif (for ``check``, those that ``rewrite`` would make).
     """
 
     command: str
@@ -44,29 +44,14 @@ class Report(NamedTuple):
         return find_repository(self.cwd) or self.cwd
 
 
-def show_paths(words: str, cwd: str) -> str:
-    """A message or command with the Python files that it names relative to the working directory, if below."""
-    start = re.escape(cwd.rstrip(os.sep) + os.sep)
-    return re.sub(rf"(?<![^\s(]){start}(?=[^\s'\"-][^\s'\"]*\.py\b)", "", words)
-
-
 def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
     """By file, line, column, code; one of each."""
     return sorted(dict.fromkeys(findings), key=lambda f: (f.path, f.line, f.column, f.code, f.message))
 
 
-def fill_remedy(group: Sequence[Finding], cwd: str, scope: str = "") -> str:
-    """One remedy for all places: it names each file, or, where that is right for all of them, the whole run."""
-    remedy = show_paths(group[0].remedy, cwd)
-    paths = dict.fromkeys(show_path(finding.path, cwd) for finding in group)
-    if len(paths) == 1 or not scope or " --set " in remedy:
-        scope = " ".join(quote_word(os.path.join(".", path) if path.startswith("-") else path) for path in paths)
-    return remedy.replace("{path}", scope, 1)
-
-
 def show_finding(finding: Finding, cwd: str, base: str = "") -> Finding:
     """A finding as a report has it: paths relative to ``cwd`` (its own to ``base``), the remedy's ``{path}`` filled."""
-    message, remedy = show_paths(finding.message, cwd), fill_remedy([finding], cwd)
+    message, remedy = _show_paths(finding.message, cwd), fill_remedy([finding], cwd)
     return finding._replace(path=show_path(finding.path, base or cwd), message=message, remedy=remedy)
 
 
@@ -77,7 +62,22 @@ def count_column(finding: Finding, plan: Plan) -> int:
     return 1 + (len(lines[0][: finding.column].decode(errors="ignore")) if lines else finding.column)
 
 
-def group_findings(findings: Iterable[Finding], *, verbose: bool = False) -> list[list[Finding]]:
+def _show_paths(words: str, cwd: str) -> str:
+    """A message or command with the Python files that it names relative to the working directory, if below."""
+    start = re.escape(os.path.join(cwd, ""))
+    return re.sub(rf"(?<![^\s(]){start}(?=[^\s'\"-][^\s'\"]*\.py\b)", "", words)
+
+
+def fill_remedy(group: Sequence[Finding], cwd: str, scope: str = "") -> str:
+    """One remedy for all places: it names each file, or, where that is right for all of them, the whole run."""
+    remedy = _show_paths(group[0].remedy, cwd)
+    paths = dict.fromkeys(show_path(finding.path, cwd) for finding in group)
+    if len(paths) == 1 or not scope or " --set " in remedy:
+        scope = " ".join(quote_word(os.path.join(".", path) if path.startswith("-") else path) for path in paths)
+    return remedy.replace("{path}", scope, 1)
+
+
+def _group(findings: Iterable[Finding], *, verbose: bool = False) -> list[list[Finding]]:
     """Findings of one code, severity and ``cause`` (else message and remedy) together; with ``verbose`` each alone."""
     groups: dict[object, list[Finding]] = {}
     for finding in sort_findings(findings):
@@ -88,12 +88,10 @@ def group_findings(findings: Iterable[Finding], *, verbose: bool = False) -> lis
 
 def format_concise(findings: Iterable[Finding], cwd: str, *, verbose: bool = False) -> Iterator[str]:
     """One line a cause: ``path:line:column: CODE component: message``, and where else it is."""
-    for group in group_findings(findings, verbose=verbose):
-        first = group[0]
-        name = f"{_name_components(group)}: " if first.component else ""
-        mark = "" if first.severity == "error" else "warning: "
-        line = f"{_format_place(first, cwd)}: {first.code} {mark}{printable(name + show_paths(first.message, cwd))}"
-        yield line + (f" ({_list_places(group, cwd)})" if len(group) > 1 else "")
+    for group in _group(findings, verbose=verbose):
+        names, mark = _name_components(group), "" if group[0].severity == "error" else "warning: "
+        message = printable(f"{names}: " * bool(names) + _show_paths(group[0].message, cwd))
+        yield f"{_format_place(group[0], cwd)}: {group[0].code} {mark}{message}{_list_others(group, cwd, ' ({})')}"
 
 
 def format_full(findings: Iterable[Finding], cwd: str, *, verbose: bool = False, scope: str = "") -> Iterator[str]:
@@ -102,12 +100,11 @@ def format_full(findings: Iterable[Finding], cwd: str, *, verbose: bool = False,
 
     wrapper = TextWrapper(WIDTH, "    ", "    ", break_long_words=False, break_on_hyphens=False)
     previous = ""
-    for group in group_findings(findings, verbose=verbose):
-        first = group[0]
-        mark = "" if first.severity == "error" else " (warning)"
-        yield f"{_format_place(first, cwd)}: {first.code}{mark} {printable(_name_components(group))}".rstrip()
-        yield from wrapper.wrap(printable(show_paths(first.message, cwd)))
-        yield from wrapper.wrap(_list_places(group, cwd) if len(group) > 1 else "")
+    for group in _group(findings, verbose=verbose):
+        mark = "" if group[0].severity == "error" else " (warning)"
+        yield f"{_format_place(group[0], cwd)}: {group[0].code}{mark} {printable(_name_components(group))}".rstrip()
+        yield from wrapper.wrap(printable(_show_paths(group[0].message, cwd)))
+        yield from wrapper.wrap(_list_others(group, cwd, "{}"))
         remedy = printable(fill_remedy(group, cwd, scope))
         if remedy and remedy == previous and is_command(remedy):
             yield "    the same command cures it"
@@ -124,17 +121,17 @@ def _name_components(group: Sequence[Finding]) -> str:
     return ", ".join(dict.fromkeys(finding.component for finding in group if finding.component))
 
 
-def _list_places(group: Sequence[Finding], cwd: str) -> str:
+def _list_others(group: Sequence[Finding], cwd: str, form: str) -> str:
+    """How many places there are and the first of them, in ``form``; nothing where there is one."""
     shown = ", ".join(_format_place(finding, cwd) for finding in group[1:PLACES])
     more = f" and {len(group) - PLACES} more (--verbose lists each)" if len(group) > PLACES else ""
-    return f"{len(group)} places: also {shown}{more}"
+    return form.format(f"{len(group)} places: also {shown}{more}") if shown else ""
 
 
 def format_github(findings: Iterable[Finding], cwd: str, root: str, plan: Plan) -> Iterator[str]:
     """A workflow command a finding, which GitHub shows as an annotation on the files of a pull request.
 
-    Each starts with ``::`` and holds no control character, whatever the values hold. Source of the syntax: GitHub's
-    "Workflow commands", and command.ts of the package ``@actions/core``.
+    Source of the syntax: GitHub's "Workflow commands", and command.ts of the package ``@actions/core``.
     """
 
     def escape(words: str) -> str:
@@ -151,9 +148,16 @@ def format_github(findings: Iterable[Finding], cwd: str, root: str, plan: Plan) 
 def format_notes(notes: Iterable[Note], cwd: str) -> Iterator[str]:
     """One line a note, each once."""
     for note in dict.fromkeys(notes):
-        line = f":{note.line}" if note.line else ""
-        place = f"{show_path(note.path, cwd)}{line}: " if note.path else ""
-        yield printable(f"note: {place}{note.message}")
+        place = f"{show_path(note.path, cwd)}:{note.line or ''}".rstrip(":") + ": "
+        yield printable(f"note: {place if note.path else ''}{note.message}")
+
+
+def summarize_check(files: int, found: Iterable[Finding]) -> Iterator[str]:
+    """The last line of ``check``."""
+    findings = sort_findings(found)
+    errors = sum(finding.severity == "error" for finding in findings)
+    counts = f"{counted(errors, 'error')}, {counted(len(findings) - errors, 'warning')} ({_count_codes(findings)})"
+    yield f"{counted(files, 'file')} read, {counts if findings else 'nothing found'}"
 
 
 def _count_codes(findings: Iterable[Finding]) -> str:
@@ -161,20 +165,11 @@ def _count_codes(findings: Iterable[Finding]) -> str:
     return ", ".join(f"{code} x{count}" for code, count in sorted(counts.items()))
 
 
-def summarize_check(files: int, found: Iterable[Finding]) -> Iterator[str]:
-    """The last lines of ``check``: counts, and what to do next."""
-    findings = sort_findings(found)
-    errors = sum(finding.severity == "error" for finding in findings)
-    counts = f"{counted(errors, 'error')}, {counted(len(findings) - errors, 'warning')} ({_count_codes(findings)})"
-    yield f"{counted(files, 'file')} read, {counts if findings else 'nothing found'}"
-    yield from list_next_steps(findings)
-
-
 def list_next_steps(findings: Iterable[Finding]) -> Iterator[str]:
     """What is left to do by hand, as no command that was printed with a finding cures it; nothing for one cause."""
     errors = [finding for finding in sort_findings(findings) if finding.severity == "error"]
     by_hand = [finding for finding in errors if not is_command(finding.remedy)]
-    if by_hand and len(group_findings(errors)) > 1:
+    if by_hand and len(_group(errors)) > 1:
         yield f"next: {len(by_hand)} of {counted(len(errors), 'error')} to cure by hand ({_count_codes(by_hand)})"
 
 
@@ -189,22 +184,18 @@ def format_decisions(results: Sequence[FileResult], cwd: str) -> Iterator[str]:
 
 def format_edits(plan: Plan, cwd: str, *, would: bool) -> Iterator[str]:
     """One line for every file that was (or would be) written."""
-    verb = "would rewrite" if would else "rewrote"
     for edit in plan.edits:
         names = ", ".join(dict.fromkeys(change.component.dotted for change in edit.changes))
         what = {"config": f": {names}", "source": " (loader source)", "script": " (script)"}[edit.kind]
-        yield f"{verb} {printable(show_path(edit.path, cwd))}{what}"
+        yield f"{'would rewrite' if would else 'rewrote'} {printable(show_path(edit.path, cwd))}{what}"
 
 
-def summarize_rewrite(plan: Plan, findings: Iterable[Finding], *, would: bool) -> Iterator[str]:
-    """The last lines of ``rewrite``: files, components, and what to do next."""
-    read, changed = len(plan.results), len(plan.config_edits)
-    line = (
-        f"{counted(read, 'file')} read, {changed} {'to rewrite' if would else 'rewritten'}, {read - changed} unchanged"
-    )
+def summarize_rewrite(plan: Plan, *, would: bool) -> Iterator[str]:
+    """The last lines of ``rewrite``: files and components."""
+    read, changed, done = len(plan.results), len(plan.config_edits), "to rewrite" if would else "rewritten"
+    line = f"{counted(read, 'file')} read, {changed} {done}, {read - changed} unchanged"
     for kind, number in Counter(edit.kind for edit in plan.sources).items():
-        word = "loader source" if kind == "source" else kind
-        line += f"; {counted(number, word)} {'to edit' if would else 'edited'}"
+        line += f"; {counted(number, 'loader source' if kind == 'source' else kind)} {'to edit' if would else 'edited'}"
     yield line
     decided = [(result, decision) for result in plan.results for decision in result.decisions]
     counts: Counter[str] = Counter(decision.outcome for _, decision in decided)
@@ -215,4 +206,3 @@ def summarize_rewrite(plan: Plan, findings: Iterable[Finding], *, would: bool) -
     errors = [[each for each in found if each.severity == "error"][:1] for found in refused]
     codes = _count_codes(each for found in errors for each in found)
     yield f"components: {', '.join(parts)}, {counts['cannot']} refused" + (f" ({codes})" if codes else "")
-    yield from list_next_steps(findings)

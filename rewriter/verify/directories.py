@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import string
-import sysconfig
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rewriter.model import Finding, Severity
-from rewriter.process.interpreters import find_major, site_packages
 
 Place = tuple[str, int, str]
 """Where something is requested: (path of a config, its line, the dotted component)."""
@@ -23,12 +20,8 @@ SYNTHETIC = "ad09ed00"
 
 TRANSFORMERS_VARIABLES = ("TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE", "PYTORCH_PRETRAINED_BERT_CACHE")
 """transformers 4 reads the first that is set, before all others and for its own calls; transformers 5 reads none."""
-_MODEL_FILE = re.compile(
-    r".*(\.safetensors|\.bin|\.index\.json|\.ckpt|\.pth|config\.json|\.model|tokenizer\.json)|(model_index|vocab)\.json"
-)
-_PIPELINE_PARTS = frozenset(
-    {"vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "transformer", "unet", "scheduler", "model"}
-)
+_MODEL_FILE = re.compile(r".*(\.(safetensors|bin|ckpt|pth|model)|(config|tokenizer|index|vocab)\.json)")
+_PIPELINE_PARTS = frozenset({"vae", "text_encoder", "tokenizer", "transformer", "unet", "scheduler", "model"})
 # As people name the folders of a flat download, and as ModelScope does (which also writes dots as ___).
 _FLAT_FOLDERS = (
     *("{name}", "{org}/{name}", "{org}_{name}", "{org}--{name}", "{org}__{name}"),
@@ -46,12 +39,12 @@ class Trouble(NamedTuple):
 
     def at(self, places: Iterable[Place]) -> list[Finding]:
         """Its findings, one for each place, all with one cause, so that a report can count them."""
-        findings = []
+        found = []
         for path, line, component in dict.fromkeys(places):
             remedy = self.remedy.replace("{component}", component.rpartition(".")[2])
-            found = Finding(self.code, path, line, 0, component, self.message, remedy, self.severity, self.message)
-            findings.append(found)
-        return findings
+            what = self.message, remedy, self.severity, self.message
+            found.append(Finding(self.code, path, line, 0, component, *what))
+        return found
 
 
 def list_names(path: str) -> frozenset[str]:
@@ -62,27 +55,18 @@ def list_names(path: str) -> frozenset[str]:
         return frozenset()
 
 
-def find_default_cache(
-    environ: Mapping[str, str], library: str = "huggingface_hub", transformers_major: int = 4
-) -> tuple[str, str]:
+def find_default_cache(library: str = "huggingface_hub", transformers_major: int = 4) -> tuple[str, str]:
     """The directory that a library reads without a ``cache_dir``, and the variable that names it, or "default".
 
     As ``huggingface_hub.constants`` (0.34 to 2.x) computes it; transformers 4 does not expand its own variables.
     """
     if library not in ("huggingface_hub", "diffusers") and transformers_major < 5:
-        for name in filter(environ.__contains__, TRANSFORMERS_VARIABLES):
-            return environ[name], name
+        for name in filter(os.environ.__contains__, TRANSFORMERS_VARIABLES):
+            return os.environ[name], name
     below = {"HF_HUB_CACHE": "", "HUGGINGFACE_HUB_CACHE": "", "HF_HOME": "hub", "XDG_CACHE_HOME": "huggingface/hub"}
-    name = next(filter(environ.__contains__, below), "default")
-    path = string.Template(environ.get(name, "~/.cache")).safe_substitute(environ)
-    if path == "~" or path.startswith("~/"):
-        path = environ.get("HOME", os.path.expanduser("~")) + path[1:]
+    name = next(filter(os.environ.__contains__, below), "default")
+    path = os.path.expanduser(os.path.expandvars(os.environ.get(name, "~/.cache")))
     return os.path.join(path, below.get(name, "huggingface/hub")).rstrip("/"), name
-
-
-def find_transformers_major(python: str | None) -> int:
-    """The version of transformers (4 where there is none) in ``python``, else in the environment that is active."""
-    return find_major(site_packages(python) or sysconfig.get_path("purelib"), "transformers") or 4
 
 
 def describe_source(source: str) -> str:
@@ -90,13 +74,6 @@ def describe_source(source: str) -> str:
     reader = ", which transformers 4 reads first" if source in TRANSFORMERS_VARIABLES else ""
     fixed = {"config": "", "option": " (from --cache-dir)", "default": " (the library's default)"}
     return fixed.get(source, f" (from the environment's {source}{reader})")
-
-
-def _suggest_directory(path: str, source: str) -> str:
-    """What to write in place of the directory: in the config, or in the environment where that names it."""
-    variable = source if source in TRANSFORMERS_VARIABLES else "HF_HUB_CACHE"
-    written = {"config": f"cache_dir={path!r}", "option": f"--cache-dir {shlex.quote(path)}"}
-    return written.get(source, f"export {variable}={shlex.quote(path)}")
 
 
 def check_directory(path: str, source: str = "config", repo_ids: Sequence[str] = ()) -> Trouble | None:
@@ -107,37 +84,40 @@ def check_directory(path: str, source: str = "config", repo_ids: Sequence[str] =
     if not os.path.isabs(path) or "\0" in path:
         message = f"cache_dir {path!r} is not absolute: it depends on the working directory"
         return Trouble("OSR002", message, f"write {os.path.abspath(os.path.expanduser(path))!r} if that is meant")
-    if os.path.isfile(path):
-        return Trouble("OSR102", f"{path} is a file, not a cache directory", "name the directory of the models--*")
-    try:
-        names: list[str] | None = os.listdir(path)
-    except FileNotFoundError:
-        names = None
-    except OSError as error:
-        return describe_unreadable(path, str(error.strerror))
-    if any(name.startswith("models--") for name in names or ()):
-        return None
     above, own = os.path.split(os.path.normpath(path))
-    if own == "hub" and any(name.startswith("models--") for name in list_names(above)):  # huggingface_hub issue 3394
-        message = f"cache directory {path} holds no models--*; they lie in {above} itself"
-        return Trouble("OSR104", message, _suggest_directory(above, source))
-    if names is None:
+    places = [path, os.path.join(path, "hub"), path.partition("/models--")[0] or "/"]
+    places += [above] if own == "hub" else []  # huggingface_hub issue 3394
+    right = next((each for each in places if any(name.startswith("models--") for name in list_names(each))), "")
+    if right == path:
+        return None
+    if right:
+        code = "OSR105" if "/models--" in path else "OSR104"
+        return Trouble(code, f"{path} holds no models--*; they lie in {right}", _suggest_directory(right, source))
+    try:
+        os.listdir(path)
+    except FileNotFoundError:
         remedy = f"mkdir -p {shlex.quote(path)}, then download or adopt the repos into it; or correct the path"
         if source not in ("config", "option"):  # no cache_dir reaches the loader, so the environment's cache is read
             remedy = f"have the config name the cache you have: rewrite --cache-dir DIR; or {remedy}"
         return Trouble("OSR101", f"cache directory {path} does not exist", remedy)
-    if "/models--" in path:
-        remedy = _suggest_directory(path.partition("/models--")[0] or "/", source)
-        return Trouble("OSR105", f"{path} is a model's own folder, not the cache that holds it", remedy)
-    if "hub" in names:
-        remedy = _suggest_directory(os.path.join(path, "hub"), source)
-        return Trouble("OSR104", f"{path} is a HF_HOME; its models lie in hub/", remedy)
-    if is_flat_model(path):
-        meant = {repo_id for repo_id in repo_ids if is_named_after(path, repo_id)} or {*repo_ids}
-        repo_id = meant.pop() if len(meant) == 1 else "ORG/NAME"
-        remedy = f"{format_adopt(path, repo_id, above)}, then {_suggest_directory(above, source)}"
-        return Trouble("OSR106", f"{path} is a flat download or clone of one model, not a cache", remedy)
-    return None
+    except NotADirectoryError:
+        return Trouble("OSR102", f"{path} is a file, not a cache directory", "name the directory of the models--*")
+    except OSError as error:
+        return describe_unreadable(path, str(error.strerror))
+    if not is_flat_model(path):
+        return None
+    meant = {repo_id for repo_id in repo_ids if is_named_after(path, repo_id)} or {*repo_ids}
+    repo_id = meant.pop() if len(meant) == 1 else "ORG/NAME"
+    adopt = shlex.join(["opensora-rewriter", "adopt", path, "--repo", repo_id, "--cache-dir", above])
+    message = f"{path} is a flat download or clone of one model, not a cache"
+    return Trouble("OSR106", message, f"{adopt}, then {_suggest_directory(above, source)}")
+
+
+def _suggest_directory(path: str, source: str) -> str:
+    """How the config, the command line or the environment names a directory."""
+    variable = source if source in TRANSFORMERS_VARIABLES else "HF_HUB_CACHE"
+    written = {"config": f"cache_dir={path!r}", "option": f"--cache-dir {shlex.quote(path)}"}
+    return written.get(source, f"export {variable}={shlex.quote(path)}")
 
 
 def describe_unreadable(path: str, reason: str) -> Trouble:
@@ -202,8 +182,7 @@ class CachedRepo(NamedTuple):
     def read_ref(self) -> str | None:
         """What the revision's ref holds, byte for byte, or None where there is none; OSError if it cannot be read."""
         try:
-            with open(self.ref_path, encoding="latin-1", newline="") as stream:
-                return stream.read(4096)
+            return Path(self.ref_path).read_bytes()[:4096].decode("latin-1")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
             return None
 
@@ -213,21 +192,10 @@ def format_ref(commit: str, path: str) -> str:
     return f"mkdir -p {shlex.quote(os.path.dirname(path))} && printf %s {shlex.quote(commit)} > {shlex.quote(path)}"
 
 
-def format_adopt(source: str, repo_id: str, cache_dir: str) -> str:
-    """The command that turns a flat download into the cache's layout."""
-    return shlex.join(["opensora-rewriter", "adopt", source, "--repo", repo_id, "--cache-dir", cache_dir])
-
-
 def format_download(repo_id: str, cache_dir: str, revision: str | None = None, some: Iterable[str] = ()) -> str:
     """The ``hf download`` command (huggingface_hub 0.34 to 2.x) that fetches a repo, or some of it, into a cache.
 
-    ``some``: names of files, or ``--include`` and one pattern (hub 0.x and 1.x disagree on how several are given). No
-    Hub knows a commit that ``adopt`` made up.
+    ``some``: names of files, or ``--include`` and one pattern (hub 0.x and 1.x disagree on how several are given).
     """
     pin = ["--revision", revision] if revision and not revision.startswith(SYNTHETIC) else []
     return shlex.join(["hf", "download", repo_id, *some, *pin, "--cache-dir", cache_dir])
-
-
-def format_remove(paths: Iterable[str]) -> str:
-    """The command that removes damaged files, or the blobs that they are links to: hf keeps what is there."""
-    return shlex.join(["rm", *dict.fromkeys(map(os.path.realpath, paths))])

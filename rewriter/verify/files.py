@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
-from rewriter.process.probes.weights_files import WeightsError, read_safetensors_header
+from rewriter.process.probes.weights_files import WeightsError, read_safetensors_header, read_shard_index
 
 State = Literal["ok", "missing", "unreadable", "broken", "moved", "lost", "pointer", "altered"]
 HashKind = Literal["sha256", "git-sha1", "sha1", "md5"]
@@ -51,8 +51,9 @@ def check_file(path: str, name: str = "") -> CachedFile:
             return CachedFile(name, path, "pointer", size)
         if not os.path.islink(path) and _LINK_TEXT.fullmatch(head):
             return CachedFile(name, path, "lost", size)
-        flaw = _find_flaw(path, size, head)
-        return CachedFile(name, path, "altered" if flaw else "ok", size, flaw, format_hash(find_blob_name(path)))
+        flaw, blob = _find_flaw(path, size, head), find_blob_name(path)
+        kind = {64: "sha256", 40: "git-sha1"}.get(len(blob), "") if re.fullmatch("[0-9a-f]+", blob) else ""
+        return CachedFile(name, path, "altered" if flaw else "ok", size, flaw, kind and f"{kind}:{blob}")
     except (FileNotFoundError, NotADirectoryError, ValueError):  # a name with a NUL character
         return CachedFile(name, path, "missing")
     except OSError as error:
@@ -64,7 +65,9 @@ def _find_flaw(path: str, size: int, head: bytes) -> str:
     try:
         if size == 0 and path.endswith((".json", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".model")):
             return "is empty"
-        if path.endswith(".json"):
+        if path.endswith((".safetensors.index.json", ".bin.index.json")):
+            read_shard_index(path)
+        elif path.endswith(".json"):
             with open(path, "rb") as stream:
                 json.load(stream)
         elif path.endswith(".safetensors"):
@@ -83,27 +86,17 @@ def find_blob_name(path: str) -> str:
     return os.path.basename(os.readlink(path)) if os.path.islink(path) else ""
 
 
-def format_hash(name: str) -> str:
-    """What a blob's name says of its content: ``sha256:HEX`` (Git-LFS, Xet), ``git-sha1:HEX``, ``md5:HEX``, else ""."""
-    kind = {64: "sha256", 40: "git-sha1", 32: "md5"}.get(len(name))
-    return f"{kind}:{name}" if kind and re.fullmatch("[0-9a-f]+", name) else ""
-
-
 def hash_files(
     wanted: Iterable[tuple[str, HashKind]], progress: Progress | None = None
 ) -> dict[tuple[str, HashKind], str | OSError]:
-    r"""Hash (path, kind) pairs: the hex hash of each, or the error that reading met.
-
-    "git-sha1" is sha1 over ``blob SIZE\0`` and the content.
-    """
-    items = list(dict.fromkeys(wanted))
-    total, done = sum(os.path.getsize(path) for path, _ in items), 0
-    found: dict[tuple[str, HashKind], str | OSError] = {}
-    for path, kind in items:
+    """Hash (path, kind) pairs: the hex hash of each, or the error that reading met."""
+    found: dict[tuple[str, HashKind], str | OSError] = dict.fromkeys(wanted, "")
+    total, done = sum(os.path.getsize(path) for path, _ in found), 0
+    for path, kind in found:
         digest = hashlib.new(kind.removeprefix("git-"), usedforsecurity=False)
         try:
             with open(path, "rb", buffering=0) as stream:
-                if kind == "git-sha1":
+                if kind == "git-sha1":  # as git hashes it
                     digest.update(b"blob %d\0" % os.path.getsize(path))
                 while piece := stream.read(1 << 20):
                     digest.update(piece)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -29,17 +30,17 @@ def hub() -> Iterator[Hub]:
         yield running
 
 
+def download(hub: Hub, root: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own: huggingface_hub reads HF_ENDPOINT when it is imported."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "HF_ENDPOINT": hub.endpoint}
+    environment.pop("HF_HUB_OFFLINE", None)
+    command = [sys.executable, "-m", "rewriter", "download", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, check=False)
+
+
 @pytest.fixture
 def fetch(hub: Hub, root: Path) -> Fetch:
-    """The command in a process of its own: huggingface_hub reads HF_ENDPOINT when it is imported."""
-
-    def call(*words: str | Path) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "HF_ENDPOINT": hub.endpoint}
-        environment = {name: value for name, value in environment.items() if name != "HF_HUB_OFFLINE"}
-        command = [sys.executable, "-m", "rewriter", "download", CONFIG, *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, check=False)
-
-    return call
+    return functools.partial(download, hub, root, CONFIG)
 
 
 @pytest.fixture
@@ -87,10 +88,7 @@ def test_what_is_fetched_builds_with_the_hub_gone(
         contents = {name: path.read_bytes() for name, path in files.items()}
         repos[folder.name[len("models--") :].replace("--", "/")] = Repo({**contents, "flax_model.msgpack": b"x"})
     with serve(repos) as running:
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "HF_ENDPOINT": running.endpoint}
-        environment.pop("HF_HUB_OFFLINE", None)
-        command = [sys.executable, "-m", "rewriter", "download", sample, "--cache-dir", str(hub)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, check=False)
+        done = download(running, root, sample, "--cache-dir", hub)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not list(hub.rglob("flax_model.msgpack"))
 
@@ -118,17 +116,15 @@ def test_the_printed_remedy_for_missing_weights_fetches_what_the_loader_asks_for
     assert run("verify", CONFIG, "--hash", cwd=root).exit_code == 0
 
 
-def test_without_a_network_one_message_names_the_hub_and_the_repos_that_are_left(
-    fetch: Fetch, hub: Hub, root: Path, tmp_path: Path
-) -> None:
+def test_without_a_network_one_message_names_the_hub(fetch: Fetch, hub: Hub, root: Path, tmp_path: Path) -> None:
     (root / CONFIG).write_text(f'vae = dict(type="VideoAutoencoderKL", from_pretrained="{KL}")\n' + TEXT_ENCODER)
     hub.endpoint = "http://127.0.0.1:9"
     done = fetch("--cache-dir", tmp_path / "hub")
     assert done.returncode == 1
     assert (done.stdout.count("OSR"), done.stdout.count("OSR133"), done.stderr) == (1, 1, "")
     message = " ".join(done.stdout.split())
-    assert f"the Hub at {hub.endpoint} cannot be reached (Connection refused); left to fetch: {KL}, {T5}" in message
-    assert "HF_ENDPOINT" in message
+    assert f"the Hub at {hub.endpoint} cannot be reached, or fails: Connection refused" in message
+    assert ("HF_ENDPOINT" in message, "2 errors" in message) == (True, True)
 
 
 def test_a_component_that_cannot_be_followed_is_reported_with_exit_1(
@@ -141,7 +137,7 @@ def test_a_component_that_cannot_be_followed_is_reported_with_exit_1(
 
 @pytest.mark.parametrize(
     ("option", "message"),
-    [("--revision=no-equals", "is not REPO=SHA"), (f"--revision={KL}=abc", "is not a commit (40 hex digits)")],
+    [("--revision=no-equals", "is not REPO=SHA"), (f"--revision={KL}=abc", "is not REPO=SHA (40 hex digits)")],
 )
 def test_a_wrong_revision_is_wrong_usage(fetch: Fetch, option: str, message: str) -> None:
     done = fetch(option, "--cache-dir", "/nowhere")

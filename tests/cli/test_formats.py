@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -22,6 +21,7 @@ from rewriter.report import text as reporting
 from rewriter.report.json import JsonReport
 from rewriter.report.text import format_concise, format_full, list_next_steps
 from rewriter.rules import all_rules
+from rewriter.words import human_size, is_command
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "data" / "sarif-schema-2.1.0.json").read_bytes())
 EVIL = "a\x1b[31m\x9b2J\r\n::set-output name=x::y\u202e%0A,:"
@@ -53,7 +53,7 @@ def read(path: str, data: bytes) -> Plan:
 
 def decide(path: str, line: int, name: str, type_name: str, *changes: tuple[str, object]) -> Plan:
     """A plan of one file with one component that is set."""
-    component = Component((name,), Span(line, 0, line, 1), "dict()")
+    component = Component((name,), Span(line, 0, line, 1))
     made = tuple(ConfigChange(component, key, value) for key, value in changes)
     decision = Decision(component, "set", type_name, changes=made)
     return Plan((FileResult(path, "/r", (decision,), old=b"", new=b""),), notes=())
@@ -61,7 +61,7 @@ def decide(path: str, line: int, name: str, type_name: str, *changes: tuple[str,
 
 def fix(path: str, old: bytes, new: bytes, *lines: int) -> FileEdit:
     """The edit of a config whose components on ``lines`` change; without lines of a loader's source."""
-    components = [Component(("vae",), Span(line, 0, line, 1), "dict()") for line in lines]
+    components = [Component(("vae",), Span(line, 0, line, 1)) for line in lines]
     changes = tuple(ConfigChange(component, "b", 1) for component in components)
     return FileEdit(path, old, new, "config" if lines else "source", changes)
 
@@ -79,7 +79,7 @@ def real(checkout: Callable[[str], Path]) -> Report:
     (root / "configs/own.py").write_text('vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")\n')
     targets = selecting.select((str(root),), all_configs=True, include=(), exclude=(), cwd=str(root)).targets
     request = Request(cache_dir="/models/hf/hub")
-    checked = planning.check(targets, replace(request, checking=True), planning.Loaders())
+    checked = planning.check(targets, request._replace(checking=True), planning.Loaders())
     fixes = planning.rewrite(targets, request, planning.Loaders()).edits
     findings = tuple(checked.all_findings)
     return Report("check", "0.1.0", str(root), 1, len(targets), findings, checked.notes, checked, fixes)
@@ -117,6 +117,12 @@ def test_a_file_name_that_is_not_utf8_is_shown_not_fatal() -> None:
         render(name, report(odd)).encode("utf-8")
     uri = sarif(report(odd))["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
     assert uri == "configs/%FF.py"
+
+
+def test_commands_are_told_from_advice_and_sizes_are_decimal() -> None:
+    remedies = ("hf download a/b", "HF_HOME=/x ls", "mkdir -p x, then fill it", "correct it")
+    assert [is_command(remedy) for remedy in remedies] == [True, True, False, False]
+    assert [human_size(size) for size in (999, 41_234_567_890, 1_500_000_000_000)] == ["999 B", "41.2 GB", "1.5 TB"]
 
 
 # --- one cause, one message ---
@@ -191,7 +197,7 @@ def test_json_has_a_list_of_notes() -> None:
 
 def test_json_is_what_its_schema_says(real: Report) -> None:
     document = json.loads(render("json", real))
-    jsonschema.Draft202012Validator(JsonReport.model_json_schema(mode="serialization")).validate(document)
+    jsonschema.validate(document, JsonReport.model_json_schema(mode="serialization"))
     assert document["summary"]["files"] == real.files > 0
     assert document["summary"]["errors"] == sum(f["severity"] == "error" for f in document["findings"]) > 0
     assert {f["path"] for f in document["findings"]} >= {"configs/opensora-v1-2/inference/sample.py"}

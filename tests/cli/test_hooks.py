@@ -19,8 +19,7 @@ CONFIG = "configs/opensora-v1-2/inference/sample.py"
 LOADER = "opensora/models/vae/vae.py"
 HEAVY = {"mmengine", "mmengine-lite", "torch", "opencv-python", "matplotlib", "transformers", "diffusers"}
 
-needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+pytestmark = pytest.mark.skipif(not (shutil.which("git") and shutil.which("bash")), reason="needs git and bash")
 
 
 def git(folder: Path, *args: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -78,9 +77,7 @@ def hook_home(shared: Path) -> Path:
 
 
 @pytest.fixture
-def user(
-    checkout: Callable[[str], Path], hooks: Path, hook_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:  # fmt: skip
+def user(checkout: Callable[[str], Path], hooks: Path, hook_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The fixture v1.2 as its users have it, in a git repository that has both hooks installed."""
     root = checkout("v1.2")
     monkeypatch.setenv("PRE_COMMIT_HOME", str(hook_home))
@@ -119,7 +116,6 @@ def commit(root: Path, *files: str, skip: str = "") -> tuple[int, str]:
 # --- the hooks ---
 
 
-@needs_git
 def test_the_check_hook_stops_a_commit_and_names_the_finding(user: Path) -> None:
     touch(user, CONFIG)
     before = (user / CONFIG).read_bytes()
@@ -130,7 +126,6 @@ def test_the_check_hook_stops_a_commit_and_names_the_finding(user: Path) -> None
     assert (user / CONFIG).read_bytes() == before
 
 
-@needs_git
 def test_the_rewrite_hook_mends_the_commit_and_the_next_run_passes(user: Path) -> None:
     touch(user, CONFIG)
     code, output = commit(user, CONFIG)
@@ -145,7 +140,6 @@ def test_the_rewrite_hook_mends_the_commit_and_the_next_run_passes(user: Path) -
     assert output.count("Passed") == 2
 
 
-@needs_git
 def test_only_configs_run_the_hooks_those_of_a_vendored_checkout_too(user: Path) -> None:
     """Issue 16: a checkout in a folder of the repository, and a config folder of the other name."""
     touch(user, LOADER)
@@ -159,7 +153,6 @@ def test_only_configs_run_the_hooks_those_of_a_vendored_checkout_too(user: Path)
         assert (code != 0, f"{name}:" in output) == (True, True)
 
 
-@needs_git
 def test_the_entries_of_the_hooks_find_a_vendored_checkout_from_the_outer_repository(
     checkout: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -185,7 +178,6 @@ def test_the_entries_of_the_hooks_find_a_vendored_checkout_from_the_outer_reposi
     assert call("check", "--cache-dir", CACHE_DIR)[0] == 0
 
 
-@needs_git
 def test_a_file_name_with_spaces_reaches_the_hooks_whole(user: Path) -> None:
     name = "configs/my own/inference/a sample (1).py"
     (user / name).parent.mkdir(parents=True)
@@ -198,7 +190,6 @@ def test_a_file_name_with_spaces_reaches_the_hooks_whole(user: Path) -> None:
     assert CACHE_DIR in (user / name).read_text()
 
 
-@needs_git
 def test_the_hooks_environment_holds_no_heavy_package(user: Path, hook_home: Path) -> None:
     commit(user)  # the environment is there now, whichever test runs first
     touch(user, CONFIG)
@@ -256,7 +247,6 @@ class Step:
         return code, [json.loads(line) for line in (self.folder / "log").read_text().splitlines()], outputs
 
 
-@needs_bash
 @pytest.mark.parametrize(
     ("tool", "fail", "action_exit"), [(0, "true", 0), (1, "true", 1), (1, "false", 0), (2, "false", 2)]
 )
@@ -268,8 +258,6 @@ def test_the_action_ends_as_the_tool_does(action: dict, tmp_path: Path, tool: in
     assert ("sarif-file" in outputs) == (tool < 2)
 
 
-@needs_git
-@needs_bash
 def test_the_action_checks_a_path_below_the_workspace(
     action: dict, checkout: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -289,7 +277,6 @@ def test_the_action_checks_a_path_below_the_workspace(
     assert {"uri": name, "uriBaseId": "SRCROOT"} in places
 
 
-@needs_bash
 def test_inputs_of_the_action_are_arguments_never_code(action: dict, tmp_path: Path) -> None:
     evil = "$(touch pwned) `touch pwned`; touch pwned * \"'"
     _, calls, outputs = Step(action, tmp_path, 0).run(

@@ -32,7 +32,7 @@ def test_files_are_counted_and_the_bar_is_gone_in_the_end(terminal: Terminal) ->
     with redirect_stderr(terminal), output.counter("reading", 3) as tick:
         tick()
         tick()
-    assert re.search(r"reading .* 2/3 ", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue()))
+    assert re.search(r"reading .* 67% ", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue()))
     assert terminal.getvalue().endswith("\x1b[2K")  # the line is cleared
     drawn = terminal.getvalue()
     with redirect_stderr(terminal), output.counter("reading", 3, quiet=True) as tick:

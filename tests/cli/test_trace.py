@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from cli_support import SAMPLE, Checkout, Run
+from loading import write_package
 
 
 def test_trace_names_the_four_repos_of_v1_2s_sample(checkout: Checkout, run: Run) -> None:
@@ -30,31 +30,50 @@ def test_trace_names_the_repo_that_v1_0s_t5_reads_once_it_is_rewritten(checkout:
     assert run("trace", sample, "--repos", cwd=root).stdout.split() == before
 
 
-def test_trace_as_json_says_which_keys_arrive(checkout: Checkout, run: Run) -> None:
-    root = checkout("v1.2")
-    report = json.loads(run("trace", SAMPLE, "--output-format", "json", cwd=root).stdout)
-    found = {
-        (component["component"], call["repo_id"]): call
-        for component in report["components"]
-        for call in component["calls"]
-    }
-    t5 = found["text_encoder", "DeepFloyd/t5-v1_1-xxl"]
-    assert (t5["cache_dir"], t5["local_files_only"]) == ("open", "open")
-    hidden = found["vae", "PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers"]
-    assert (hidden["hard_coded"], hidden["subfolder"], hidden["cache_dir"]) == (True, "vae", "rejected")
-    source = (root / hidden["path"]).read_text().splitlines()
-    assert "from_pretrained(" in source[hidden["line"] - 1]
+def test_trace_as_json_shows_the_repo_that_only_the_source_names(checkout: Checkout, run: Run) -> None:
+    report = json.loads(run("trace", SAMPLE, "--output-format", "json", cwd=checkout("v1.2")).stdout)
+    calls = [call for component in report["components"] for call in component["calls"]]
+    (hidden,) = [call for call in calls if call["hard_coded"]]
+    assert (hidden["repo_id"], hidden["subfolder"]) == ("PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers", "vae")
+    assert (hidden["cache_dir"], hidden["local_files_only"]) == ("rejected", "open")
 
 
-def test_a_table_in_a_pipe_has_every_value_whole_and_no_blanks_at_the_end(
-    checkout: Checkout, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "20")
-    lines = run("trace", SAMPLE, cwd=checkout("v1.2")).stdout.splitlines()
-    steps = " -> VideoAutoencoderKL.__init__:"
-    for word in ("PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers", "AutoencoderKL.from_pretrained", "rejected", steps):
-        assert any(word in line for line in lines)
-    assert not [line for line in lines if line != line.rstrip() or "\u2026" in line]
+LOADERS = """\
+from diffusers import AutoencoderKL
+from opensora.registry import MODELS
+
+@MODELS.register_module()
+def takes(path, cache_dir=None):
+    return AutoencoderKL.from_pretrained(path, subfolder="vae", revision="fp16", cache_dir=cache_dir)
+
+@MODELS.register_module()
+def several(path, names):
+    return [KINDS[name].from_pretrained(path) for name in names]
+"""
+
+
+def test_json_and_table_show_each_call_and_the_path_to_it(run: Run, tmp_path: Path) -> None:
+    config = (
+        'vae = dict(type="takes", path="org/vae", cache_dir="/models")\nae = dict(type="several", path="org/any")\n'
+    )
+    write_package(tmp_path, {"loaders.py": LOADERS, "../configs/a.py": config})
+    vae, several = json.loads(run("trace", "--output-format", "json", cwd=tmp_path).stdout)["components"]
+    (call,) = vae.pop("calls")
+    assert vae == {"config": "configs/a.py", "line": 1, "component": "vae", "type": "takes", "not_followed": []}
+    place = {"path": "opensora/loaders.py", "line": 6}
+    head = {"callee": "AutoencoderKL.from_pretrained", "library": "diffusers", **place, "column": 12}
+    repo = {"repo_id": "org/vae", "repo_text": "org/vae", "place": "repo", "hard_coded": False, "certain": True}
+    files = {"subfolder": "vae", "revision": "fp16", "filename": None}
+    keys = {"cache_dir": "set", "local_files_only": "rejected"}
+    assert call == {**head, **repo, **files, **keys, "chain": [{"function": "takes", **place}]}
+    (unknown,) = several["not_followed"]
+    assert run("trace", cwd=tmp_path).stdout.splitlines() == [
+        "configs/a.py",
+        "component            cache_dir local_files_only repo",
+        "vae                  set       rejected         org/vae, subfolder vae, revision fp16",
+        "  takes: takes:6 -> AutoencoderKL.from_pretrained  opensora/loaders.py:6",
+        f"ae                   not followed: {unknown}",
+    ]
 
 
 def test_trace_tells_what_it_could_not_read_and_what_stands_in(checkout: Checkout, run: Run, tmp_path: Path) -> None:

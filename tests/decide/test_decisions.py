@@ -115,171 +115,83 @@ CASES = {
     "a home": Case("~ is not expanded by the Hub", f'{TAKES}, cache_dir="~/h"', "set", "", TAKES + SETS, "OSR002"),
     "a number": Case("no path at all", f"{TAKES}, cache_dir=3", "set", "", TAKES + SETS, "OSR002"),
     "elsewhere": Case("another directory", f'{TAKES}, cache_dir="/old"', "set", "", TAKES + SETS, "OSR003"),
-    "computed": Case(
-        "what is overwritten need not be known", f"{TAKES}, cache_dir=made()", "set", "", TAKES + SETS, "OSR007"
-    ),
+    "computed": Case("what is overwritten need not be known", f"{TAKES}, cache_dir=made()", "set", "", TAKES + SETS,
+        "OSR007"),
     "set as requested": Case("nothing to do; the directory is not here", TAKES + SETS, "already", "", None, "OSR006"),
-    "another spelling": Case(
-        "the same directory", f'{TAKES}, cache_dir="/models//x/../hf/"', "already", "", None, "OSR006"
-    ),
+    "another spelling": Case("the same directory", f'{TAKES}, cache_dir="/models//x/../hf/"', "already", "", None,
+        "OSR006"),
     "no hub call": Case("a loader that loads nothing", 'type="Nothing", n=2', "not needed"),
-    "useless and rejected": Case(
-        "it would be a TypeError", f'type="Nothing", n=2{SETS}', "set", "", 'type="Nothing", n=2', "OSR009"
-    ),
-    "useless None": Case(
-        "rejected whatever its value", 'type="Nothing", n=2, cache_dir=None', "set", "", 'type="Nothing", n=2', "OSR009"
-    ),
+    "useless and rejected": Case("it would be a TypeError", f'type="Nothing", n=2{SETS}', "set", "",
+        'type="Nothing", n=2', "OSR009"),
+    "useless None": Case("rejected whatever its value", 'type="Nothing", n=2, cache_dir=None', "set", "",
+        'type="Nothing", n=2', "OSR009"),
     "useless and accepted": Case("of no effect", f'type="Accepts"{SETS}', "set", "", 'type="Accepts"', "OSR009"),
     "accepted None": Case("as upstream writes it", 'type="Accepts", cache_dir=None', "not needed"),
     "from_pretrained=None": Case("nothing is loaded by name", 'type="Takes", from_pretrained=None', "not needed"),
     # --- a loader that has to be edited
-    "a loader that lacks it, alone": Case(
-        "the config alone would raise a TypeError",
-        'type="Lacks", from_pretrained="org/name"',
-        "cannot",
-        "OSR004",
-        options={"edit_source": False},
-    ),
-    "a loader that lacks it, forced": Case(
-        "--force overrules what concerns the loader, with a warning",
-        'type="Lacks", from_pretrained="org/name"',
-        "set",
-        "OSR004",
-        f'type="Lacks", from_pretrained="org/name"{SETS}',
-        "OSR004",
-        {"edit_source": False, "force": True},
-    ),
-    "a keyword that never arrives": Case(
-        "the loader takes it and drops it",
-        'type="Drops", from_pretrained="org/name"',
-        "cannot",
-        "OSR005",
-        check="OSR005 OSR001",
-        options={"edit_source": False},
-    ),
+    "a loader that lacks it, alone": Case("the config alone would raise a TypeError",
+        'type="Lacks", from_pretrained="org/name"', "cannot", "OSR004", options={"edit_source": False}),
+    "a loader that lacks it, forced": Case("--force overrules what concerns the loader, with a warning",
+        'type="Lacks", from_pretrained="org/name"', "set", "OSR004", f'type="Lacks", from_pretrained="org/name"{SETS}',
+        "OSR004", {"edit_source": False, "force": True}),
+    "a keyword that never arrives": Case("the loader takes it and drops it", 'type="Drops", from_pretrained="org/name"',
+        "cannot", "OSR005", check="OSR005 OSR001", options={"edit_source": False}),
     # --- missing paths
-    "a missing path is all": Case(
-        "cache_dir cannot help",
-        'type="Takes", from_pretrained="/no/such/vae"',
-        "cannot",
-        "OSR006",
-    ),
-    "a missing path, forced": Case(
-        "--force sets it all the same",
-        'type="Takes", from_pretrained="/no/such/vae"',
-        "set",
-        "OSR006",
-        f'type="Takes", from_pretrained="/no/such/vae"{SETS}',
-        options={"force": True},
-    ),
-    "a missing path beside a hub call": Case(
-        "set for the other call, and said",
-        'type="Hidden", from_pretrained="./ckpts/vae"',
-        "set",
-        "OSR006",
-        f'type="Hidden", from_pretrained="./ckpts/vae"{SETS}',
-        "OSR001 OSR006",
-    ),
-    "an assertion about something else": Case(
-        "the path is not at fault", 'type="Strict", from_pretrained="org/only"', "cannot", "OSR004"
-    ),
-    "a path that an assertion refuses": Case(
-        "the loader takes one repo id",
-        'type="Strict", from_pretrained="org/other", size=1',
-        "cannot",
-        "OSR006",
-    ),
+    "a missing path is all": Case("cache_dir cannot help", 'type="Takes", from_pretrained="/no/such/vae"', "cannot",
+        "OSR006"),
+    "a missing path, forced": Case("--force sets it all the same", 'type="Takes", from_pretrained="/no/such/vae"',
+        "set", "OSR006", f'type="Takes", from_pretrained="/no/such/vae"{SETS}', options={"force": True}),
+    "a missing path beside a hub call": Case("set for the other call, and said",
+        'type="Hidden", from_pretrained="./ckpts/vae"', "set", "OSR006",
+        f'type="Hidden", from_pretrained="./ckpts/vae"{SETS}', "OSR001 OSR006"),
+    "an assertion about something else": Case("the path is not at fault", 'type="Strict", from_pretrained="org/only"',
+        "cannot", "OSR004"),
+    "a path that an assertion refuses": Case("the loader takes one repo id",
+        'type="Strict", from_pretrained="org/other", size=1', "cannot", "OSR006"),
     # --- undecidable
-    "a loader that cannot be followed": Case(
-        "OSR007 with its line", 'type="Opaque", from_pretrained="org/name"', "cannot", "OSR007"
-    ),
+    "a loader that cannot be followed": Case("OSR007 with its line", 'type="Opaque", from_pretrained="org/name"',
+        "cannot", "OSR007"),
     "not registered": Case("nobody knows what it loads", 'type="Nope", from_pretrained="org/name"', "cannot", "OSR007"),
-    "not registered, forced": Case(
-        "--force overrules an unknown loader",
-        'type="Nope", from_pretrained="org/name"',
-        "set",
-        "OSR007",
-        f'type="Nope", from_pretrained="org/name"{SETS}',
-        "OSR007",
-        {"force": True},
-    ),
+    "not registered, forced": Case("--force overrules an unknown loader", 'type="Nope", from_pretrained="org/name"',
+        "set", "OSR007", f'type="Nope", from_pretrained="org/name"{SETS}', "OSR007", {"force": True}),
     "no type": Case("what reads it is not here", 'from_pretrained="org/name"', "cannot", "OSR007"),
     "no type and no repo": Case("a plain dict", "a=1, b=2", "untouched"),
     "computed type": Case("only running tells", 'type=pick(), from_pretrained="org/name"', "cannot", "OSR007"),
     "a spread": Case("rule 1", f"{TAKES}, **common", "cannot", "OSR007"),
     "a spread, forced": Case("--force overrules nothing of the config", f"{TAKES}, **c", "cannot", "OSR007",
-                             options={"force": True}),
+        options={"force": True}),
     "a computed repo": Case("not known", 'type="Takes", from_pretrained=os.environ["X"]', "cannot", "OSR007"),
     # --- keywords beside it
-    "a keyword that the loader lacks": Case(
-        "upstream's own call fails", 'type="Lacks", from_pretrained="org/name", colour=1', "cannot", "OSR004"
-    ),
+    "a keyword that the loader lacks": Case("upstream's own call fails",
+        'type="Lacks", from_pretrained="org/name", colour=1', "cannot", "OSR004"),
     # --- local_files_only
-    "local_files_only": Case(
-        "threaded like cache_dir",
-        TAKES,
-        "set",
-        "",
-        f"{TAKES}{SETS}, local_files_only=True",
-        "OSR001 OSR011",
-        {"local_files_only": True},
-    ),
-    "local_files_only=False": Case(
-        "OSR011",
-        f"{TAKES}{SETS}, local_files_only=False",
-        "set",
-        "",
-        f"{TAKES}{SETS}, local_files_only=True",
-        "OSR006 OSR011",
-        {"local_files_only": True},
-    ),
+    "local_files_only": Case("threaded like cache_dir", TAKES, "set", "", f"{TAKES}{SETS}, local_files_only=True",
+        "OSR001 OSR011", {"local_files_only": True}),
+    "local_files_only=False": Case("OSR011", f"{TAKES}{SETS}, local_files_only=False", "set", "",
+        f"{TAKES}{SETS}, local_files_only=True", "OSR006 OSR011", {"local_files_only": True}),
     # --- --set and --unset come first
-    "--set cures a lost path": Case(
-        "the decision is taken on the result",
-        'type="Takes", from_pretrained="/no/such/vae"',
-        "set",
-        "",
-        TAKES + SETS,
-        options={"sets": (("vae", "from_pretrained", "org/name"),)},
-    ),
-    "--set of the same value": Case(
-        "it is so already", TAKES + SETS, "already", options={"sets": (("vae", "from_pretrained", "org/name"),)}
-    ),
-    "--set of an unknown keyword": Case(
-        "it would be a TypeError", TAKES, "cannot", "OSR004", options={"sets": (("vae", "colour", "red"),)}
-    ),
-    "--unset": Case(
-        "taken away",
-        f'{TAKES}, subfolder="vae"',
-        "set",
-        "",
-        TAKES + SETS,
-        options={"unsets": (("vae", "subfolder"),)},
-    ),
-    "--unset of what is not there": Case(
-        "holds already", TAKES, "set", "", TAKES + SETS, options={"unsets": (("vae", "subfolder"),)}
-    ),
-    "--unset of what the loader requires": Case(
-        "building would be a TypeError",
-        'type="Strict", from_pretrained="org/only", size=1',
-        "cannot",
-        "OSR004",
-        options={"unsets": (("vae", "from_pretrained"),)},
-    ),
-    "--unset of what an assertion wants": Case(
-        "building would fail",
-        'type="Strict", from_pretrained="org/only", size=1',
-        "cannot",
-        "OSR004",
-        options={"unsets": (("vae", "size"),)},
-    ),
-    "--unset type": Case(
-        "nothing says what builds it", TAKES, "cannot", "OSR007", options={"unsets": (("vae", "type"),)}
-    ),
+    "--set cures a lost path": Case("the decision is taken on the result",
+        'type="Takes", from_pretrained="/no/such/vae"', "set", "", TAKES + SETS,
+        options={"sets": (("vae", "from_pretrained", "org/name"),)}),
+    "--set of the same value": Case("it is so already", TAKES + SETS, "already",
+        options={"sets": (("vae", "from_pretrained", "org/name"),)}),
+    "--set of an unknown keyword": Case("it would be a TypeError", TAKES, "cannot", "OSR004",
+        options={"sets": (("vae", "colour", "red"),)}),
+    "--unset": Case("taken away", f'{TAKES}, subfolder="vae"', "set", "", TAKES + SETS,
+        options={"unsets": (("vae", "subfolder"),)}),
+    "--unset of what is not there": Case("holds already", TAKES, "set", "", TAKES + SETS,
+        options={"unsets": (("vae", "subfolder"),)}),
+    "--unset of what the loader requires": Case("building would be a TypeError",
+        'type="Strict", from_pretrained="org/only", size=1', "cannot", "OSR004",
+        options={"unsets": (("vae", "from_pretrained"),)}),
+    "--unset of what an assertion wants": Case("building would fail",
+        'type="Strict", from_pretrained="org/only", size=1', "cannot", "OSR004",
+        options={"unsets": (("vae", "size"),)}),
+    "--unset type": Case("nothing says what builds it", TAKES, "cannot", "OSR007",
+        options={"unsets": (("vae", "type"),)}),
     # --- another name
-    "a directory for another component": Case(
-        "not this run's business", TAKES, "untouched", options={"cache_dir": None, "cache_dirs": (("t5", "/c"),)}
-    ),
+    "a directory for another component": Case("not this run's business", TAKES, "untouched",
+        options={"cache_dir": None, "cache_dirs": (("t5", "/c"),)}),
 }  # fmt: skip
 
 
@@ -378,7 +290,7 @@ def test_what_can_be_no_repo_id_is_said_and_not_set(written: str, root: Path) ->
     text = f'vae = dict(type="Takes", from_pretrained={written})\n'
     made = decide(text, root, wanted())
     assert (outcomes(made), codes(made)) == ({"vae": "cannot"}, ["OSR007"])
-    assert f"from_pretrained={written}" in made.all_findings[0].message
+    assert "from_pretrained=" + written.replace('"', "'") in made.all_findings[0].message
     assert codes(decide(text, root, checked())) == ["OSR007"]
 
 
@@ -404,7 +316,7 @@ def test_repo_ids_and_paths_are_distinguished(tmp_path: Path) -> None:
         assert locality(text, root) == "local"
     for text in ("org/name", "gpt2"):
         assert locality(text, root) == "repo"
-    for text in ("../x", "~/x/none", "pretrained_models/vae", "/no/such", "C:\\x", "ckpts/a"):
+    for text in ("../x", "~/x/none", "pretrained_models/vae", "/no/such", "ckpts/a"):
         assert locality(text, root) == "missing"
     assert locality("there/vae", None) == "repo", "without a checkout a relative path is looked up nowhere"
     assert [is_repo_id(text) for text in ("a" * 96, "a" * 97, "org/name.v1", "org/..", ".org/x", "a/b/c")] == [
@@ -429,36 +341,9 @@ LOST = [
 
 @pytest.mark.parametrize(("path", "kind", "repo", "sureness"), LOST)
 def test_a_lost_path_names_its_repo(path: str, kind: str, repo: str, sureness: str) -> None:
-    found, why = suggest_repo(path, kind, None, ["our-org/our-vae"])
+    found, why = suggest_repo(path, kind, ["our-org/our-vae"])
     assert (found, bool(why)) == (repo, bool(sureness))
     assert why.endswith(sureness)
-
-
-def test_a_repo_of_the_cache_is_suggested_by_its_name(root: Path, tmp_path: Path) -> None:
-    (tmp_path / "hub/models--me--my-vae").mkdir(parents=True)
-    made = decide(
-        'vae = dict(type="Takes", from_pretrained="/x/my-vae")', root, wanted(cache_dir=str(tmp_path / "hub"))
-    )
-    assert made.all_findings[0].remedy.endswith("--set vae.from_pretrained=me/my-vae")
-
-
-def test_a_remedy_names_the_model_that_the_path_names(root: Path) -> None:
-    made = decide(
-        'model = dict(type="Takes", from_pretrained="/d/OpenSora-STDiT-v3")', root, wanted(components=("model",))
-    )
-    (finding,) = made.all_findings
-    assert finding.remedy == (
-        f"opensora-rewriter rewrite {{path}} --cache-dir {CACHE} "
-        "--set model.from_pretrained=hpcai-tech/OpenSora-STDiT-v3 --component model"
-    )
-
-
-def test_a_remedy_cures(root: Path) -> None:
-    text = 'vae = dict(type="Takes", from_pretrained="/d/sd-vae-ft-ema")\n'
-    (finding,) = decide(text, root, wanted()).all_findings
-    key, _, value = finding.remedy.split("--set vae.")[1].partition("=")
-    cured = decide(text, root, wanted(sets=(("vae", key, value),)))
-    assert (outcomes(cured), codes(cured)) == ({"vae": "set"}, [])
 
 
 def test_each_lost_path_is_named_with_the_place_where_it_stands(root: Path) -> None:
@@ -472,11 +357,6 @@ def test_each_lost_path_is_named_with_the_place_where_it_stands(root: Path) -> N
     assert "PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers" in source
     assert found["/d/sd-vae-ft-ema"].endswith("--set vae.from_pretrained=stabilityai/sd-vae-ft-ema")
     assert found["/d/sd-vae-ft-mse"].endswith("--set vae.second=stabilityai/sd-vae-ft-mse")
-
-
-def test_what_an_assertion_takes_is_the_remedy(root: Path) -> None:
-    (finding,) = decide('vae = dict(type="Strict", from_pretrained="/x/my", size=1)', root, wanted()).all_findings
-    assert finding.remedy.endswith("--set vae.from_pretrained=org/only")
 
 
 def test_findings_with_one_cause_share_it(root: Path) -> None:
@@ -513,31 +393,21 @@ def test_v1_2_t5_takes_its_repo_id_and_no_path_even_an_existing_one(tmp_path: Pa
 # --- configs that lie in no checkout ---------------------------------------------------------------
 
 LONE = {
-    "known to take it": Case(
-        "every release with it takes it", 'type="t5", from_pretrained="DeepFloyd/t5-v1_1-xxl"', "set", "",
-        f'type="t5", from_pretrained="DeepFloyd/t5-v1_1-xxl"{SETS}',
-    ),
-    "an unrelated keyword": Case(
-        "the table is a guess", 'type="VideoAutoencoderKL", from_pretrained="a/b", split=8', "set", "",
-        f'type="VideoAutoencoderKL", from_pretrained="a/b"{SETS}, split=8',
-    ),
+    "known to take it": Case("every release with it takes it", 'type="t5", from_pretrained="DeepFloyd/t5-v1_1-xxl"',
+        "set", "", f'type="t5", from_pretrained="DeepFloyd/t5-v1_1-xxl"{SETS}'),
+    "an unrelated keyword": Case("the table is a guess", 'type="VideoAutoencoderKL", from_pretrained="a/b", split=8',
+        "set", "", f'type="VideoAutoencoderKL", from_pretrained="a/b"{SETS}, split=8'),
     "a type that rejects it": Case("in every release", 'type="clip", from_pretrained="a/b"', "cannot", "OSR004"),
     "V1_2": Case("in every release", 'type="OpenSoraVAE_V1_2", from_pretrained="a/b"', "cannot", "OSR004"),
     "V1_3": Case("in every release", 'type="OpenSoraVAE_V1_3", from_pretrained="a/b"', "cannot", "OSR004"),
-    "a type that rejects it, forced": Case(
-        "a warning", 'type="clip", from_pretrained="a/b"', "set", "OSR004",
-        f'type="clip", from_pretrained="a/b"{SETS}', options={"force": True},
-    ),
+    "a type that rejects it, forced": Case("a warning", 'type="clip", from_pretrained="a/b"', "set", "OSR004",
+        f'type="clip", from_pretrained="a/b"{SETS}', options={"force": True}),
     "classes": Case("needs none", 'type="classes", num_classes=3', "not needed"),
     "unknown": Case("not in the table", 'type="Wan2_1_T2V_1_3B_VAE", from_pretrained="a/b"', "cannot", "OSR007"),
-    "unknown, forced": Case(
-        "only the loader is unknown", 'type="Wan2_1_T2V_1_3B_VAE", from_pretrained="a/b"', "set", "OSR007",
-        f'type="Wan2_1_T2V_1_3B_VAE", from_pretrained="a/b"{SETS}', options={"force": True},
-    ),
-    "unknown and computed, forced": Case(
-        "the config is unknown, too", 'type="New", from_pretrained="a/b", **x', "cannot", "OSR007",
-        options={"force": True},
-    ),
+    "unknown, forced": Case("only the loader is unknown", 'type="Wan2_1_T2V_1_3B_VAE", from_pretrained="a/b"', "set",
+        "OSR007", f'type="Wan2_1_T2V_1_3B_VAE", from_pretrained="a/b"{SETS}', options={"force": True}),
+    "unknown and computed, forced": Case("the config is unknown, too", 'type="New", from_pretrained="a/b", **x',
+        "cannot", "OSR007", options={"force": True}),
 }  # fmt: skip
 
 
@@ -564,10 +434,6 @@ def test_the_table_agrees_with_the_sources_of_v1_3(kind: str) -> None:
     assert ("cache_dir" in {each.key for each in table.rejections}) == (
         "cache_dir" in {each.key for each in trace.rejections}
     )
-
-
-def test_a_type_that_is_in_no_release_is_not_in_the_table() -> None:
-    assert not trace_released("Nope", give_values(from_pretrained="a/b")).found
 
 
 def test_all_components_takes_what_naming_it_would(root: Path) -> None:

@@ -133,18 +133,6 @@ def pavdm(tmp_path: Path) -> Path:
     return write_files(tmp_path, dict.fromkeys(names, VAE) | {"pavdm/__init__.py": ""})
 
 
-SELECTED = {
-    (): ["configs/v1/inference/a.py", "pavdm/configs/inference/d.py"],
-    ("pavdm/configs",): ["pavdm/configs/e.py", "pavdm/configs/inference/d.py"],
-    ("pavdm",): ["pavdm/configs/e.py", "pavdm/configs/inference/d.py"],
-    ("configs",): ["configs/c.py", "configs/v1/inference/a.py", "configs/v1/train/b.py"],
-    ("configs/v1",): ["configs/v1/inference/a.py", "configs/v1/train/b.py"],
-    ("scripts",): [],
-    ("configs/v1/train/b.py",): ["configs/v1/train/b.py"],
-    ("scripts/run.py",): ["scripts/run.py"],
-}
-
-
 def test_a_named_folder_is_what_is_rewritten(pavdm: Path) -> None:
     before = (pavdm / "configs/v1/inference/a.py").read_text()
     made = rewrite(pavdm, "pavdm/configs")
@@ -208,7 +196,7 @@ def test_a_dict_that_names_weights_and_cannot_be_followed_is_said(name: str, tmp
     assert (note.path, note.line) == (str(root / "configs/a.py"), 1)
 
 
-@pytest.mark.parametrize("name", ["a type that nobody registers", "no type"])
+@pytest.mark.parametrize("name", ["a type that nobody registers", "no type", "no repo id"])
 def test_a_repo_that_cannot_be_known_is_never_printed_as_one(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,18 +285,7 @@ def test_a_helper_that_is_nowhere_is_never_not_needed(tmp_path: Path) -> None:
         assert (outcomes(made), codes(made)) == ({"vae": "cannot"}, ["OSR007"]), statement
 
 
-# --- 7. placeholders (what can be a repo id: test_decisions) ----------------------------------------
-
-
-@pytest.mark.parametrize("written", ['"???"', '"your T5 path"', '"a/b/c/d"', "False"])
-def test_a_placeholder_is_refused_and_never_printed(
-    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = write_checkout(tmp_path, TAKES, {"a.py": f'vae = dict(type="loader", from_pretrained={written})\n'})
-    made = plan_rewrite(root)
-    assert (outcomes(made), codes(made), made.edits) == ({"vae": "cannot"}, ["OSR007"], ())
-    monkeypatch.chdir(root)
-    assert needed_repos(["."]) == ()
+# --- 7. computed repos (what can be a repo id: test_decisions) --------------------------------------
 
 
 @pytest.mark.parametrize("written", ['ROOT + "/name"', 'f"{ROOT}/name"'])

@@ -1,4 +1,4 @@
-"""Editing the dicts of a config file: values, encodings, several changes, refusals, and generated sources."""
+"""Editing the dicts of a config file: values, several changes, refusals, and generated sources."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import strategies
 from hypothesis import given
 from proving import Request, change_key, find_dicts, prove_config_edit
 
-from rewriter.edit.literals import is_literal, write_literal
-from rewriter.edit.loader import EditError, edit_config
+from rewriter.edit.literals import EditError, write_literal
+from rewriter.edit.loader import edit_config
 from rewriter.model import REMOVE, Component, ConfigChange, Span
 
 
@@ -26,28 +26,20 @@ def edit(source: str, value: object = "/models/hf", key: str = "cache_dir", reso
     ("value", "text"),
     [
         ("/a b", '"/a b"'),
-        ('/a"b', "'/a\"b'"),
-        ("/'\"", '"/\'\\""'),
+        ("/'\"\\", '"/\'\\"\\\\"'),
         ("C:\\x", '"C:\\\\x"'),
         ("a\nb\x1b\u2028\ud800", '"a\\nb\\x1b\\u2028\\ud800"'),
         ("模型", '"模型"'),
-        ("\U000e0001", '"\\U000e0001"'),
-        ("{{$X:y}}", '"{\\x7b$X:y}}"'),
+        ("\x7f\x80\xff\u200b\uffff\U000e0001\U0001f600", '"\\x7f\\x80ÿ\\u200b\\uffff\\U000e0001😀"'),
+        ("{{$X:y}}{{{", '"{\\x7b$X:y}}{\\x7b{"'),
+        (["{{a}}", {"b": ()}, (1,)], "['{\\x7ba}}', {'b': ()}, (1,)]"),
         (True, "True"),
         (-1.5, "-1.5"),
-        (("a",), '("a",)'),
-        ((1, "a"), '(1, "a")'),
-        ([1, {"a": ()}], '[1, {"a": ()}]'),
-        ({"a": 1, 2: ["b"], (3,): None}, '{"a": 1, 2: ["b"], (3,): None}'),
-        (b"x'", 'b"x\'"'),
         (10**30, "1" + "0" * 30),
-        ("\x7f\x80\xff\u0100\u200b\uffff\U00010000\U0001f600", '"\\x7f\\x80ÿĀ\\u200b\\uffff𐀀😀"'),
-        ("a{{{{{b}}", '"a{\\x7b{\\x7b{b}}"'),
     ],
 )
 def test_values_are_plain_literals(value: object, text: str) -> None:
     assert write_literal(value) == text
-    assert is_literal(text, value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), object(), [len], REMOVE, frozenset({1})])
@@ -57,26 +49,10 @@ def test_what_has_no_literal_is_refused(value: object) -> None:
     assert caught.value.message == f"{value!r} cannot be written as a Python literal"
 
 
-def test_letters_that_the_file_cannot_hold_are_escaped() -> None:
-    old = "# coding: latin-1\nvae = dict(type='é')\n".encode("latin-1")
-    new = prove_config_edit(old, change_key("vae", "cache_dir", "/é/模"))
-    assert new == "# coding: latin-1\nvae = dict(type='é', cache_dir='/é/\\u6a21')\n".encode("latin-1")
-
-
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "gbk", "utf-8"])
-def test_encodings_stay(encoding: str) -> None:
-    cookie = "# coding: gbk\n" if encoding == "gbk" else ""
-    old = f"{cookie}模 = 1; vae = dict(type='模')  # 型\n"
-    new = prove_config_edit(old.encode(encoding), change_key("vae", "cache_dir", "/缓存"))
-    assert new == old.replace("'模')", "'模', cache_dir='/缓存')").encode(encoding)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"), [(True, 1), ([1.0], [1]), ([1], (1,)), ({"a": 1}, {"a": True}), (None, False)]
-)
-def test_values_that_a_build_could_tell_apart_are_not_the_same(one: object, other: object) -> None:
-    assert not is_literal(repr(one), other)
-    assert is_literal(repr(one), one)
+def test_letters_of_two_and_more_bytes() -> None:
+    old = "# coding: utf8\n模 = 1; vae = dict(type='模')  # 型\n"
+    new = prove_config_edit(old.encode(), change_key("vae", "cache_dir", "/缓存"))
+    assert new.decode() == old.replace("'模')", "'模', cache_dir='/缓存')")
 
 
 # --- several changes ----------------------------------------------------------------------------
@@ -91,29 +67,15 @@ def test_several_dicts_one_in_the_other() -> None:
     )
 
 
-def test_a_dict_of_two_names_cannot_get_two_values() -> None:
-    old = b"\nvae = text_encoder = dict(type='x')\n"
-    (vae,) = find_dicts(old)
-    other = Component(("text_encoder",), vae.span, "")
-    with pytest.raises(EditError) as caught:
-        edit_config(old, [ConfigChange(vae, "a", 1), ConfigChange(other, "a", 2)])
-    assert (caught.value.message, caught.value.line) == ("two changes are requested at one place", 2)
-    assert edit_config(old, [ConfigChange(vae, "a", 1), ConfigChange(other, "a", 1)]) == old.replace(b"')", b"', a=1)")
-
-
 # --- refusals ----------------------------------------------------------------------------------
 
 
 def test_what_libcst_cannot_parse_is_refused() -> None:
-    with pytest.raises(EditError, match="libcst cannot read this code") as caught:
-        edit("\nvae = dict(type='x', b=" + "-" * 600 + "1)\n")
+    old = b"\nvae = dict(type='x', b=" + b"-" * 600 + b"1)\n"
+    vae = Component(("vae",), Span(2, 6, 2, len(old) - 2))
+    with pytest.raises(EditError, match="libcst cannot edit this code") as caught:
+        edit_config(old, [ConfigChange(vae, "cache_dir", "/c")])
     assert caught.value.line == 2
-
-
-def test_a_file_that_cannot_be_read_is_not_edited() -> None:
-    with pytest.raises(EditError) as caught:
-        edit_config(b"x\n\0", [])
-    assert (caught.value.message, caught.value.line) == ("the file holds a NUL byte", 2)
 
 
 # --- with mmengine -----------------------------------------------------------------------------
@@ -138,7 +100,7 @@ def test_mmengine_resolves_what_was_requested(source: str, tmp_path: Path) -> No
 
 # --- anything ----------------------------------------------------------------------------------
 
-REFUSED = ("a line that begins with a comma", "libcst cannot read")
+REFUSED = ("the new code would not say", "libcst cannot edit")
 
 
 def change_all(key: str, value: object) -> Request:
@@ -161,12 +123,10 @@ def _holds(outer: Span, inner: Span) -> bool:
 def prove_or_refuse(data: bytes, request: Request) -> None:
     """The edit is right, or refused for one of the known reasons with its line."""
     try:
-        edit_config(data, request(data))
+        prove_config_edit(data, request)
     except EditError as error:
-        if error.message.startswith(REFUSED) and error.line > 0:
-            return
-        raise
-    prove_config_edit(data, request)
+        if not error.message.startswith(REFUSED) or error.line == 0:
+            raise
 
 
 @strategies.fuzz

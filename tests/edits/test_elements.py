@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from proving import change_key, prove_config_edit
 
-from rewriter.edit.loader import EditError
+from rewriter.edit.literals import EditError
 from rewriter.model import REMOVE
 
 
@@ -48,16 +48,15 @@ STYLES = {
         'vae = dict(\n    type = "x",\n)\n',
         'vae = dict(\n    type = "x",\n    cache_dir = "/models/hf",\n)\n',
     ),
-    "values lined up": (
-        "vae = {\n    'type':      'x',\n    'subfolder': 'y',\n}\n",
-        "vae = {\n    'type':      'x',\n    'cache_dir': '/models/hf',\n    'subfolder': 'y',\n}\n",
-    ),
-    "literal": (
+    "literal, the quotes of the file": (
         "vae = {'type': \"x\", 'a': 1}\n",
-        "vae = {'type': \"x\", 'cache_dir': \"/models/hf\", 'a': 1}\n",
+        "vae = {'type': \"x\", 'cache_dir': '/models/hf', 'a': 1}\n",
+    ),
+    "lines that begin with a comma": (
+        "vae = dict(\n    type='x'  # why\n    , b=2\n)\n",
+        "vae = dict(\n    type='x'  # why\n    , cache_dir='/models/hf', b=2\n)\n",
     ),
     "neither type nor path": ("vae = dict(a=1, b=2)\n", 'vae = dict(a=1, b=2, cache_dir="/models/hf")\n'),
-    "no type before **": ("vae = dict(a=1, **b)\n", 'vae = dict(a=1, cache_dir="/models/hf", **b)\n'),
     "empty": ("vae = dict()\n", 'vae = dict(cache_dir="/models/hf")\n'),
     "in a branch": (
         "if a:\n    vae = dict(\n        type='x',\n    )\nelse:\n  vae = None\n",
@@ -67,37 +66,16 @@ STYLES = {
         "model = dict(\n    vae=dict(type='x'),\n)\n",
         "model = dict(\n    vae=dict(type='x', cache_dir='/models/hf'),\n)\n",
     ),
-    "both of a ternary": (
-        "vae = dict(type='x') if a else {}\n",
-        "vae = dict(type='x', cache_dir='/models/hf') if a else {\"cache_dir\": \"/models/hf\"}\n",
-    ),
     "backslashes": (
         "vae = dict(type='x', \\\n  a=1)\n",
-        "vae = dict(type='x', cache_dir='/models/hf', \\\n  a=1)\n",
+        "vae = dict(type='x', \\\n  cache_dir='/models/hf', \\\n  a=1)\n",
     ),
-    "only a spread in a literal": ("vae = {**a}\n", 'vae = {**a, "cache_dir": "/models/hf"}\n'),
     "hugging, at the end": (
         "vae = dict(a=1,  # c\n         type='x')  # d\n",
         "vae = dict(a=1,  # c\n         type='x',\n         cache_dir='/models/hf')  # d\n",
     ),
-    "space before commas": (
-        "vae = dict(a=1 ,type='x' ,b=2 )\n",
-        "vae = dict(a=1 ,type='x' ,cache_dir='/models/hf' ,b=2 )\n",
-    ),
     "spaces in brackets": ("vae = dict( type='x' )\n", "vae = dict( type='x', cache_dir='/models/hf' )\n"),
-    "sign on a line of its own": (
-        "vae = dict(type=\\\n  'x', a=1)\n",
-        "vae = dict(type=\\\n  'x', cache_dir='/models/hf', a=1)\n",
-    ),
     "no space behind colons": ("vae = {'type':'x','a':1}\n", "vae = {'type':'x','cache_dir':'/models/hf','a':1}\n"),
-    "quotes of the path": (
-        'vae = dict(type="x", from_pretrained=\'y\', a="z")\n',
-        "vae = dict(type=\"x\", from_pretrained='y', cache_dir='/models/hf', a=\"z\")\n",
-    ),
-    "quotes of type": (
-        "vae = dict(a=\"z\", type='y')\n",
-        "vae = dict(a=\"z\", type='y', cache_dir='/models/hf')\n",
-    ),
 }
 
 
@@ -117,9 +95,7 @@ REPLACED = {
         "vae = dict(cache_dir=os.environ['X'], type='x')\n",
         "vae = dict(cache_dir='/models/hf', type='x')\n",
     ),
-    "an implicit concatenation": ("vae = {'cache_dir': ('a'\n  'b')}\n", "vae = {'cache_dir': '/models/hf'}\n"),
-    "a prefix": ("vae = dict(cache_dir=f'{x}')\n", 'vae = dict(cache_dir="/models/hf")\n'),
-    "already so": ("vae = dict(cache_dir=r'/models' \"/hf\")\n", "vae = dict(cache_dir=r'/models' \"/hf\")\n"),
+    "a prefix": ("vae = dict(cache_dir=f'{x}')\n", "vae = dict(cache_dir='/models/hf')\n"),
     "spaces": ("vae = dict( cache_dir  =  None )\n", 'vae = dict( cache_dir  =  "/models/hf" )\n'),
 }
 
@@ -149,7 +125,6 @@ REMOVED = {
     "first, hugging": ("vae = dict(cache_dir='a',\n  # about b\n  b=1)\n", "vae = dict(\n  # about b\n  b=1)\n"),
     "the only one": ("vae = dict(cache_dir='a')\n", "vae = dict()\n"),
     "the only one, on lines": ("vae = {\n  'cache_dir': 'a',\n}\n", "vae = {\n}\n"),
-    "absent": ("vae = dict(b=1)\n", "vae = dict(b=1)\n"),
     "hugging, last": ("vae = dict(a=1, # x\n    # y\n    cache_dir='a')\n", "vae = dict(a=1 # x\n    # y\n    )\n"),
     "backslashes": ("vae = dict(a=1, \\\n    cache_dir='a', \\\n    b=2)\n", "vae = dict(a=1, \\\n    b=2)\n"),
     "last of a literal": (
@@ -164,28 +139,9 @@ def test_a_removed_keyword_takes_its_line_and_its_comment_along(old: str, new: s
     assert edit(old, REMOVE) == new
 
 
-# --- refusals ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "source",
-    ["vae = dict(\n      a=1\n    , b=2\n)\n", "vae = {\n    'a': 1  # why\n    ,\n    'b': 2}\n"],
-)
-@pytest.mark.parametrize(("key", "value"), [("cache_dir", "/m"), ("a", REMOVE)])
-def test_lines_that_begin_with_a_comma_are_refused(source: str, key: str, value: object) -> None:
-    with pytest.raises(EditError, match="a line that begins with a comma is not edited") as caught:
-        edit(source, value, key)
-    assert caught.value.line == 1
-
-
-@pytest.mark.parametrize(
-    ("source", "key", "message"),
-    [
-        ("vae = {'a': 1, 'a': 2}\n", "a", "'a' cannot be set or removed: it is there twice, or a word of Python"),
-        ("vae = dict(type='x')\n", "if", "'if' cannot be set or removed: it is there twice, or a word of Python"),
-    ],
-)
-def test_what_cannot_be_written_says_so_with_its_line(source: str, key: str, message: str) -> None:
-    with pytest.raises(EditError) as caught:
-        edit("# first\n" + source, 1, key)
-    assert (caught.value.line, caught.value.message) == (2, message)
+@pytest.mark.parametrize("key", ["if", "no-name"])
+def test_what_cannot_be_a_keyword_is_refused_with_its_line(key: str) -> None:
+    with pytest.raises(EditError, match=r"requested|libcst cannot edit") as caught:
+        edit("# first\nvae = dict(type='x')\n", 1, key)
+    assert caught.value.line == 2
+    assert edit("vae = {'type': 'x'}\n", 1, key) == f"vae = {{'type': 'x', '{key}': 1}}\n"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from loading import write_package
 
 from rewriter.checkout import Target
-from rewriter.decide.loaders import Loaders
-from rewriter.verify import needs
-from rewriter.verify.directories import TRANSFORMERS_VARIABLES
-from rewriter.verify.needs import CallRow, ComponentTrace, collect_needs, format_traces, list_repos, trace_components
+from rewriter.read.loaders import Loaders
+from rewriter.verify.needs import CallRow, ComponentTrace, Need, collect_needs, list_repos, trace_components
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 LOADERS = """
@@ -59,25 +60,9 @@ other = dict(type="unheard-of", path="org/n")
 """
 
 
-def write_checkout(root: Path, text: str) -> Target:
-    (root / "opensora").mkdir(exist_ok=True)
-    (root / "opensora" / "__init__.py").touch()
-    (root / "opensora" / "registry.py").write_text("from mmengine.registry import Registry\nMODELS = Registry('m')\n")
-    (root / "opensora" / "loaders.py").write_text(LOADERS)
-    config = root / "configs" / "a.py"
-    config.parent.mkdir(exist_ok=True)
-    config.write_text(text)
-    return Target(str(config), str(root), True)
-
-
 def trace(root: Path, text: str = CONFIG, names: list[str] | None = None) -> list[ComponentTrace]:
-    found, problems = trace_components([write_checkout(root, text)], Loaders(), names)
-    assert problems == []
-    return found
-
-
-def collect(root: Path, text: str, environ: dict[str, str] | None = None, **more: object) -> needs.Needs:
-    return collect_needs(trace(root, text), {"HOME": "/home/u", **(environ or {})}, **more)  # type: ignore[arg-type]
+    write_package(root, {"loaders.py": LOADERS, "../configs/a.py": text})
+    return trace_components([Target(str(root / "configs/a.py"), str(root), True)], Loaders(), names)
 
 
 # --- rows -----------------------------------------------------------------------------------------------
@@ -85,52 +70,36 @@ def collect(root: Path, text: str, environ: dict[str, str] | None = None, **more
 
 def test_every_hub_call_is_a_row_with_what_arrives_at_it(tmp_path: Path) -> None:
     (one,) = trace(tmp_path, 'vae = dict(type="takes", path="org/vae", cache_dir="/models", local_files_only=True)\n')
-    keys = {"cache_dir": "set", "local_files_only": "rejected"}
-    config = str(tmp_path / "configs/a.py")
-    (row,) = one.rows
-    assert row == CallRow(config, 1, "vae", "takes", row.call, "repo", keys, "/models", "path", str(tmp_path))
-    (found,) = format_traces([one], str(tmp_path))
-    (call,) = found.pop("calls")  # type: ignore[misc]
-    assert found == {"config": "configs/a.py", "line": 1, "component": "vae", "type": "takes", "not_followed": []}
-    place = {"path": "opensora/loaders.py", "line": 9}
-    head = {"callee": "AutoencoderKL.from_pretrained", "library": "diffusers", **place, "column": 12, **keys}
-    repo = {"repo_id": "org/vae", "repo_text": "org/vae", "place": "repo", "hard_coded": False, "certain": True}
-    files = {"subfolder": "vae", "revision": "fp16", "filename": None}
-    assert call == {**head, **repo, **files, "chain": [{"function": "takes", **place}]}
-    assert format_traces([one], "/elsewhere")[0]["config"] == config
+    assert one.rows == (CallRow(one.rows[0].call, "repo", {"cache_dir": "set", "local_files_only": "rejected"}),)
+    assert (one.path, one.root, one.type) == (str(tmp_path / "configs/a.py"), str(tmp_path), "takes")
 
 
 def test_components_that_load_nothing_or_that_nobody_registered_have_no_rows(tmp_path: Path) -> None:
+    traced = trace(tmp_path)
     found = {
-        each.component.dotted: [(row.call.repo_id, row.place, *row.keys.values(), row.cache_dir) for row in each.rows]
-        for each in trace(tmp_path)
+        each.component.dotted: [(row.call.repo_id, row.place, *row.keys.values()) for row in each.rows]
+        for each in traced
     }
     assert found == {
-        "vae": [("org/vae", "repo", "set", "rejected", "/models")],
-        "text_encoder": [("org/text", "repo", "open", "rejected", None)],
-        "model": [("org/model", "repo", "dropped", "set", None)],
-        "model.vae": [("org/hidden", "repo", "rejected", "rejected", None)],
-        "model.t5": [("./ckpts/t5", "missing", "rejected", "rejected", None)],
+        "vae": [("org/vae", "repo", "set", "rejected")],
+        "text_encoder": [("org/text", "repo", "open", "rejected")],
+        "model": [("org/model", "repo", "dropped", "set")],
+        "model.vae": [("org/hidden", "repo", "rejected", "rejected")],
+        "model.t5": [("./ckpts/t5", "missing", "rejected", "rejected")],
         "discriminator": [],
         "clip": [],
-        "ae": [(None, "unknown", "open", "rejected", None)],
+        "ae": [(None, "unknown", "open", "rejected")],
     }
-
-
-def test_what_cannot_be_followed_is_said_and_the_repos_that_are_needed_are_listed_once_and_no_paths(
-    tmp_path: Path,
-) -> None:
-    (one,) = trace(tmp_path, 'vae = dict(type="several", path="org/any", names=["a"])\n')
-    assert one.unknown
-    assert format_traces([one], str(tmp_path))[0]["not_followed"] == list(one.unknown)
+    assert {each.component.dotted for each in traced if each.unknown} == {"discriminator"}
     plain, in_folder = [("org/hidden", "", ""), ("org/model", "", "")], ("vae", "fp16")
-    assert list_repos(trace(tmp_path)) == [*plain, ("org/text", *in_folder), ("org/vae", *in_folder)]
+    assert list_repos(traced) == [*plain, ("org/text", *in_folder), ("org/vae", *in_folder)]
+    assert [each.component.dotted for each in trace(tmp_path, names=["model"])] == ["model", "model.vae", "model.t5"]
 
 
 def v1_0_text_encoder() -> list[ComponentTrace]:
     root = FIXTURES / "v1.0"
     sample = root / "configs/opensora/inference/16x256x256.py"
-    return trace_components([Target(str(sample), str(root), True)], Loaders(), ["text_encoder"])[0]
+    return trace_components([Target(str(sample), str(root), True)], Loaders(), ["text_encoder"])
 
 
 def test_the_repo_that_v1_0s_t5_reads_once_it_is_rewritten_is_listed_in_place_of_its_path() -> None:
@@ -141,64 +110,50 @@ def test_the_repo_that_v1_0s_t5_reads_once_it_is_rewritten_is_listed_in_place_of
 
 
 def test_without_sources_the_table_of_released_loaders_serves_and_no_edit_is_foreseen(tmp_path: Path) -> None:
-    lone = tmp_path / "a.py"
-    lone.write_text('vae = dict(type="VideoAutoencoderKL", from_pretrained="./pretrained_models/vae")\n')
+    (tmp_path / "a.py").write_text('vae = dict(type="VideoAutoencoderKL", from_pretrained="./pretrained_models/vae")\n')
+    (tmp_path / "broken.py").write_text("\nvae = dict(\n")
     loaders = Loaders()
-    (one,), problems = trace_components([Target(str(lone), None, True)], loaders)
+    targets = [Target(str(tmp_path / name), None, True) for name in ("broken.py", "a.py", "gone.py")]
+    (one,) = trace_components(targets, loaders)
     assert [(row.place, row.call.repo_id) for row in one.rows] == [("missing", "./pretrained_models/vae")]
-    assert (one.after_rewrite, problems, loaders.used_released_table) == ((), [], True)
-
-
-def test_a_config_that_cannot_be_read_is_a_finding_and_the_rest_goes_on(tmp_path: Path) -> None:
-    broken, good, gone = paths = [tmp_path / name for name in ("a.py", "b.py", "c.py")]
-    broken.write_text("\nvae = dict(\n")
-    good.write_text('vae = dict(type="VideoAutoencoderKL", from_pretrained="org/vae")\n')
-    found, problems = trace_components([Target(str(path), None, True) for path in paths], Loaders())
-    assert [each.path for each in found] == [str(good)]
-    places = [(each.code, each.path, each.line) for each in problems]
-    assert places == [("OSR900", str(broken), 2), ("OSR900", str(gone), 1)]
+    assert (one.after_rewrite, loaders.used_released_table) == ((), True)
 
 
 # --- needs ----------------------------------------------------------------------------------------------
 
+TEXT = 'vae = dict(type="text", path="org/t5")\n'
+VAE = 'vae = dict(type="takes", path="org/vae")\n'
+
+
+def collect(
+    monkeypatch: pytest.MonkeyPatch, traced: list[ComponentTrace], environ: dict[str, str], *how: Any
+) -> list[Need]:
+    monkeypatch.setattr(os, "environ", {"HOME": "/home/u", **environ})
+    return collect_needs(traced, *how)
+
 
 def test_equal_needs_of_several_components_are_one_with_all_who_request_it(tmp_path: Path) -> None:
     text = "".join(f'{name} = dict(type="text", path="org/t5", cache_dir="/hub")\n' for name in ("a", "b"))
-    found = collect(tmp_path, text)
-    (need,) = found.needs
-    assert (need.repo_id, need.cache_dir, need.source) == ("org/t5", "/hub", "config")
-    assert (need.class_name, need.library) == ("T5EncoderModel", "transformers")
+    (need,) = collect_needs(trace(tmp_path, text))
+    assert (need.repo_id, need.cache_dir, need.source, need.key) == ("org/t5", "/hub", "config", "path")
+    assert (need.class_name, need.library, need.type) == ("T5EncoderModel", "transformers", "text")
     assert [place[1:] for place in need.requested_by] == [(1, "a"), (2, "b")]
-    assert (found.findings, found.environment, len(found.rows)) == ((), (), 2)
 
 
 @pytest.mark.parametrize(
-    ("line", "code", "directory"),
+    ("line", "directory"),
     [
-        ('vae = dict(type="Rejects", cache_dir="/hub")', "OSR004", "/hub"),
-        ('vae = dict(type="drops", path="org/n", cache_dir="/hub")', "OSR005", "/home/u/.cache/huggingface/hub"),
-        ('vae = dict(type="takes", path="org/n", cache_dir=DIRECTORY)', "OSR007", None),
-        ('vae = dict(type="takes", path="./gone/my-vae", cache_dir="/hub")', "OSR006", None),
+        ('vae = dict(type="Rejects", cache_dir="/hub")', "/hub"),
+        ('vae = dict(type="drops", path="org/n", cache_dir="/hub")', "/home/u/.cache/huggingface/hub"),
+        ('vae = dict(type="takes", path="org/n", cache_dir=DIRECTORY)', None),
+        ('vae = dict(type="takes", path="./gone/my-vae", cache_dir="/hub")', None),
     ],
 )
-def test_a_directory_that_does_not_arrive_is_reported_with_what_is_read(
-    tmp_path: Path, line: str, code: str, directory: str | None
+def test_the_directory_that_is_read_is_the_one_that_arrives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, directory: str | None
 ) -> None:
-    found = collect(tmp_path, line + "\n")
-    (finding,) = found.findings
-    assert (finding.code, finding.line, finding.component) == (code, 1, "vae")
-    assert [need.cache_dir for need in found.needs] == ([] if directory is None else [directory])
-
-
-def test_a_missing_path_is_cured_by_its_own_key(tmp_path: Path) -> None:
-    text = 'vae = dict(type="takes", path="./x/OpenSora-STDiT-v3", cache_dir="/hub")\n'
-    (finding,) = collect(tmp_path, text).findings
-    cure = "--set vae.path=hpcai-tech/OpenSora-STDiT-v3"
-    assert finding.remedy == f"opensora-rewriter rewrite {{path}} --cache-dir /hub {cure}"
-
-
-TEXT = 'vae = dict(type="text", path="org/t5")\n'
-VAE = 'vae = dict(type="takes", path="org/vae")\n'
+    found = collect(monkeypatch, trace(tmp_path, line + "\n"), {})
+    assert [need.cache_dir for need in found] == ([] if directory is None else [directory])
 
 
 @pytest.mark.parametrize(
@@ -212,43 +167,32 @@ VAE = 'vae = dict(type="takes", path="org/vae")\n'
     ],
 )
 def test_without_cache_dir_each_library_reads_the_directory_of_its_own_variables(
-    tmp_path: Path, text: str, environ: dict[str, str], major: int, expected: tuple[str, str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    environ: dict[str, str],
+    major: int,
+    expected: tuple[str, str],
 ) -> None:
-    found = collect(tmp_path, text, environ, transformers_major=major)
-    assert [(need.cache_dir, need.source) for need in found.needs] == [expected]
-    assert found.environment == (expected,)
+    found = collect(monkeypatch, trace(tmp_path, text), environ, major)
+    assert [(need.cache_dir, need.source) for need in found] == [expected]
 
 
-def test_a_variable_that_nothing_reads_is_a_note(tmp_path: Path) -> None:
-    environ = dict.fromkeys(("DIFFUSERS_CACHE", *TRANSFORMERS_VARIABLES), "/old")
-    notes = collect(tmp_path, VAE, environ).notes
-    assert [note.message for note in notes] == [
-        "DIFFUSERS_CACHE is set, but no library in use reads it: it has no effect"
-    ]
-    notes = collect(tmp_path, VAE, environ, transformers_major=5).notes
-    assert [note.message.partition(" is set")[0] for note in notes] == list(environ)
-    assert collect(tmp_path, "x = 1\n", environ).notes == ()
-
-
-# --- for download ---------------------------------------------------------------------------------------
-
-
-def test_a_download_goes_where_the_command_line_says_else_the_config_else_the_environment(tmp_path: Path) -> None:
+def test_a_download_goes_where_the_command_line_says_else_the_config_else_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = VAE + 'model = dict(type="Rejects", cache_dir="/config")\nclip = dict(type="text", path="org/clip")\n'
-    found = collect(tmp_path, text, directory_for=lambda component: "/option" if component.name == "vae" else None)
-    assert [(need.repo_id, need.cache_dir, need.source) for need in found.needs] == [
+    traced = trace(tmp_path, text)
+    found = collect(monkeypatch, traced, {}, 4, lambda each: "/option" if each.name == "vae" else None)
+    assert [(need.repo_id, need.cache_dir, need.source) for need in found] == [
         ("org/vae", "/option", "option"),
         ("org/hidden", "/config", "config"),
         ("org/clip", "/home/u/.cache/huggingface/hub", "default"),
     ]
-    assert found.findings == ()
 
 
 def test_v1_0s_t5_is_downloaded_as_the_repo_that_it_will_read() -> None:
-    found = collect_needs(v1_0_text_encoder(), {}, directory_for=lambda component: "/hub")
-    assert {need.repo_id for need in found.needs} == {"DeepFloyd/t5-v1_1-xxl"}
-    assert {need.class_name for need in found.needs} == {"AutoTokenizer", "T5EncoderModel"}
-    assert found.findings == ()
-    verified = collect_needs(v1_0_text_encoder(), {})
-    assert {finding.code for finding in verified.findings} == {"OSR006"}
-    assert verified.needs == ()
+    found = collect_needs(v1_0_text_encoder(), choose=lambda component: "/hub")
+    assert {need.repo_id for need in found} == {"DeepFloyd/t5-v1_1-xxl"}
+    assert {need.class_name for need in found} == {"AutoTokenizer", "T5EncoderModel"}
+    assert collect_needs(v1_0_text_encoder()) == []

@@ -57,11 +57,6 @@ def test_what_a_loader_misses_is_named(tmp_path: Path, library: str, class_name:
 
 
 def test_the_remedy_for_a_missing_file_asks_for_what_the_loader_asks_for_and_not_for_the_repo(tmp_path: Path) -> None:
-    make_repo(tmp_path, T5, {name: content for name, content in t5_files().items() if name != "spiece.model"})
-    tokenizer = Need(T5, str(tmp_path), class_name="T5Tokenizer", requested_by=(("a.py", 1, "model.text_encoder"),))
-    (finding,) = inspect_cache([tokenizer]).findings
-    command = f"opensora-rewriter download {{path}} --component text_encoder --cache-dir {tmp_path}"
-    assert (finding.code, finding.remedy) == ("OSR113", f"{command} --revision {T5}={COMMIT}")
     make_repo(tmp_path, VAE, {"vae/config.json": b"{}"})
     hidden = Need(VAE, str(tmp_path), subfolder="vae", library="diffusers", class_name="AutoencoderKL", hard_coded=True)
     (finding,) = inspect_cache([hidden]).findings
@@ -73,8 +68,9 @@ def test_the_remedy_for_a_missing_file_asks_for_what_the_loader_asks_for_and_not
 
 def read(names: list[str], *needs: Need) -> tuple[list[str], list[str]]:
     selected = [select_files(need, names.__contains__, lambda: names, lambda index: SHARDS) for need in needs]
-    files = {name for each in selected for name in each.files}
-    return sorted(files), [words for each in selected for words, _ in each.missing]
+    return sorted({name for files, _ in selected for name in files}), [
+        words for _, lacks in selected for words in lacks
+    ]
 
 
 def need(class_name: str, library: str = "transformers", **more: str) -> Need:
@@ -88,14 +84,11 @@ def test_of_the_t5_the_shards_and_the_tokenizer_are_read_and_nothing_of_flax_or_
     assert missing == []
 
 
-def test_of_a_pipelines_repo_only_the_subfolder_is_read() -> None:
+def test_of_a_pipelines_repo_only_the_subfolder_is_read_and_what_a_listing_lacks_is_said() -> None:
     names = ["model_index.json", "vae/config.json", "vae/diffusion_pytorch_model.safetensors", "unet/config.json"]
     assert read(names, need("AutoencoderKL", "diffusers", subfolder="vae")) == (names[1:3], [])
-
-
-def test_what_a_listing_lacks_is_said() -> None:
     names = ["config.json", "pytorch_model.bin.index.json", SHARDS[0]]
-    lacking = f"{SHARDS[1]} (named by pytorch_model.bin.index.json)"
+    lacking = f"{SHARDS[1]} (needed by pytorch_model.bin.index.json)"
     assert read(names, need("T5EncoderModel")) == (sorted(names), [lacking])
     lacking = f"{KL}.safetensors.index.json or {KL}.safetensors or {KL}.bin"
     assert read(["config.json"], need("AutoencoderKL", "diffusers"))[1] == [lacking]
@@ -109,6 +102,6 @@ def test_a_snapshot_is_read_whole_and_one_file_alone() -> None:
 
 def test_the_folders_that_hold_all_that_is_read() -> None:
     vae, one = need("AutoencoderKL", "diffusers", subfolder="vae"), need("", kind="hf_hub_download", filename="m/x.pt")
-    assert list_subfolders([vae, vae, one]) == ("vae", "m")
-    assert list_subfolders([vae, need("T5EncoderModel")]) == ()
-    assert list_subfolders([vae, need("", kind="snapshot_download", subfolder="x")]) == ()
+    assert list_subfolders([vae, vae, one]) == ["vae", "m"]
+    assert list_subfolders([vae, need("T5EncoderModel")]) == []
+    assert list_subfolders([vae, need("", kind="snapshot_download", subfolder="x")]) == []

@@ -18,11 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from rewriter.decide.loaders import Loaders
 from rewriter.read.configs import read_config
+from rewriter.read.loaders import Loaders
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
-posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and file systems")
 
 SAMPLE = "configs/opensora-v1-2/inference/sample.py"
 CLEAN = {"PATH": os.environ.get("PATH", ""), "HOME": os.environ.get("HOME", "/")}
@@ -103,7 +102,6 @@ for stop in range(1, len(seen) + 1):
 """
 
 
-@posix
 @pytest.mark.parametrize("tag", ["v1.0", "v1.2"])
 def test_killed_at_every_step_of_the_command_the_checkout_still_builds(tag: str, tmp_path: Path) -> None:
     """Few files, so that every step can be tried; sources and configs among them."""
@@ -141,7 +139,6 @@ def test_killed_at_every_step_of_the_command_the_checkout_still_builds(tag: str,
         print(f"{tag}: killed at {len(steps)} steps, {mixed} left old and new files side by side, all of them build")
 
 
-@posix
 def test_what_a_run_that_was_killed_left_beside_loaders_goes_with_one_that_edits_none(tmp_path: Path) -> None:
     root = Path(shutil.copytree(FIXTURES / "v1.2", tmp_path / "checkout"))
     left = root / "opensora" / "models" / "vae" / ".vae.py.opensora-rewriter-4194305-0a1b2c3d.tmp"
@@ -174,7 +171,6 @@ main()
 """
 
 
-@posix
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("when", ["renamed", "done", "written", "reported"])
 def test_interrupted_when_everything_is_written_it_says_so_all_the_same(name: str, when: str, tmp_path: Path) -> None:

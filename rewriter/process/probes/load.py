@@ -1,22 +1,15 @@
-"""Compares models, built on the meta device, with the headers of their weights; runs by path, as a child."""
+"""Compares models, built on the meta device, with the headers of their weights."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import os
+import re
 import sys
-import time
-from typing import TYPE_CHECKING, Any, Dict, Tuple  # noqa: UP035
+from typing import Any
 
-if TYPE_CHECKING or __name__ != "__main__":
-    from rewriter.process.probes import channel, weights_files
-else:
-    import channel
-    import weights_files
-
-Tensors = Dict[str, Tuple[Tuple[int, ...], str]]  # noqa: UP006 - name -> shape, and dtype as torch spells it
-SENTENCE = "a photo of a cat that sleeps on a chair"
+from . import channel, weights_files
 
 # The order in which each library looks for weights (transformers 4.39-5, diffusers 0.27-0.39).
 WEIGHTS = {
@@ -25,35 +18,33 @@ WEIGHTS = {
     "diffusers": ("diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.safetensors",
                   "diffusion_pytorch_model.bin"),
 }  # fmt: skip
-# The format's own names (safetensors README) and torch's.
-DTYPES = {
-    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
-    "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
-}  # fmt: skip
 # AutoencoderKL's attention before diffusers 0.18 (ModelMixin._fix_state_dict_keys_on_load).
 OLD_ATTENTION = (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0"))
 
 
 class Problem(Exception):  # noqa: N818 - one of the weights or the libraries, not of this program
-    """Ends the check of one task. ``kind``: a key of the table of problems in ``rewriter.verify.levels``."""
+    """Ends the check of one task. Its ``args``: a key of the table in ``rewriter.verify.explain``, and why."""
 
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+
+def main() -> None:
+    channel.serve(answer)
 
 
 def answer(task: Any) -> dict[str, Any]:
     """Check one hub call; every failure becomes a problem of the report."""
-    began = time.monotonic()
-    report: Any = {"stage": "library", "checked": [], "notes": [], "problems": [], "deferred": ""}
+    report: dict[str, Any] = {"stage": "library", "checked": [], "problems": [], "deferred": ""}
     try:
         check_from_pretrained(task, report) if task["kind"] == "from_pretrained" else check_file(task, report)
     except Problem as problem:
-        report["problems"].append({"kind": problem.kind, "message": str(problem), "count": 0})
+        kind, message = problem.args
+        report["problems"].append({"kind": kind, "message": message, "count": 0})
     except BaseException as error:  # noqa: BLE001 - others' code: sys.exit and worse
-        found = channel.describe_error(error, task["root"])
-        report["problems"].append(dict(found, kind="exception", stage=report["stage"]))
-    return dict(report, seconds=time.monotonic() - began)
+        if task["folder"]:  # the checkout's own class may need what only level build gives it
+            report["deferred"] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        else:
+            found = channel.describe_error(error, task["root"])
+            report["problems"].append(dict(found, kind="exception", stage=report["stage"]))
+    return report
 
 
 def check_file(task: Any, report: Any) -> None:
@@ -70,22 +61,15 @@ def check_file(task: Any, report: Any) -> None:
 
 
 def check_from_pretrained(task: Any, report: Any) -> None:
-    if task["folder"]:
-        check_checkout_class(task, report)
-        return
-    module = importlib.import_module(task["library"])
-    name = task["class_name"]
-    cls = getattr(module, name, None)
-    if cls is None:
-        version = getattr(module, "__version__", "?")
-        raise Problem("no_class", "{} {} has no class {}".format(task["library"], version, name))
-    places = {key: task[key] for key in ("cache_dir", "revision", "subfolder") if task[key]}
-    places["local_files_only"] = True
+    cls, name = find_class(task), task["class_name"]
+    places = dict(
+        {key: task[key] for key in ("cache_dir", "revision", "subfolder") if task[key]}, local_files_only=True
+    )
     report["stage"] = "tokenizer" if "Tokenizer" in name else "config"
     if hasattr(cls, "state_dict") and hasattr(cls, "load_config"):
         compare_model(cls.from_config, cls.load_config(task["repo_id"], **places), "diffusers", task, report)
     elif hasattr(cls, "_model_mapping"):
-        config = module.AutoConfig.from_pretrained(task["repo_id"], **places)
+        config = sys.modules["transformers"].AutoConfig.from_pretrained(task["repo_id"], **places)
         compare_model(cls.from_config, config, "transformers", task, report)
     elif hasattr(cls, "config_class"):
         compare_model(cls, cls.config_class.from_pretrained(task["repo_id"], **places), "transformers", task, report)
@@ -95,34 +79,24 @@ def check_from_pretrained(task: Any, report: Any) -> None:
 
 
 def check_tokenizer(tokenizer: Any) -> str:
-    ids = list(tokenizer(SENTENCE)["input_ids"])
+    sentence = "a photo of a cat that sleeps on a chair"
+    ids = list(tokenizer(sentence)["input_ids"])
     if set(ids) <= set(tokenizer.all_special_ids):
-        raise Problem("tokens", f"{SENTENCE!r} becomes {ids[:10]!r}: nothing but special and unknown tokens")
+        raise Problem("tokens", f"{sentence!r} becomes {ids[:10]!r}: nothing but special and unknown tokens")
     return f"{type(tokenizer).__name__} encodes a sentence to {len(ids)} tokens (vocabulary {len(tokenizer)})"
 
 
-def check_checkout_class(task: Any, report: Any) -> None:
-    """A ``PreTrainedModel`` of the checkout's own: through its import if that works, else it is left to level build.
-
-    The class is registered under its own name, or a neighbour of the loader that is registered under the type.
-    """
-    path = locate(task, "config.json")
-    if path is None:
-        raise Problem("no_weights", "config.json is not there")
-    try:
-        channel.enter_checkout(task["root"], task["folder"])
-        registry = importlib.import_module(task["library"] + ".registry").MODELS
-        cls = registry.get(task["class_name"])
-        if not hasattr(cls, "config_class"):
-            loader = registry.get(task["type_name"])
-            cls = getattr(sys.modules[loader.__module__], task["class_name"])
-        config = cls.config_class.from_pretrained(os.path.dirname(path))
-        skip_nested_weights(task["cache_dir"])
-        compare_model(cls, config, "transformers", task, report)
-    except Problem:
-        raise
-    except BaseException as error:  # noqa: BLE001 - others' code: sys.exit and worse
-        report["deferred"] = type(error).__name__ + ": " + " ".join(str(error).split())[:300]
+def find_class(task: Any) -> Any:
+    """The library's class; or the checkout's, registered by its own name or a neighbour of its type's loader."""
+    if not task["folder"]:
+        return getattr(importlib.import_module(task["library"]), task["class_name"])
+    channel.enter_checkout(task["root"], task["folder"])
+    registry = importlib.import_module(task["library"] + ".registry").MODELS
+    cls = registry.get(task["class_name"])
+    if not hasattr(cls, "config_class"):
+        cls = getattr(sys.modules[registry.get(task["type_name"]).__module__], task["class_name"])
+    skip_nested_weights(task["cache_dir"])
+    return cls
 
 
 def skip_nested_weights(cache_dir: str) -> None:
@@ -154,20 +128,18 @@ def compare_model(build: Any, config: Any, library: str, task: Any, report: Any)
     report["stage"] = "parameters"
     expected = model.state_dict(keep_vars=True)
     rename_old_attention(model, found)
-    shared = [(name, tensor, *found[name]) for name, tensor in expected.items() if name in found]
-    supplied = {id(tensor) for _, tensor, _, _ in shared}  # also under the name of a tensor that they are tied to
+    shared = [name for name in expected if name in found]
+    supplied = {id(expected[name]) for name in shared}  # also under the name of a tensor that they are tied to
     mismatched = []
-    for name, tensor, shape, stored in shared:
-        built = str(tensor.dtype).replace("torch.", "")
+    for name in shared:
+        (stored, shape), tensor = found[name], expected[name]
         if shape != tuple(tensor.shape):
             mismatched.append(f"{name}: {list(shape)} in the file, {list(tensor.shape)} in the model")
-        if ("float" in stored) != ("float" in built):
-            mismatched.append(f"{name}: stored as {stored}, built as {built}")
+        if ("f" in stored.lower()) != tensor.is_floating_point():  # BF16 and torch.float32, not I64 or BOOL
+            mismatched.append(f"{name}: stored as {stored}, built as {tensor.dtype}")
     known = {*expected, *(name for name, _buffer in model.named_buffers())}
     extra = [name for name in found if name not in known and not name.endswith(".position_ids")]
-    # Parts that the model lacks (a whole CLIP or T5, read into its text half) are as they should be.
-    parts = {name.split(".")[0] for name in expected}
-    foreign = sorted({name.split(".")[0] for name in extra} - parts)
+    parts = {name.split(".")[0] for name in expected}  # of a whole CLIP or T5, the model may be the text half
     problems = {
         "missing": [name for name, tensor in expected.items() if id(tensor) not in supplied],
         "shape": mismatched,
@@ -175,11 +147,9 @@ def compare_model(build: Any, config: Any, library: str, task: Any, report: Any)
     }
     for kind, names in problems.items():
         if names:
-            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-            report["problems"].append({"kind": kind, "message": ", ".join(names[:10]) + more, "count": len(names)})
+            message = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+            report["problems"].append({"kind": kind, "message": message, "count": len(names)})
     report["checked"].append(f"{len(shared)} of {len(expected)} tensors of {type(model).__name__} match")
-    if foreign:
-        report["notes"].append(f"the files hold other parts of a larger model too ({', '.join(foreign[:10])})")
 
 
 def rename_old_attention(model: Any, found: dict[str, Any]) -> None:
@@ -192,63 +162,47 @@ def rename_old_attention(model: Any, found: dict[str, Any]) -> None:
 
 
 def locate(task: Any, name: str) -> str | None:
-    """The path of a file of the repo (in the cache, or in a local folder), or None."""
-    if task["subfolder"]:
-        name = task["subfolder"].strip("/") + "/" + name
-    if os.path.isdir(task["repo_id"]):
-        path = os.path.join(task["repo_id"], name)
-        return path if os.path.isfile(path) else None
+    """The path of a file of the repo in the cache, or None."""
     from huggingface_hub import try_to_load_from_cache
 
+    name = os.path.join(task["subfolder"].strip("/"), name)
     folder, revision = task["cache_dir"] or None, task["revision"] or None
     found = try_to_load_from_cache(task["repo_id"], name, cache_dir=folder, revision=revision)
     return found if isinstance(found, str) else None
 
 
-def read_all_weights(task: Any, library: str) -> Tensors:
-    """Shape and dtype of every tensor of the weights that ``library`` would read."""
+def read_all_weights(task: Any, library: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Dtype and shape of every tensor of the weights that ``library`` would read."""
     name = next((name for name in WEIGHTS[library] if locate(task, name) is not None), None)
     if name is None:
         raise Problem("no_weights", f"none of {', '.join(WEIGHTS[library])} is there")
-    shards = [name]
+    shards = {name}
     if name.endswith(".json"):
-        shards = sorted(set(read_header(weights_files.read_shard_index, str(locate(task, name))).values()))
-    paths = {shard: locate(task, shard) for shard in shards}
-    absent = [shard for shard in shards if paths[shard] is None]
-    if absent:
-        message = f"{len(absent)} of {len(shards)} files that {name} lists are not there: {', '.join(absent[:10])}"
-        raise Problem("no_weights", message)
-    return {name: tensor for path in paths.values() for name, tensor in read_weights(str(path)).items()}
+        shards = set(weights_files.read_shard_index(str(locate(task, name))).values())
+    found = {}
+    for shard in sorted(shards):
+        path = locate(task, shard)
+        if path is None:
+            raise Problem("no_weights", f"{shard}, which {name} lists, is not there")
+        found.update(read_weights(path))
+    return found
 
 
-def read_header(read: Any, path: str) -> Any:
+def read_weights(path: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Dtype and shape of each tensor in one file: by its header, or by torch's restricted unpickler on no device."""
     try:
-        return read(path)
+        if path.endswith(".safetensors"):
+            return weights_files.read_safetensors_header(path)
+        import torch
+
+        state = torch.load(path, map_location="meta", weights_only=True)
+        tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
     except weights_files.WeightsError as error:
         raise Problem("corrupt", f"{path} {error}") from error
-
-
-def read_weights(path: str) -> Tensors:
-    """Shape and dtype of each tensor in one file: by its header, or by torch's restricted unpickler on no device."""
-    with open(path, "rb") as file:
-        if file.read(64).startswith(b"version https://git-lfs"):
-            raise Problem("corrupt", f"{path} is a Git-LFS pointer, not the weights")
-    if path.endswith(".safetensors"):
-        tensors = read_header(weights_files.read_safetensors_header, path)
-        return {name: (shape, DTYPES.get(dtype, dtype)) for name, (dtype, shape) in tensors.items()}
-    import torch
-
-    try:
-        state = torch.load(path, map_location="meta", weights_only=True)
-        items = [(name, value) for name, value in state.items() if isinstance(value, torch.Tensor)]
     except Exception as error:
         text = " ".join(str(error).split())
-        place = text.lower().find("unsupported global")  # one that no state dict has a use for
-        if place >= 0:
-            raise Problem("unsafe", f"{path} is a pickle that would run code: {text[place:][:100]}") from error
+        code = re.search("unsupported global.{,80}", text, re.IGNORECASE)  # one that no state dict has a use for
+        if code is not None:
+            raise Problem("unsafe", f"{path} is a pickle that would run code: {code[0]}") from error
         raise Problem("corrupt", f"{path} does not read ({type(error).__name__}: {text[:200]})") from error
-    return {name: (tuple(tensor.shape), str(tensor.dtype).replace("torch.", "")) for name, tensor in items}
-
-
-if __name__ == "__main__":
-    channel.Channel().serve(answer)
+    return {name: (str(tensor.dtype), tuple(tensor.shape)) for name, tensor in tensors.items()}

@@ -1,52 +1,37 @@
-"""Loads configs with mmengine and reports what they resolve to; runs by path, as a child."""
+"""Loads configs with mmengine and reports what they resolve to."""
 
 from __future__ import annotations
 
-import os
-import random
 import re
-import sys
 import traceback
 import types
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING or __name__ != "__main__":
-    from rewriter.process.probes import channel
-else:
-    import channel
-
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+from . import channel
 
 
 def main() -> None:
-    link = channel.Channel()
+    import mmengine.config  # noqa: F401 - the interpreter is to blame where it does not import, no config
+
+    channel.serve(answer)
+
+
+def answer(task: dict[str, Any]) -> dict[str, Any]:
+    """Load one config, after its files are written: the fields of ``rewriter.process.configs.Resolved``."""
     try:
-        import mmengine.config  # noqa: F401 - the interpreter may be broken in any way
-    except Exception as error:  # noqa: BLE001
-        link.send(fatal="mmengine does not import: " + type(error).__name__ + ": " + str(error))
-        return
-    root = link.job["root"]
-    plain_path = [*sys.path] if root is None else [*sys.path, root]
-
-    def answer(task: dict[str, Any]) -> dict[str, Any]:
-        try:
-            for name, data in task["files"].items():
-                with open(name, "wb") as stream:
-                    stream.write(data.encode("latin-1"))
-            sys.path[:] = plain_path
-            os.chdir(root or os.path.dirname(task["path"]))
-            random.seed(0)
-            value, first = channel.load_config(task["path"], read_all, import_custom_modules=False)
-        except BaseException as error:  # noqa: BLE001 - a config may raise anything, also SystemExit
-            return explain(error, task["path"])
-        return {"value": value, "plain_error": "" if first is None else explain(first, task["path"])["error"]}
-
-    link.serve(answer)
+        for name, data in task["files"].items():
+            with open(name, "wb") as stream:
+                stream.write(data.encode("latin-1"))
+        channel.enter_checkout(task["root"], task["root"])
+        value, first = channel.load_config(task["path"], read_all)
+    except BaseException as error:  # noqa: BLE001 - a config may raise anything, also SystemExit
+        return {"resolved": (False, None, *explain(error, task["path"]))}
+    return {"resolved": (True, value, "", None, "" if first is None else explain(first, task["path"])[0])}
 
 
 def read_all(config: Any) -> Any:
-    # An imported module stays in what mmengine loads lazily (as it does by itself where no name of it is used).
-    return encode({key: config[key] for key in config if not isinstance(config[key], types.ModuleType)})
+    # What mmengine loads lazily keeps an imported module; it loads so by itself where no name of it is used.
+    return encode({key: value for key, value in config.items() if not isinstance(value, types.ModuleType)})
 
 
 def encode(value: Any) -> Any:
@@ -54,7 +39,7 @@ def encode(value: Any) -> Any:
 
     An object is a text that is the same for the same thing in two loads of a file: no memory address, a name for code.
     """
-    if value is None or type(value) in (bool, int, str) or (type(value) is float and value - value == 0):
+    if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, dict):
         pairs = [(key, encode(item)) for key, item in dict.items(value)]
@@ -66,27 +51,20 @@ def encode(value: Any) -> Any:
     if type(value) is tuple:
         return {"$tuple": [encode(item) for item in value]}
     name = getattr(value, "__qualname__", None)
-    text = str(getattr(value, "__module__", "")) + "." + name if isinstance(name, str) else repr(value)
-    return {"$object": type(value).__qualname__ + " " + _ADDRESS.sub("", text)}
+    text = f"{getattr(value, '__module__', '')}.{name}" if isinstance(name, str) else repr(value)
+    return {"$object": type(value).__qualname__ + " " + re.sub(r" at 0x[0-9a-fA-F]+", "", text)}
 
 
-def explain(error: BaseException, path: str) -> dict[str, Any]:
+def explain(error: BaseException, path: str) -> tuple[str, int | None]:
     """What went wrong, in one line, and the line of ``path`` that it came from where that can be known."""
-    inner = error.__context__
-    if type(error) is SyntaxError and error.lineno is None and isinstance(inner, SyntaxError):
-        error = inner  # mmengine's own wraps the parser's
+    if isinstance(error.__context__, SyntaxError):
+        error = error.__context__  # mmengine's own wraps the parser's
     if isinstance(error, SyntaxError):
-        return {"error": type(error).__name__ + ": " + str(error.msg), "line": error.lineno}
-    places = [
-        (frame.f_code.co_filename, frame.f_code.co_name, line) for frame, line in traceback.walk_tb(error.__traceback__)
-    ]
-    own = [line for name, _, line in places if name == path]
-    others = [(name, line) for name, code, line in places if code == "<module>" and name not in (path, __file__)]
-    text = (type(error).__name__ + ": " + str(error)).rstrip(": ")
-    if others and not own:
-        text += f" ({others[-1][0]}, line {others[-1][1]})"
-    return {"error": text, "line": own[-1] if own else None}
-
-
-if __name__ == "__main__":
-    main()
+        return f"{type(error).__name__}: {error.msg}", error.lineno
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [(frame.filename, frame.lineno) for frame in frames if frame.name == "<module>"]
+    own = [line for name, line in places if name == path]
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:500].rstrip(":")
+    if places and not own:
+        text += f" ({places[-1][0]}, line {places[-1][1]})"
+    return text, own[-1] if own else None

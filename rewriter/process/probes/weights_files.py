@@ -1,14 +1,11 @@
-"""Reads the headers of weights files: safetensors headers and indexes of shards, never the tensors themselves.
-
-The load probe imports this file by its path in the user's interpreter: the standard library alone, Python 3.8 syntax.
-"""
+"""Reads the headers of weights files: safetensors headers and indexes of shards, never the tensors themselves."""
 
 from __future__ import annotations
 
 import json
 import os
 
-ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+_ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 
 
 class WeightsError(Exception):
@@ -31,7 +28,7 @@ def read_safetensors_header(path: str) -> dict[str, tuple[str, tuple[int, ...]]]
         entries.pop("__metadata__", None)
         tensors = {name: (str(entry["dtype"]), tuple(entry["shape"])) for name, entry in entries.items()}
         expected = 8 + length + max([int(entry["data_offsets"][1]) for entry in entries.values()], default=0)
-    except ERRORS as error:
+    except _ERRORS as error:
         raise WeightsError(f"has a safetensors header that cannot be read ({error})") from error
     if size != expected:
         state = "is cut short" if size < expected else "is too long"
@@ -47,7 +44,7 @@ def read_shard_index(path: str) -> dict[str, str]:
     try:
         with open(path, "rb") as stream:
             shards = {str(name): str(shard) for name, shard in json.loads(stream.read())["weight_map"].items()}
-    except ERRORS as error:
+    except _ERRORS as error:
         raise WeightsError(f"is not an index of shards ({type(error).__name__}: {error})") from error
     if not shards:
         raise WeightsError("lists no shards")
