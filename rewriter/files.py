@@ -8,7 +8,6 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import PurePath
 from typing import Any
 
 LIMIT = 20 * 1024 * 1024
@@ -37,7 +36,10 @@ def show_path(path: str, base: str) -> str:
 
 def list_above(path: str) -> list[str]:
     """``path`` (absolute) and the folders above it, nearest first."""
-    return [path, *map(str, PurePath(path).parents)]
+    found = [path]
+    while (above := os.path.dirname(found[-1])) != found[-1]:
+        found.append(above)
+    return found
 
 
 def outside(path: str, root: str | None) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
-from rewriter.files import parse_toml
+from rewriter.files import parse_toml, read_bytes
 from rewriter.model import Severity
 
 # A file that cannot be read, or a run that cannot be proved, is not a matter of taste.
@@ -38,7 +38,8 @@ class Rule(NamedTuple):
 def all_rules() -> Mapping[str, Rule]:
     """Every finding of every command, by code: configs, caches and locks, weights and builds."""
     rules = {}
-    for code, entry in sorted(parse_toml(Path(__file__).with_name("rules.toml").read_text("utf-8")).items()):
+    table = read_bytes(os.path.join(os.path.dirname(__file__), "rules.toml")).decode()
+    for code, entry in sorted(parse_toml(table).items()):
         texts = {"severity": "error", **{key: text.strip() for key, text in entry.items()}}
         rules[code] = Rule(code, **{**texts, "explanation": " ".join(texts["explanation"].split())})
     return rules

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from rewriter import model
-from rewriter.decide.remedies import cached_repos, rewrite_command, suggest_repo
+from rewriter.decide.remedies import cached_repos, own_weights, rewrite_command, suggest_repo
 from rewriter.decide.request import Request
 from rewriter.decide.thread import SPECIAL_FUNCTION, SPECIAL_REPO, Threading, thread_key
 from rewriter.locality import is_repo_id, locality, names_weights
@@ -379,7 +379,8 @@ class Case:
 
     def _suggest_repo(self, path: str, kind: str | None, refusal: str = "") -> tuple[str, str]:
         """The repo that a lost path names, and what a message adds where that is a guess."""
-        repo, guess = suggest_repo(path, kind, cached_repos(self.request.dir_for(self.owner)), refusal)
+        own = own_weights(kind, self.context.root)
+        repo, guess = suggest_repo(path, own, cached_repos(self.request.dir_for(self.owner)), refusal)
         return repo, f"; {guess}" if guess else ""
 
     def _shorten(self, text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -33,7 +34,7 @@ _OWN_WEIGHTS = {
     "OpenSoraVAE_V1_3": "hpcai-tech/OpenSora-VAE-v1.3",
     "clip": "openai/clip-vit-base-patch32",
 }
-"""Types with one released repo, whatever the tag."""
+"""Types with one released repo, whatever the tag. STDiT3-XL/2 has one for each of v1.2 and v1.3."""
 _NO_NAMES = re.compile(
     r"vae|vae[-_]pipeline|t5|t5_ckpts|clip|text_encoder|stdit|models?|ema|ckpts?|checkpoints?|pretrained(_models)?"
     r"|weights|latest|(epoch|global_step|step|iter)[\w-]*\d|\d+|v?\d+(\.\d+)*|.*\.(pt|pth|bin|safetensors)",
@@ -66,17 +67,24 @@ def cached_repos(cache_dir: str | None) -> list[str]:
     return sorted(name.removeprefix("models--").replace("--", "/") for name in folders)
 
 
-def suggest_repo(path: str, type_name: str | None, cached: Iterable[str] = (), refusal: str = "") -> tuple[str, str]:
-    """The repo that a lost path names, and what to say of it where that is a guess.
+def own_weights(type_name: str | None, root: str | None) -> str | None:
+    """Open-Sora's own weights for a type, in the release that the checkout is."""
+    if type_name == "STDiT3-XL/2" and root is not None:
+        return None if os.path.isdir(f"{root}/opensora/models/vae_v1_3") else "hpcai-tech/OpenSora-STDiT-v3"
+    return _OWN_WEIGHTS.get(type_name or "")
+
+
+def suggest_repo(path: str, own: str | None, cached: Iterable[str] = (), refusal: str = "") -> tuple[str, str]:
+    """The repo that a lost path names, and what to say of it where that is a guess. ``own``: :func:`own_weights`.
 
     In this order: ``refusal``, the loader's own assertion, names it; the last part of the path is the NAME of a known
     or cached repo; that part names no model (or there is a refusal) and the type has one released repo; ORG/LAST-PART.
 
-    >>> suggest_repo("/mnt/x/OpenSora-STDiT-v3", "STDiT3-XL/2")
+    >>> suggest_repo("/mnt/x/OpenSora-STDiT-v3", None)
     ('hpcai-tech/OpenSora-STDiT-v3', '')
-    >>> suggest_repo("pretrained_models/vae-pipeline", "OpenSoraVAE_V1_2")[0]
+    >>> suggest_repo("pretrained_models/vae-pipeline", own_weights("OpenSoraVAE_V1_2", None))[0]
     'hpcai-tech/OpenSora-VAE-v1.2'
-    >>> suggest_repo("/data/my-vae", "OpenSoraVAE_V1_2")
+    >>> suggest_repo("/data/my-vae", own_weights("OpenSoraVAE_V1_2", None))
     ('ORG/my-vae', 'ORG is a placeholder')
     >>> suggest_repo("/x", None, refusal="from_pretrained in ['DeepFloyd/t5-v1_1-xxl']")[0]
     'DeepFloyd/t5-v1_1-xxl'
@@ -86,8 +94,8 @@ def suggest_repo(path: str, type_name: str | None, cached: Iterable[str] = (), r
     found += [each for each in (*RELEASED_REPOS, *cached) if each.rpartition("/")[2].lower() == last.lower()]
     if found:
         return found[0], ""
-    if type_name in _OWN_WEIGHTS and (refusal or not last or _NO_NAMES.fullmatch(last)):
-        return _OWN_WEIGHTS[type_name], "the remedy names Open-Sora's own weights for this type"
+    if own is not None and (refusal or not last or _NO_NAMES.fullmatch(last)):
+        return own, "the remedy names Open-Sora's own weights for this type"
     name = re.sub(r"[^\w.-]+", "-", re.sub(r"\.(pt|pth|bin|safetensors)$", "", last)).strip("-.")
     return f"ORG/{name or 'NAME'}", "ORG is a placeholder"
 

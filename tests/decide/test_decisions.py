@@ -12,7 +12,7 @@ from conftest import FIXTURES
 from deciding import CACHE, checked, codes, decide, messages, outcomes, wanted, write_checkout
 from loading import give_values
 
-from rewriter.decide.remedies import did_you_mean, suggest_repo
+from rewriter.decide.remedies import did_you_mean, own_weights, suggest_repo
 from rewriter.decide.request import Request
 from rewriter.locality import is_repo_id, locality
 from rewriter.read.loaders import trace_loader
@@ -341,9 +341,16 @@ LOST = [
 
 @pytest.mark.parametrize(("path", "kind", "repo", "sureness"), LOST)
 def test_a_lost_path_names_its_repo(path: str, kind: str, repo: str, sureness: str) -> None:
-    found, why = suggest_repo(path, kind, ["our-org/our-vae"])
+    found, why = suggest_repo(path, own_weights(kind, None), ["our-org/our-vae"])
     assert (found, bool(why)) == (repo, bool(sureness))
     assert why.endswith(sureness)
+
+
+def test_stdit3_has_other_weights_in_each_release(tmp_path: Path) -> None:
+    assert own_weights("STDiT3-XL/2", None) is None
+    assert own_weights("STDiT3-XL/2", str(tmp_path)) == "hpcai-tech/OpenSora-STDiT-v3"
+    (tmp_path / "opensora/models/vae_v1_3").mkdir(parents=True)
+    assert own_weights("STDiT3-XL/2", str(tmp_path)) is None, "v1.3 has two"
 
 
 def test_each_lost_path_is_named_with_the_place_where_it_stands(root: Path) -> None:
