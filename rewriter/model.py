@@ -159,7 +159,6 @@ class Rejection(NamedTuple):
     function: str
     path: str
     line: int
-    chain: tuple[Step, ...] = ()
 
 
 class Failure(NamedTuple):

@@ -213,9 +213,12 @@ def _find_broken(before: Planner, after: Planner) -> Iterator[tuple[str, Compone
     for path, root in (configs | {path: root for path, root, _ in before.targets.values()}).items():
         old = {(each.keys, each.span): each for each in before.present(path).components}
         for component in after.future(path).components:
-            known = old.get((component.keys, component.span))
-            trace = after.loaders.trace(root, _type_of(component), component.values)
-            if known is None or (known.values == component.values and trace.files.isdisjoint(after.loaders.overlay)):
+            known, kind = old.get((component.keys, component.span)), _type_of(component)
+            is_same = known is None or known.values == component.values
+            if known is None or (is_same and not before.loaders.can_load(root, kind)):
+                continue  # the functions that are edited lie on a path to a hub call
+            trace = after.loaders.trace(root, kind, component.values)
+            if is_same and trace.files.isdisjoint(after.loaders.overlay):
                 continue
             was = before.loaders.trace(root, _type_of(known), known.values)
             kept = {(key, call.callee) for call in was.calls for key in call.reached if key in component.values}

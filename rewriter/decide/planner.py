@@ -142,15 +142,16 @@ class Planner:
         kind, weights = (component.values.get(key, Value.of(None)) for key in ("type", "from_pretrained"))
         name = kind.value if isinstance(kind.value, str) and component.unsure is None else ""
         trace, unclear = Trace(name, False), component.unsure
+        names_weights = isinstance(weights.value, str) or not weights.known
         if unclear is None and "type" not in component.values:
             unclear = "it has no `type`"
-        elif self.loaders.can_load(root, name):
+        elif name and self.loaders.can_load(root, name):
             trace = self.loaders.trace(root, name, component.values)
             is_unknown = trace.unknown and not trace.calls and not trace.failures
             unclear = trace.unknown[0] if is_unknown else find_unknown_repo(weights, trace.calls)
-        elif unclear is None and not self.loaders.is_registered(root, name):
+        elif unclear is None and names_weights and not (name and self.loaders.is_registered(root, name)):
             unclear = f"no loader is registered as `{name or kind.text}`"
-        return trace, unclear if isinstance(weights.value, str) or not weights.known else None
+        return trace, unclear if names_weights else None
 
     def _decide_component(self, context: Context, component: Component, owner: str) -> Decision:
         if component.origin is not None and component.origin in self.targets:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from rewriter.checkout import find_packages
 from rewriter.locality import locality
 from rewriter.model import KEYS, RESERVED_KEYS, Finding, HubCall, Trace, Value
-from rewriter.read.modules import Sources
-from rewriter.read.reach import type_can_load
+from rewriter.read.modules import Sources, Texts
+from rewriter.read.reach import can_load
 from rewriter.read.released import RELEASED, trace_released
 from rewriter.read.values import Items, Known, Unknown, Val
 from rewriter.read.walk import Walk
@@ -21,23 +21,25 @@ from rewriter.read.walk import Walk
 class Loaders:
     """The loaders of a run, each checkout's read once.
 
-    Args:
-        opensora_source: a package, or a root that holds one, whose loaders are meant in place of the checkout's own.
-        overlay: bytes that stand for sources, by absolute path.
+    ``opensora_source``: a package, or a root that holds one, whose loaders are meant in place of the checkout's own.
+    ``overlay``: bytes that stand for sources, by absolute path.
     """
 
-    def __init__(self, opensora_source: str | None = None, overlay: Mapping[str, bytes] | None = None) -> None:
+    def __init__(self, opensora_source: str | None = None) -> None:
         self.opensora_source = opensora_source
-        self.overlay = dict(overlay or {})
+        self.overlay: dict[str, bytes] = {}
         self.used_released_table = False
+        self._texts = Texts()
         self._sources: dict[str, Sources | None] = {}
 
     def with_overlay(self, overlay: Mapping[str, bytes]) -> Loaders:
         """The same loaders with other bytes for some of their files."""
         if not overlay:
             return self
-        other = Loaders(self.opensora_source, {**self.overlay, **overlay})
-        other._sources = {place: each.with_overlay(overlay) if each else None for place, each in self._sources.items()}
+        other = Loaders(self.opensora_source)
+        other.overlay, other._texts = {**self.overlay, **overlay}, self._texts.with_overlay(overlay)
+        for place, each in self._sources.items():
+            other._sources[place] = each and each.with_overlay(other._texts, overlay)
         return other
 
     def sources(self, root: str | None) -> Sources | None:
@@ -47,7 +49,7 @@ class Loaders:
             return None
         if place not in self._sources:
             packages = find_packages(place) or ((place,) if os.path.isfile(os.path.join(place, "__init__.py")) else ())
-            self._sources[place] = Sources(place, self.overlay, packages) if packages else None
+            self._sources[place] = Sources(place, packages, self._texts) if packages else None
         return self._sources[place]
 
     def trace(self, root: str | None, type_name: str, values: Mapping[str, Value]) -> Trace:
@@ -66,23 +68,24 @@ class Loaders:
     def can_load(self, root: str | None, type_name: str) -> bool:
         """Whether the loader of a type can reach a hub call at all; a type that is not registered cannot."""
         sources = self.sources(root)
-        return type_name in RELEASED if sources is None else type_can_load(sources, type_name)
+        if sources is None:
+            return type_name in RELEASED
+        may = any(map(can_load, sources.find_registering(type_name)))  # so that most files are not parsed
+        return may and any(can_load(each.module, each.node) for each in sources.find_loaders(type_name))
 
     def read_source(self, path: str) -> bytes:
         """The bytes of a source, as they were read when it was traced."""
-        known = [each for each in self._sources.values() if each is not None]
-        return next((each for each in known if each.has_read(path)), known[0]).read_file(path)
+        return self._texts.read(path)
 
     def folders(self) -> set[str]:
         """The folders of the sources that were read."""
-        return {folder for each in self._sources.values() if each is not None for folder in each.read_folders()}
+        return set(map(os.path.dirname, self._texts.bytes))
 
     def problems(self) -> Iterator[Finding]:
         """Sources that could not be read, as warnings."""
-        for sources in self._sources.values():
-            for path, problem in sources.problems.items() if sources is not None else ():
-                message, remedy = f"{problem.message}; passed over", "a loader in it cannot be traced"
-                yield Finding("OSR900", path, problem.line, problem.column, "", message, remedy, "warning")
+        for path, problem in self._texts.problems.items():
+            message, remedy = f"{problem.message}; passed over", "a loader in it cannot be traced"
+            yield Finding("OSR900", path, problem.line, problem.column, "", message, remedy, "warning")
 
 
 def split_calls(trace: Trace, root: str | None) -> tuple[list[HubCall], list[HubCall]]:
@@ -91,30 +94,30 @@ def split_calls(trace: Trace, root: str | None) -> tuple[list[HubCall], list[Hub
     Calls on an existing path, and ``from_pretrained(None)``, are in neither. Repo ids that could not be followed count
     as the Hub's.
     """
-    places = [
-        (call, "repo" if call.repo_id is None else locality(call.repo_id, root))
-        for call in trace.calls
-        if call.repo_text != "None"
-    ]
-    return [call for call, place in places if place == "repo"], [call for call, place in places if place == "missing"]
+    places: dict[str, list[HubCall]] = {"repo": [], "missing": [], "local": []}
+    for call in trace.calls:
+        if call.repo_text != "None":
+            places["repo" if call.repo_id is None else locality(call.repo_id, root)].append(call)
+    return places["repo"], places["missing"]
 
 
 def trace_loader(sources: Sources, type_name: str, values: Mapping[str, Value]) -> Trace:
     """What building ``type_name`` with all that its dict holds would do; the same question is answered once."""
-    given = {key: _drop_number(key, value) for key, value in values.items() if key not in RESERVED_KEYS}
-    request = type_name, tuple((key, value.text, repr(value.value)) for key, value in sorted(given.items()))
+    given = {key: _make_value(key, value) for key, value in values.items() if key not in RESERVED_KEYS}
+    request = type_name, repr(sorted(given.items()))
     if request not in sources.traces:
         sources.traces[request] = _trace(sources, type_name, given)
     return sources.traces[request]
 
 
-def _drop_number(key: str, value: Value) -> Value:
-    """Numbers and lists of them decide nothing about what is loaded: they are not known to a walk."""
-    keeps = key == "from_pretrained" or not value.known or isinstance(value.value, (str, bool, dict, type(None)))
-    return value if keeps else Value("")
+def _make_value(key: str, value: Value) -> Val:
+    """A keyword of the config as the walk sees it; numbers and lists of them decide nothing about what is loaded."""
+    own = key if key in KEYS else None
+    decides = key == "from_pretrained" or isinstance(value.value, (str, bool, dict, type(None)))
+    return Known(value.value, True, own) if value.known and decides else Unknown("" if value.known else value.text, own)
 
 
-def _trace(sources: Sources, type_name: str, values: Mapping[str, Value]) -> Trace:
+def _trace(sources: Sources, type_name: str, given: Mapping[str, Val]) -> Trace:
     loaders = sources.find_loaders(type_name)
     if not loaders:
         return Trace(type_name, False)
@@ -124,23 +127,10 @@ def _trace(sources: Sources, type_name: str, values: Mapping[str, Value]) -> Tra
         places = " and ".join(f"{each.module.path}:{each.node.lineno}" for each in loaders)
         reason = f"`{type_name}` is registered in {places}, and which of them the package imports cannot be known"
         return Trace(type_name, True, path=path, line=line, unknown=(reason,), functions=frozenset({(path, "")}))
-    walk = Walk(sources, values)
-    walk.enter(loader, [], Items({key: _make_value(key, value) for key, value in values.items()}), ())
-    return Trace(
-        type_name,
-        True,
-        path=path,
-        line=line,
-        lacking=walk.lacking,
-        calls=tuple(walk.calls),
-        rejections=tuple(each for each in walk.rejections if each.key in values),
-        failures=tuple(walk.failures),
-        unknown=tuple(dict.fromkeys([*walk.unknown, *walk.find_unwalked()])),
-        functions=frozenset((each.module.path, each.name) for each in walk.entered.values()),
-    )
-
-
-def _make_value(key: str, value: Value) -> Val:
-    """A keyword of the config as the walk sees it."""
-    own = key if key in KEYS else None
-    return Known(value.value, True, own) if value.known else Unknown(value.text, True, own)
+    walk = Walk(sources, given)
+    walk.enter(loader, [], Items(given), (), True)
+    rejections = tuple(each for each in walk.rejections if each.key in given)
+    unknown = tuple(dict.fromkeys([*walk.unknown, *walk.find_unwalked()]))
+    functions = frozenset((each.module.path, each.name) for each in walk.entered.values())
+    found = walk.lacking, tuple(walk.calls), rejections, tuple(walk.failures), unknown, functions
+    return Trace(type_name, True, False, path, line, *found)

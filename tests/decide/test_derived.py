@@ -317,7 +317,11 @@ OTHER_CALLS = {
     ),
     "open_clip": ("import open_clip", "open_clip.create_model_from_pretrained({})", "open_clip"),
     "open_clip by from_pretrained": ("from open_clip import CLIPModel", "CLIPModel.from_pretrained({})", "open_clip"),
-    "a library that is not known": ("from newlib import Net", "Net.from_pretrained({})", "`Net.from_pretrained` loads"),
+    "a library that is not known": (
+        "from newlib import Net",
+        "Net.from_pretrained({})",
+        "`newlib.Net.from_pretrained` loads",
+    ),
 }
 
 
