@@ -35,10 +35,9 @@ _OWN_WEIGHTS = {
     "clip": "openai/clip-vit-base-patch32",
 }
 """Types with one released repo, whatever the tag. STDiT3-XL/2 has one for each of v1.2 and v1.3."""
-_NO_NAMES = re.compile(
-    r"vae|vae[-_]pipeline|t5|t5_ckpts|clip|text_encoder|stdit|models?|ema|ckpts?|checkpoints?|pretrained(_models)?"
-    r"|weights|latest|(epoch|global_step|step|iter)[\w-]*\d|\d+|v?\d+(\.\d+)*|.*\.(pt|pth|bin|safetensors)",
-    re.IGNORECASE,
+_NO_NAMES = (
+    r"(?i)vae|vae[-_]pipeline|t5|t5_ckpts|clip|text_encoder|stdit|models?|ema|ckpts?|checkpoints?|pretrained(_models)?"
+    r"|weights|latest|(epoch|global_step|step|iter)[\w-]*\d|\d+|v?\d+(\.\d+)*|.*\.(pt|pth|bin|safetensors)"
 )
 """Last parts of a path that name no model."""
 
@@ -94,7 +93,7 @@ def suggest_repo(path: str, own: str | None, cached: Iterable[str] = (), refusal
     found += [each for each in (*RELEASED_REPOS, *cached) if each.rpartition("/")[2].lower() == last.lower()]
     if found:
         return found[0], ""
-    if own is not None and (refusal or not last or _NO_NAMES.fullmatch(last)):
+    if own is not None and (refusal or not last or re.fullmatch(_NO_NAMES, last)):
         return own, "the remedy names Open-Sora's own weights for this type"
     name = re.sub(r"[^\w.-]+", "-", re.sub(r"\.(pt|pth|bin|safetensors)$", "", last)).strip("-.")
     return f"ORG/{name or 'NAME'}", "ORG is a placeholder"

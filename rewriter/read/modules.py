@@ -17,7 +17,7 @@ from rewriter.read.syntax import dotted_name, imported_names, last_name, package
 from rewriter.read.values import UNKNOWN, Definition, Env, External, Known, Unknown, Val, apply
 
 _MISSING = Unknown()  # told from UNKNOWN by identity
-_IMPORT = re.compile(rb"^[ \t]*(?:from[ \t]+(\.*)([\w.]*)[ \t]+)?import[ \t]+(\([^)]*\)|(?:\\\n|.)*)", re.MULTILINE)
+_IMPORT = re.compile(rb"\n[ \t]*(?:from[ \t]+(\.*)([\w.]*)[ \t]+)?import[ \t]+(\([^)]*\)|(?:\\\n|.)*)")
 
 
 class Texts:
@@ -74,7 +74,7 @@ class Module:
 
     def read_imports(self, text: bytes) -> Iterator[str]:
         """The absolute dotted names that the imports in some text of the module may stand for."""
-        for dots, origin, names in _IMPORT.findall(text) if b"import" in text else ():
+        for dots, origin, names in _IMPORT.findall(b"\n" + text) if b"import" in text else ():
             base = self.find_origin(ast.ImportFrom(origin.decode(), [], len(dots)))
             yield from (f"{base}.{name.decode()}".lstrip(".") for name in re.findall(rb"[\w.]+|\*", names))
 
