@@ -16,7 +16,7 @@ from rewriter.read import library
 from rewriter.read.syntax import dotted_name, imported_names, last_name, package_of, statements_run_once
 from rewriter.read.values import UNKNOWN, Definition, Env, External, Known, Unknown, Val, apply
 
-_MISSING = Unknown()  # told from UNKNOWN by identity
+_MISSING = Unknown()  # compared by identity, never equal to UNKNOWN in meaning
 _IMPORT = re.compile(rb"\n[ \t]*(?:from[ \t]+(\.*)([\w.]*)[ \t]+)?import[ \t]+(\([^)]*\)|(?:\\\n|.)*)")
 
 
@@ -96,17 +96,23 @@ class Module:
 
     @cached_property
     def registrations(self) -> list[tuple[str, str, Definition]]:
-        """``(registry, registered name, definition)`` of the decorators ``@MODELS.register_module(...)``."""
+        """``(registry, registered name, definition)``: decorators and plain calls of ``register_module``."""
         found = []
-        statements = statements_run_once(self.sources.texts.parse(self.path).body)
-        for node in (each for each in statements if isinstance(each, (ast.FunctionDef, ast.ClassDef))):
-            for call in node.decorator_list:
-                if isinstance(call, ast.Call) and last_name(call) == checkout.REGISTRATION.decode():
+        for node in statements_run_once(self.sources.texts.parse(self.path).body):
+            pairs: list[tuple[ast.expr, Val]] = []
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                pairs = [(call, Definition(self, node)) for call in node.decorator_list]
+            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+                modules = [each.value for each in node.value.keywords if each.arg == "module"]
+                pairs = [(node.value, self.find(each.id)) for each in modules if isinstance(each, ast.Name)]
+            for call, definition in pairs:
+                is_registration = last_name(call) == checkout.REGISTRATION.decode()
+                if is_registration and isinstance(call, ast.Call) and isinstance(definition, Definition):
                     given = [*call.args[:1], *(each.value for each in call.keywords if each.arg == "name")]
                     name = self._find_value(given[0]) if given else Known(None)
                     if isinstance(name, Known):
                         registry = last_name(getattr(call.func, "value", call.func))
-                        found.append((registry, str(name.value or node.name), Definition(self, node)))
+                        found.append((registry, str(name.value or definition.node.name), definition))
         return found
 
     def find_origin(self, node: ast.Import | ast.ImportFrom) -> str:

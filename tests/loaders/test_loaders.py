@@ -155,6 +155,16 @@ REAL = {
         lacks(),
         rejects=("cache_dir",),
     ),
+    "registered by a call": known(
+        """
+        class Encoder:
+            def __init__(self, from_pretrained, cache_dir=None):
+                AutoModel.from_pretrained(from_pretrained, cache_dir=cache_dir)
+
+        MODELS.register_module("loader", module=Encoder)
+        """,
+        takes(),
+    ),
     "a wrapper and an embedder": known(
         """
         class Embedder:
