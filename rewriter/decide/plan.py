@@ -57,10 +57,17 @@ _loaders_of_process = functools.cache(Loaders)
 
 
 def _check_in_process(request: Request, opensora_source: str | None, targets: Sequence[Target]) -> Plan:
-    """One task of the pool; traces stay behind."""
+    """One task of the pool; what a report does not name stays behind."""
     made = _check_part(targets, request, _loaders_of_process(opensora_source), lambda: None)
-    results = [r._replace(decisions=tuple(d._replace(trace=None) for d in r.decisions)) for r in made.results]
+    results = []
+    for result in made.results:
+        named = [each._replace(trace=None, component=_name_only(each.component)) for each in result.decisions]
+        results.append(result._replace(decisions=tuple(named), old=None, new=None))
     return made._replace(results=tuple(results))
+
+
+def _name_only(component: Component) -> Component:
+    return Component(component.keys, component.span)
 
 
 def _note_empty(results: Sequence[FileResult]) -> list[Note]:
