@@ -78,6 +78,8 @@ def _parse_value(given: str) -> tuple[str, str, object]:
         value = written
         if written.strip().lower() in ("true", "false"):  # any string is true to a loader
             raise ValueError(f"{given!r}: write True or False, or quote it twice if a string is meant") from None
+    if isinstance(value, str) and value.startswith("ORG/"):
+        raise ValueError(f"{given!r}: ORG stands for the organisation of the repo; write its name")
     return name, key, absolute_directory(value) if key == CACHE_DIR and isinstance(value, str) else value
 
 

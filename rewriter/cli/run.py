@@ -92,7 +92,7 @@ class Run:
 
     def count_errors(self) -> int:
         """How many findings are errors."""
-        return sum(finding.severity == "error" for finding in self.findings)
+        return sum(finding.severity == "error" for finding in dict.fromkeys(self.findings))
 
     @property
     def exit_code(self) -> int:

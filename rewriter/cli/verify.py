@@ -13,6 +13,7 @@ from rewriter.cli.run import Run, flag, shared
 from rewriter.cli.trace import collect_needs
 from rewriter.decide.installed import report_installed
 from rewriter.files import show_path
+from rewriter.model import Note
 from rewriter.process.interpreters import InterpreterError
 from rewriter.report import FORMATS
 from rewriter.verify.cache import Inspected, inspect_cache
@@ -20,7 +21,7 @@ from rewriter.verify.directories import describe_source
 from rewriter.verify.explain import Level
 from rewriter.verify.levels import LEVELS, Result, Task, list_builds, list_checks, resolve_configs, run_level
 from rewriter.verify.lock import Lock, compare_lock
-from rewriter.verify.needs import Need
+from rewriter.verify.needs import Need, trace_components
 from rewriter.words import counted, human_size
 
 
@@ -54,6 +55,9 @@ def verify(run: Run, level: str, python: str | None, hashing: bool, lock_path: s
     traced, needs, plan = collect_needs(run, python=python)
     if level == "resolve":  # nothing of what the components load
         run.findings = [each for each in run.findings if each.code == "OSR900"]
+    others = {each.component.name for each in trace_components(run.selection.targets, run.loaders) if each.rows}
+    if left_out := sorted(others - {each.component.name for each in traced}):
+        run.notes.append(Note(f"not verified, since not selected: {', '.join(left_out)} (--all-components)"))
     run.findings += report_installed(plan, python)
     _resolve(run, python, alone=level == "resolve")
     verdict = "they resolve; no repo was inspected"
@@ -66,9 +70,9 @@ def verify(run: Run, level: str, python: str | None, hashing: bool, lock_path: s
         verdict += f"; {counted(skipped, 'model')} could not be compared" if skipped and level == "load" else ""
     if level == "build":  # what only running tells is proved by it, or by nothing
         results = _run_level(run, "build", list_builds(traced), python)
-        places = [place for each in results if each.status == "ok" for place in each.task.places]
-        proved = {(path, name, code) for path, _, name in places for code in ("OSR007", "OSR212")}
-        left = [each for each in run.findings if (each.path, each.component, each.code) not in proved]
+        proved = {(path, name) for each in results if each.status == "ok" for path, _, name in each.task.places}
+        found = [each for each in run.findings if each.code != "OSR212"]  # which leaves it to this level
+        left = [each for each in found if each.code != "OSR007" or (each.path, each.component) not in proved]
         run.findings = [each._replace(severity="warning") if each.code == "OSR007" else each for each in left]
     run.hide_ignored()
     verdict = f"{counted(run.count_errors(), 'error')} found" if run.exit_code else verdict

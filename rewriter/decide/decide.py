@@ -362,7 +362,8 @@ class Case:
             refusal = f"no edit that rewrite can make leads {key} there"
         if refusal is not None:
             return f"edit the loader by hand: {self._shorten(refusal)}"
-        return self._command(_OPTIONS[key]) + ("" if self.request.edit_source else ", without --no-source")
+        command = self._command(_OPTIONS[key])
+        return command if self.request.edit_source else f"let rewrite edit the loader, from files: {command}"
 
     def _command(self, option: str = "", sets: Mapping[str, str] = {}) -> str:
         return rewrite_command(self.context.remedies, self.component, self.owner, sets, option)

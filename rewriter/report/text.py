@@ -72,9 +72,9 @@ def fill_remedy(group: Sequence[Finding], cwd: str, scope: str = "") -> str:
     """One remedy for all places: it names each file, or, where that is right for all of them, the whole run."""
     remedy = _show_paths(group[0].remedy, cwd)
     paths = dict.fromkeys(show_path(finding.path, cwd) for finding in group)
-    if len(paths) == 1 or not scope or " --set " in remedy:
-        scope = " ".join(quote_word(os.path.join(".", path) if path.startswith("-") else path) for path in paths)
-    return remedy.replace("{path}", scope, 1)
+    named = " ".join(quote_word(os.path.join(".", path) if path.startswith("-") else path) for path in paths)
+    is_wide = scope and len(scope) < len(named) and " --set " not in remedy
+    return remedy.replace("{path}", scope if is_wide and len(paths) > 1 else named, 1)
 
 
 def _group(findings: Iterable[Finding], *, verbose: bool = False) -> list[list[Finding]]:

@@ -178,6 +178,16 @@ def test_a_summary_names_what_is_left_to_do_by_hand_and_repeats_no_command() -> 
     assert list(list_next_steps((*SAME, *by_hand))) == ["next: 2 of 8 errors to cure by hand (OSR007 x2)"]
 
 
+def test_a_remedy_names_the_files_that_it_is_for_where_that_is_shorter_than_all() -> None:
+    given = "configs/a.py configs/b.py configs/c.py"
+    found = tuple(finding(path=f"/r/configs/{name}.py") for name in "ab")
+    for scope, command in (
+        (given, "rewrite configs/a.py configs/b.py "),
+        (". --all-configs", "rewrite . --all-configs "),
+    ):
+        assert any(command in line for line in format_full(found, "/r", scope=scope)), scope
+
+
 def test_a_command_that_was_just_printed_is_not_printed_again() -> None:
     lines = list(format_full((finding(message="a"), finding(message="b")), "/r"))
     assert lines[2] == "    -> opensora-rewriter rewrite configs/a.py --cache-dir DIR"

@@ -177,6 +177,11 @@ def odd(from_pretrained, cache_dir=None):
 """
 
 
+def test_a_placeholder_is_no_value(checkout: Checkout, run: Run) -> None:
+    done = run("rewrite", "--set", "model.from_pretrained=ORG/vae_stage1", cwd=checkout("v1.2"))
+    assert (done.exit_code, "'--set'" in done.output) == (2, True)
+
+
 def test_the_summary_counts_a_component_once_and_names_no_command_that_was_just_run(
     checkout: Checkout, run: Run
 ) -> None:

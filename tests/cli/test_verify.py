@@ -87,6 +87,14 @@ def test_what_is_not_there_or_not_whole_is_reported_apart(run: Run, root: Path, 
     assert lines[-1].startswith("verify   level cache: ")
 
 
+def test_what_was_not_selected_is_said(run: Run, root: Path, hub: Path) -> None:
+    """A green `verify` without --all-components while the model's path was lost."""
+    path = config(root, hub, 'model = dict(type="STDiT2-XL/2", from_pretrained="/lost/OpenSora-STDiT-v2-stage3")')
+    done = run("verify", path, cwd=root)
+    assert (done.exit_code, "not verified, since not selected: model (--all-components)" in done.stderr) == (0, True)
+    assert "not selected" not in run("verify", path, "--all-components", cwd=root).stderr
+
+
 def test_a_directory_that_never_arrives_is_cured_by_the_pasted_remedy(run: Run, root: Path, hub: Path) -> None:
     make_repo(hub, STDIT, {"config.json": b"{}", "model.safetensors": safetensors()})
     path = config(root, hub, f'model = dict(type="STDiT2-XL/2", from_pretrained="{STDIT}", cache_dir={str(hub)!r})')

@@ -201,7 +201,7 @@ def test_no_source_edits_nothing_of_a_loader(tmp_path: Path) -> None:
     root = write(tmp_path, THREADED["a function"][0])
     made = plan_rewrite(root, request=wanted(edit_source=False))
     assert (made.edits, codes(made)) == ((), ["OSR004"])
-    assert made.all_findings[0].remedy.endswith(", without --no-source")
+    assert made.all_findings[0].remedy.startswith("let rewrite edit the loader, from files: opensora-rewriter rewrite ")
 
 
 def test_a_loader_that_no_component_needs_is_not_edited(tmp_path: Path) -> None:

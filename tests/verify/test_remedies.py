@@ -291,7 +291,7 @@ CONFIGS = [
     Case("OSR002", CHECKED, vae(cache="./hub"), "{cure}"),
     Case("OSR003", CHECKED, vae(cache="/old/hub"), "{cure}"),
     Case("OSR004", CHECKED, vae("rejects", None), "{cure}"),
-    Case("OSR004", f"{REWRITE} --no-source", vae("rejects", None), "{cure}, without --no-source",
+    Case("OSR004", f"{REWRITE} --no-source", vae("rejects", None), "let rewrite edit the loader, from files: {cure}",
          lambda scene: scene.find(REWRITE)),
     Case("OSR004", REWRITE, vae("closed", None), "edit the loader by hand",
          (edit("closed(from_pretrained", "closed(cache_dir=None, from_pretrained", WHERE),
