@@ -17,7 +17,7 @@ REMOVE = object()  # the new value of a keyword that is to be taken away
 
 Severity = Literal["error", "warning"]
 Outcome = Literal["not needed", "already", "set", "cannot", "untouched", "inherited"]
-Place = Literal["repo", "local", "missing", "unknown"]
+Locality = Literal["repo", "local", "missing", "unknown"]
 
 
 class Span(NamedTuple):

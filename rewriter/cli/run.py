@@ -16,6 +16,7 @@ from rewriter.cli.output import FOUND, fail, print_lines, write_text
 from rewriter.decide import ignores
 from rewriter.decide import plan as planning
 from rewriter.decide.request import DEFAULT_COMPONENTS, Request
+from rewriter.files import show_path
 from rewriter.model import FileEdit, FileResult, Finding, Note, Plan
 from rewriter.report import FORMATS, Report, render, text
 from rewriter.words import printable
@@ -69,7 +70,8 @@ class Run:
         selection = checkout.select(self.paths, **options, cwd=self.cwd)
         if scripts:
             outside = set(checkout.CONFIG_FOLDERS).isdisjoint
-            found = [each for each in selection.targets if each.named and outside(each.path.split(os.sep))]
+            named = [each for each in selection.targets if each.named]
+            found = [each for each in named if outside(show_path(each.path, each.root or self.cwd).split(os.sep))]
             self.scripts = [each.path for each in found]
             selection = selection._replace(targets=tuple(each for each in selection.targets if each not in found))
         elif not (selection.targets or selection.findings):

@@ -21,7 +21,7 @@ from rewriter.words import quote_word
 _OPTIONS = {CACHE_DIR: "", LOCAL_FILES_ONLY: "--local-files-only"}  # beside the directory of the run
 _LOAD_CHECKPOINT = os.path.join("utils", "ckpt_utils.py")  # its load_checkpoint reads model/ in a folder (from v1.1 on)
 
-Place = tuple[str | None, str]  # of a loader: its root and type
+LoaderId = tuple[str | None, str]  # of a loader: its root and type
 
 
 class Context(NamedTuple):
@@ -37,7 +37,7 @@ class Context(NamedTuple):
     request: Request
     loaders: Loaders
     remedies: Request
-    refused: Mapping[Place, str]
+    refused: Mapping[LoaderId, str]
 
 
 class Case:

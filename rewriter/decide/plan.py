@@ -6,13 +6,13 @@ import functools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-from rewriter import files
+from rewriter import files, model
 from rewriter.checkout import Target, config_files
-from rewriter.decide.decide import Place
+from rewriter.decide.decide import LoaderId
 from rewriter.decide.planner import Planner
 from rewriter.decide.request import Request
 from rewriter.edit.literals import EditError
-from rewriter.model import KEYS, Component, FileEdit, FileResult, Finding, Note, Plan, SourceChange, Trace, Value
+from rewriter.model import Component, Decision, FileEdit, FileResult, Finding, Note, Plan, SourceChange, Trace
 from rewriter.read.loaders import Loaders
 
 __all__ = ["Loaders", "Planner", "check", "drop", "rewrite"]
@@ -21,7 +21,7 @@ _FILES_PER_POOL = 400  # from which on starting other processes pays
 _FILES_PER_TASK = 100
 
 Progress = Callable[[], object]
-Threads = dict[Place, tuple[SourceChange, ...]]
+Threads = dict[LoaderId, tuple[SourceChange, ...]]
 """The source changes that lead the requested keys to the hub calls of each loader."""
 
 
@@ -59,15 +59,15 @@ _loaders_of_process = functools.cache(Loaders)
 def _check_in_process(request: Request, opensora_source: str | None, targets: Sequence[Target]) -> Plan:
     """One task of the pool; what a report does not name stays behind."""
     made = _check_part(targets, request, _loaders_of_process(opensora_source), lambda: None)
-    results = []
-    for result in made.results:
-        named = [each._replace(trace=None, component=_name_only(each.component)) for each in result.decisions]
-        results.append(result._replace(decisions=tuple(named), old=None, new=None))
-    return made._replace(results=tuple(results))
+    small = [(each, tuple(map(_name_only, each.decisions))) for each in made.results]
+    return made._replace(results=tuple(each._replace(decisions=named, old=None, new=None) for each, named in small))
 
 
-def _name_only(component: Component) -> Component:
-    return Component(component.keys, component.span)
+def _name_only(decision: Decision) -> Decision:
+    component, trace = decision.component, decision.trace
+    if trace is not None:
+        trace = Trace(trace.type, trace.found, functions=trace.functions)
+    return decision._replace(component=Component(component.keys, component.span), trace=trace)
 
 
 def _note_empty(results: Sequence[FileResult]) -> list[Note]:
@@ -95,7 +95,7 @@ def rewrite(
     """
     planner = Planner(targets, request, loaders, overlay=overlay)
     threads = _find_threads(planner.decide_all(progress))
-    refused: dict[Place, str] = {}
+    refused: dict[LoaderId, str] = {}
     unfit: dict[str, Finding] = {}
     while True:
         sources, new = _edit_sources(planner, threads)
@@ -169,13 +169,13 @@ def _find_threads(results: Sequence[FileResult]) -> Threads:
     return threads
 
 
-def _edit_sources(planner: Planner, threads: Threads) -> tuple[dict[str, FileEdit], dict[Place, str]]:
+def _edit_sources(planner: Planner, threads: Threads) -> tuple[dict[str, FileEdit], dict[LoaderId, str]]:
     """The edit of every loader source that is to change, proved; and the loaders that need one which cannot be."""
     from rewriter.edit.loader import edit_loader
 
     roots = {target.root for target in planner.targets.values()} | {planner.loaders.opensora_source}
     edits: dict[str, FileEdit] = {}
-    refused: dict[Place, str] = {}
+    refused: dict[LoaderId, str] = {}
     for path in sorted({change.path for changes in threads.values() for change in changes}):
         places = [place for place, changes in threads.items() if any(change.path == path for change in changes)]
         changes = dict.fromkeys(change for place in places for change in threads[place] if change.path == path)
@@ -193,9 +193,9 @@ def _edit_sources(planner: Planner, threads: Threads) -> tuple[dict[str, FileEdi
 
 def _find_harm(
     before: Planner, after: Planner, threads: Threads, edited: Collection[str]
-) -> tuple[dict[Place, str], dict[str, Finding]]:
+) -> tuple[dict[LoaderId, str], dict[str, Finding]]:
     """The loaders and the ``edited`` configs whose edits would break a component of any config, and why."""
-    refused: dict[Place, str] = {}
+    refused: dict[LoaderId, str] = {}
     unfit: dict[str, Finding] = {}
     for path, component, fault, used in _find_broken(before, after) if threads or edited else ():
         where = f"break `{component.dotted}` of {path}, where {fault}"
@@ -235,12 +235,12 @@ def _find_broken(before: Planner, after: Planner) -> Iterator[tuple[str, Compone
 
 
 def _type_of(component: Component) -> str:
-    return str(component.values.get("type", Value.of(None)).value)
+    return str(component.values.get("type", model.Value.of(None)).value)
 
 
 def _list_faults(trace: Trace, kept: Collection[tuple[str, str]]) -> set[str]:
     """What is wrong with a trace, without line numbers; ``kept``: the keys that have to reach a call, and its name."""
     faults = {f"{each.function} would be given {each.key} and raise a TypeError" for each in trace.rejections}
     faults |= {f"`{failure.text}` would fail" for failure in trace.failures}
-    lost = [(key, call.callee) for call in trace.calls for key in KEYS if key not in call.reached]
+    lost = [(key, call.callee) for call in trace.calls for key in model.KEYS if key not in call.reached]
     return faults | {f"{key} would not reach {callee} any more" for key, callee in lost if (key, callee) in kept}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from rewriter import files, model
 from rewriter.checkout import Target
-from rewriter.decide.decide import Case, Context, Place, find_unknown_repo
+from rewriter.decide.decide import Case, Context, LoaderId, find_unknown_repo
 from rewriter.decide.remedies import rewrite_command
 from rewriter.decide.request import Request
 from rewriter.locality import is_repo_id
@@ -29,13 +29,13 @@ class Planner:
         self.targets = {target.path: target for target in targets}
         self.request, self.loaders = request, loaders
         self._overlay = overlay
-        self._refused: Mapping[Place, str] = {}
+        self._refused: Mapping[LoaderId, str] = {}
         self._left: Collection[str] = ()
         self._read: dict[str, tuple[bytes | None, Config]] = {}
         self._results: dict[str, FileResult] = {}
         self._notes: dict[Note, None] = {}
 
-    def retry(self, loaders: Loaders, refused: Mapping[Place, str], left: Collection[str]) -> Planner:
+    def retry(self, loaders: Loaders, refused: Mapping[LoaderId, str], left: Collection[str]) -> Planner:
         """The same run with other loaders, some of which, and some files, stay as they are; nothing is read again."""
         other = Planner(tuple(self.targets.values()), self.request, loaders, overlay=self._overlay)
         other._read, other._refused, other._left = self._read, refused, left

@@ -15,7 +15,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from rewriter.process.interpreters import child_environment
@@ -74,24 +75,34 @@ def _talk(command: list[str], tasks: Sequence[Task], timeout: float, caches: Cac
             return
         stack.callback(_end, process)
         other.close()
-        pipe.settimeout(timeout)
-        lines = (json.loads(line.rpartition(MARK)[2]) for line in pipe.makefile("rb") if MARK in line)
-        ready = False
+        stream, ready = pipe.makefile("rb"), False
         try:
-            next(lines)
+            _receive(pipe, stream, timeout)
             ready = True
             for task in tasks:
                 pipe.sendall(json.dumps(task).encode("ascii") + b"\n")
-                yield next(lines)
+                yield _receive(pipe, stream, timeout)
             return
         except TimeoutError:
             failure = ChildError("time", f"no answer within {timeout:g} s", "give it more time, or free the machine")
-        except (ConnectionError, StopIteration):
+        except ConnectionError:
             failure = _explain_end(process, command[0])
         output.seek(0)
         printed = [line.strip() for line in output.read().decode("utf-8", "replace").split("\n") if line.strip()]
         message = failure.message + (f"; its last output: {printed[-1][-300:]}" if printed else "")
         yield failure._replace(reason=failure.reason if ready else "start", message=message)
+
+
+def _receive(pipe: socket.socket, lines: Iterable[bytes], timeout: float) -> Answer:
+    """The next answer; whatever else is written to the pipe does not extend the time. Raises OSError."""
+    end = time.monotonic() + timeout
+    pipe.settimeout(timeout)
+    for line in lines:
+        with contextlib.suppress(ValueError):  # no line of ours
+            if MARK in line:
+                return dict(json.loads(line.rpartition(MARK)[2]))
+        pipe.settimeout(max(end - time.monotonic(), 0.001))
+    raise ConnectionError
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _BUILTINS = frozenset(dir(builtins))
 
 
+_READING = ("get", "keys", "values", "items", "copy", "index", "count")  # methods that change no container
+
+
 def collect(frame: Frame, pairs: Iterable[tuple[ast.expr | str | None, ast.expr]]) -> Items:
     """The keywords of a call or the items of a dict; a key of None is a ``**``."""
     found: dict[str, Val] = {}
@@ -70,7 +73,9 @@ def follow_call(frame: Frame, node: ast.Call) -> Val:
         holder = frame.find(func.value) if dotted is not None else frame.evaluate(func.value)
         if isinstance(holder, Items):
             return call.of_dict(func.attr, holder)
-        if isinstance(holder, (Known, Unknown)) and func.attr in library.TEXT_METHODS:
+        if isinstance(holder, Known) and isinstance(holder.value, (dict, list)) and func.attr not in _READING:
+            frame.change(holder)
+        if isinstance(holder, (Known, Unknown)) and func.attr in library.TEXT_METHODS and not node.keywords:
             return apply(getattr(str, func.attr), holder, *positional)
     elif dotted is None:
         frame.evaluate(func)
@@ -142,7 +147,7 @@ class Call(NamedTuple):
                 self.frame.change(holder, Items(left, holder.complete))
             default = self.positional[1] if len(self.positional) > 1 else Known(None)
             return holder.items.get(key, default if holder.complete else UNKNOWN)
-        if method not in ("get", "keys", "values", "items", "copy"):
+        if method not in _READING:
             self.frame.change(holder)
         return UNKNOWN
 
@@ -156,13 +161,13 @@ class Call(NamedTuple):
             if not in_sight and isinstance(self.first, Unknown):
                 frame.note(node, f"what `{ast.unparse(node)}` builds")
             return
+        for each in (*self.positional, *self.given.items.values()):
+            if isinstance(each, Items):
+                frame.change(each)  # the function may change it
         if not self.matters and not can_load(callee.module, (callee.owner or callee).node):
             return
         positional = [*self._find_bound(callee), *self.positional]
         frame.walk.enter(callee, positional, self.given, frame.extend(node, self.given), frame.sure)
-        for each in self.positional:
-            if isinstance(each, Items):
-                frame.change(each)  # the function may have changed it
         if any(getattr(each, "id", "") == "self" for each in ast.walk(node)):
             frame.forget([name for name in frame.env if name.startswith("self.")])
 
@@ -198,7 +203,8 @@ class Call(NamedTuple):
             named["filename"] = self.positional[1]
         repo_id = _read_text(repo)
         is_given = bool(getattr(repo, "given", False) or getattr(repo, "text", ""))
-        is_cut = is_given and (repo_id is None or repo != walk.given.get("from_pretrained"))
+        written = walk.given.get("from_pretrained")
+        is_cut = is_given and (repo_id is None or (repo != written and repo_id in (_read_text(written) or "")))
         if is_cut and kind in library.HUB_FUNCTIONS:
             # v1.3's load_checkpoint: what is left of the repo where the file name is cut off
             is_repo = repo_id is None or "/" in repo_id

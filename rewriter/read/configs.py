@@ -158,7 +158,8 @@ class _Reader:
                     | ast.Subscript(value=ast.Name() as name, slice=ast.Constant(value=str(key)), ctx=ast.Load())
                     | ast.Attribute(value=ast.Name() as name, attr=key, ctx=ast.Load())
                 ):
-                    use: tuple[str | None, int] = key, name.lineno
+                    is_method = isinstance(node, ast.Attribute) and hasattr(dict, key)  # `f = vae.update`
+                    use: tuple[str | None, int] = None if is_method else key, name.lineno
                 case ast.Call(func=ast.Attribute(value=ast.Name() as name)) | (ast.Name() as name):
                     use = None, name.lineno
                 case _:

@@ -16,8 +16,8 @@ from rewriter.read.values import Definition, External
 
 _HUB_CALL = re.compile(rb"\.from_pretrained\b(?! =)|" + "|".join(library.HUB_FUNCTIONS).encode())
 _MARKED = [mark + name for mark in (".", "'", '"') for name in library.HUB_METHODS]
-_TYPES = ["'type'", '"type"', *(mark + "type=" + quote for mark in " (," for quote in "'\"")]
-_LOADING = [word.encode() for word in (*library.HUB_FUNCTIONS, *_MARKED, *_TYPES)]
+_LOADING = [word.encode() for word in (*library.HUB_FUNCTIONS, *_MARKED, "'type'", '"type"')]
+_TYPE = re.compile(rb"\btype\s*=\s*['\"]")
 _WORD = re.compile(rb"[^\W\d]\w*")
 
 
@@ -31,7 +31,7 @@ def can_load(module: Module, node: ast.AST | None = None) -> bool:
     todo = [(module, node)] if start not in known else []
     for home, part in todo:
         text = home.read_text(part)
-        if known.get(part or home.path) or any(word in text for word in _LOADING):
+        if known.get(part or home.path) or any(word in text for word in _LOADING) or _TYPE.search(text):
             known[start] = True
             return True
         found = _find_named(home, part, text)

@@ -157,6 +157,7 @@ class Frame:
                 self._assign(node.targets if isinstance(node, ast.Assign) else [node.target], node.value)
         elif isinstance(node, ast.AugAssign):
             self.evaluate(node.value)
+            self.change(self.find(node.target))
             self._bind(node.target, UNKNOWN)
         elif isinstance(node, ast.Delete):
             for target in node.targets:
@@ -187,6 +188,8 @@ class Frame:
             self.forget(stored_names(node.items))
             self._walk_either(node.body, [])  # it may end its body early
         elif isinstance(node, (ast.For, ast.While)):
+            used = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+            self.forget(name for name in used if isinstance(self.env.get(name), Items))
             self.forget(stored_names([node]))  # any round is like that
             self.evaluate(node.iter if isinstance(node, ast.For) else node.test)
             self._walk_either(node.body, node.orelse)

@@ -28,5 +28,6 @@ def render(name: str, report: Report, *, verbose: bool = False, scope: str = "")
     elif name == "concise":
         lines = text.format_concise(report.findings, report.cwd, verbose=verbose)
     else:
+        assert name == "full", name
         lines = text.format_full(report.findings, report.cwd, verbose=verbose, scope=scope)
     return "".join(f"{line}\n" for line in lines)

@@ -111,7 +111,7 @@ def _find_commit(repo: CachedRepo, needs: Sequence[Need]) -> str | Trouble:
     fetch = _format_fetch(repo, needs)
     if commit in commits and (not has_blobs or repo.list_files(commit)):
         return commit
-    if commit not in commits and clean in commits:
+    if ref is not None and commit not in commits and clean in commits:
         message = f"{repo_id}: {repo.ref_path} holds {commit[:80]!r}; the Hub library takes all of it as the commit"
         return Trouble("OSR109", message, directories.format_ref(clean, repo.ref_path))
     if repo.find_unfinished():
