@@ -840,6 +840,49 @@ UNKNOWN = {
 
 
 TRAPS = {
+    "a dict that is handed on by keyword": known(
+        """
+        def fill(options):
+            options["cache_dir"] = None
+
+        @MODELS.register_module("loader")
+        def loader(from_pretrained=None, cache_dir=None):
+            options = dict(cache_dir=cache_dir)
+            fill(options=options)
+            return AutoModel.from_pretrained(from_pretrained, **options)
+        """,
+        lacks(),
+    ),
+    "a key that a loop pops": known(
+        """
+        @MODELS.register_module("loader")
+        def loader(from_pretrained=None, **kwargs):
+            for key in ("dtype", "cache_dir"):
+                kwargs.pop(key, None)
+            return AutoModel.from_pretrained(from_pretrained, **kwargs)
+        """,
+        lacks(),
+    ),
+    "a split with a keyword": known(
+        "AutoModel.from_pretrained('x/org/name'.split('/', maxsplit=1)[1])",
+        lacks(None),
+    ),
+    "a component with spaces": known(
+        """
+        @MODELS.register_module("inner")
+        class Inner:
+            def __init__(self, path):
+                AutoModel.from_pretrained(path)
+
+        def make():
+            return dict(type = "inner", path="org/x")
+
+        @MODELS.register_module("loader")
+        def loader(from_pretrained=None, cache_dir=None):
+            make()
+        """,
+        lacks("org/x"),
+    ),
     "an f-string of a constant": known(
         """
         NAME = "name"
