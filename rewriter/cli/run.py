@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -97,6 +98,14 @@ class Run:
         return sum(finding.severity == "error" for finding in dict.fromkeys(self.findings))
 
     @property
+    def curable(self) -> tuple[Finding, ...]:
+        """The findings; a command that is to cure one names the loaders that the run was given."""
+        folder = self.settings.opensora_source
+        option = f" --opensora-source {shlex.quote(folder)}" if folder is not None else ""
+        command = re.compile(r"\bopensora-rewriter (rewrite|trace|verify)\b")
+        return tuple(f._replace(remedy=command.sub(lambda m: m[0] + option, f.remedy)) for f in self.findings)
+
+    @property
     def exit_code(self) -> int:
         """FOUND where any finding is an error, or ``rewrite`` would change something; else 0."""
         return FOUND if self.would_change or self.count_errors() else 0
@@ -115,7 +124,7 @@ class Run:
         """Print findings (with ``--verbose`` decisions too), and notes on standard error."""
         if self.verbose:
             print_lines(text.format_decisions(plan.results, self.cwd), err=err)
-        print_lines(text.format_full(self.findings, self.cwd, verbose=self.verbose, scope=self.scope), err=err)
+        print_lines(text.format_full(self.curable, self.cwd, verbose=self.verbose, scope=self.scope), err=err)
         print_lines(() if self.quiet else text.format_notes(self.notes, self.cwd), err=True)
 
     def finish(
@@ -123,7 +132,7 @@ class Run:
     ) -> NoReturn:
         """Report in the requested format, or to a file and as text (``err``: on standard error), and end the run."""
         if not self.shows_text or self.output_file is not None:
-            given = len(self.selection.targets), tuple(self.findings), tuple(self.notes), plan, tuple(fixes)
+            given = len(self.selection.targets), self.curable, tuple(self.notes), plan, tuple(fixes)
             report = Report(self.command, __version__, self.cwd, self.exit_code, *given)
             content = render(self.output_format, report, verbose=self.verbose, scope=self.scope)
             if self.output_file is None:

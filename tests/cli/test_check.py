@@ -16,6 +16,16 @@ def test_sources_may_lie_elsewhere(checkout: Checkout, run: Run, tmp_path: Path)
         assert "OSR004" in done.output  # v1.0's loader; the table of the released loaders is v1.3's
 
 
+def test_a_remedy_names_the_same_loaders_as_the_run(checkout: Checkout, run: Run, tmp_path: Path) -> None:
+    root = checkout("v1.2").rename(tmp_path / "my loaders")
+    lone = tmp_path / "sample.py"
+    lone.write_text('vae = dict(type="VideoAutoencoderKL", from_pretrained="stabilityai/sd-vae-ft-ema")\n')
+    words = ("check", lone, "--opensora-source", root, "--cache-dir", "/models/hf")
+    command = f"opensora-rewriter rewrite --opensora-source '{root}' sample.py --cache-dir /models/hf"
+    assert f"-> {command}\n" in run(*words, cwd=tmp_path).output
+    assert command in run(*words, "--output-format", "github", cwd=tmp_path).output
+
+
 def test_check_executes_nothing_and_writes_nothing(checkout: Checkout, run: Run, tmp_path: Path) -> None:
     root = checkout("v1.2")
     canary = tmp_path / "canary"
