@@ -7,6 +7,7 @@ call and component dict passes it on. What is missing is added, from the registe
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -90,7 +91,7 @@ def _thread_call(call: HubCall, key: str, default: object) -> Iterator[SourceCha
         assert isinstance(definition, ast.FunctionDef)
         held = step.held.get(key) if name == key else None
         if held is None and name not in {each.arg for each in ast.walk(definition.args) if isinstance(each, ast.arg)}:
-            if any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(definition)):
+            if name in _list_names(definition):
                 raise _RefusalError(f"{function} uses the name {name} for something else")
             span = header_of(definition)
             yield SourceChange(step.path, "parameter", span, key, name, default, function=function)
@@ -104,6 +105,11 @@ def _thread_call(call: HubCall, key: str, default: object) -> Iterator[SourceCha
         if parameter != key or key not in step.passes:
             yield from _pass_on(step, parameter, name, key)
         name = parameter
+
+
+@functools.cache
+def _list_names(definition: ast.FunctionDef) -> frozenset[str]:
+    return frozenset(each.id for each in ast.walk(definition) if isinstance(each, ast.Name))
 
 
 def _pass_on(step: Step, parameter: str, name: str, key: str) -> Iterator[SourceChange]:

@@ -10,17 +10,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from rewriter.files import show_path
-from rewriter.model import REMOVE, ConfigChange, Finding
+from rewriter.model import REMOVE, Finding
 from rewriter.report.text import Report, show_finding, sort_findings
 
 
 def _make_value(value: object) -> object:
-    """``value`` as JSON has it; Python's repr where JSON has no such value."""
+    """``value`` as JSON has it, null for REMOVE; Python's repr where JSON has no such value."""
     try:
         same = json.loads(json.dumps(value, ensure_ascii=False).encode()) == value
     except (TypeError, ValueError):
         same = False
-    return value if same else repr(value)
+    return value if same else None if value is REMOVE else repr(value)
 
 
 def _escape(text: str | None) -> str | None:
@@ -112,7 +112,7 @@ def render_json(report: Report) -> str:
     components: list[dict[str, Any]] = [
         {"path": show_path(result.path, report.cwd), "line": each.component.span.line}
         | {"component": each.component.dotted, "type": each.type, "outcome": each.outcome}
-        | {"changes": list(map(_describe_change, each.changes))}
+        | {"changes": [{"key": c.key, "removed": c.value is REMOVE, "value": c.value} for c in each.changes]}
         for result in report.plan.results
         for each in result.decisions
     ]
@@ -142,8 +142,3 @@ def describe_findings(findings: Iterable[Finding], cwd: str) -> list[JsonFinding
     """Findings in order, as reports have them."""
     shown = (show_finding(each, cwd)._replace(column=each.column + 1) for each in sort_findings(findings))
     return [JsonFinding.model_validate(each) for each in shown]
-
-
-def _describe_change(change: ConfigChange) -> dict[str, object]:
-    removed = change.value is REMOVE
-    return {"key": change.key, "removed": removed, "value": None if removed else change.value}

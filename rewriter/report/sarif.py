@@ -65,7 +65,8 @@ def _make_results(report: Report) -> Iterator[Json]:
     seen: Counter[str] = Counter()
     for finding in sort_findings(report.findings):
         shown = show_finding(finding, report.cwd)
-        message = f"{finding.component}: " * bool(finding.component) + f"{shown.message}\n{shown.remedy}"
+        message = f"{finding.component}: " * bool(finding.component) + f"{shown.message}\n{shown.remedy}".rstrip()
+        message = "\n".join(map(printable, message.split("\n"))).replace("](", "] (")  # which would be a link
         region = {"startLine": max(finding.line, 1), "startColumn": count_column(finding, report.plan)}
         physical = {"artifactLocation": _locate(finding.path, base), "region": region}
         place = show_path(finding.path, base), finding.component, _LINE_NUMBER.sub("#", finding.message)
@@ -79,7 +80,7 @@ def _make_results(report: Report) -> Iterator[Json]:
             "ruleId": finding.code,
             "ruleIndex": codes.index(finding.code),
             "level": finding.severity,
-            "message": {"text": _escape(message.rstrip())},
+            "message": {"text": message},
             "locations": [{"physicalLocation": physical}],
             "partialFingerprints": {FINGERPRINT: digest if seen[digest] == 1 else f"{digest}:{seen[digest]}"},
             "fixes": [fix] if fixed else None,
@@ -100,11 +101,6 @@ def _describe_edit(edit: FileEdit, base: str) -> Json:
         region = {"startLine": start + 1, "startColumn": 1, "endLine": end, "endColumn": column}
         replacements.append({"deletedRegion": region, "insertedContent": {"text": "".join(after[first:last])}})
     return {"artifactLocation": _locate(edit.path, base), "replacements": replacements}
-
-
-def _escape(text: str) -> str:
-    """Plain text for a viewer: no control characters, and no ``[text](target)``, which SARIF would make a link."""
-    return "\n".join(map(printable, text.split("\n"))).replace("](", "] (")
 
 
 def _locate(path: str, base: str) -> Json:
