@@ -24,6 +24,11 @@ def test_a_remedy_names_the_same_loaders_as_the_run(checkout: Checkout, run: Run
     command = f"opensora-rewriter rewrite --opensora-source '{root}' sample.py --cache-dir /models/hf"
     assert f"-> {command}\n" in run(*words, cwd=tmp_path).output
     assert command in run(*words, "--output-format", "github", cwd=tmp_path).output
+    hub = tmp_path / "hub"
+    hub.mkdir()
+    assert not run("rewrite", *words[1:-1], hub, "--no-resolve", cwd=tmp_path).exit_code
+    fetch = f"opensora-rewriter download --opensora-source '{root}' sample.py --component vae"
+    assert fetch in run("verify", lone, "--opensora-source", root, cwd=tmp_path).output
 
 
 def test_check_executes_nothing_and_writes_nothing(checkout: Checkout, run: Run, tmp_path: Path) -> None:
