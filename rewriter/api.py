@@ -39,7 +39,7 @@ class Rewritten(NamedTuple):
 
 
 def check_source(source: str, filename: str = "config.py", **options: Unpack[Options]) -> tuple[Finding, ...]:
-    """What ``opensora-rewriter check`` would find in a config that lies at ``filename`` (or would: it is not read).
+    """What ``check`` would find in a config at ``filename`` (not read), without ignore comments and settings files.
 
     >>> [finding.code for finding in check_source('vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")')]
     ['OSR001']
@@ -73,7 +73,7 @@ def rewrite_source(
 
 
 def check_paths(paths: Sequence[str], *, all_configs: bool = False, **options: Unpack[Options]) -> tuple[Finding, ...]:
-    """What ``opensora-rewriter check PATH...`` would find. Raises FileNotFoundError."""
+    """What ``check PATH...`` would find, but OSR014, and as :func:`check_source`. Raises FileNotFoundError."""
     selection = checkout.select(paths, all_configs=all_configs, cwd=os.getcwd())
     found = plan.check(selection.targets, *_read_options(**options, checking=True))
     return _order((*selection.findings, *found.all_findings))

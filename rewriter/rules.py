@@ -30,7 +30,7 @@ class Rule(NamedTuple):
 
     @property
     def about_configs(self) -> bool:
-        """Whether ``check`` and ``rewrite`` find it; else only ``verify``, ``lock``, ``adopt`` or ``download`` do."""
+        """Whether ``check`` and ``rewrite`` find it; else only ``verify``, ``lock`` or ``download`` do."""
         return not "OSR1" <= self.code[:4] < "OSR9"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 
 _COMMANDS = (
     *("opensora-rewriter", "hf", "pip", "git", "chmod", "chown", "cp", "cat", "export", "unset", "ln", "ls", "mkdir"),
@@ -12,8 +11,6 @@ _COMMANDS = (
 )
 _ASSIGNMENT = re.compile(r"[A-Z_]+=\S* ")
 _PROSE = re.compile(r", (?:then|and|or|if|so) |; or[: ]| \(or | or (?:a|another|name|remove|the) ")
-
-quote_word = shlex.quote  # a word that a shell reads back as the text
 
 
 def printable(text: str) -> str:

@@ -89,10 +89,10 @@ def _parse_value(given: str) -> tuple[str, str, object]:
 @repeatable("--unset", "unsets", metavar="COMPONENT.KEY", type=split_keyword, help="Take a keyword away (repeatable).")
 @flag("--diff", help="Print a unified diff, write nothing.")
 @flag("--check", "only_check", help="Say what would change, write nothing.")
-@flag("--force", help="Set components whose loader is in the way too, with a warning.")
+@flag("--force", help="Set keywords in spite of the loader, with a warning.")
 @flag("--no-source", help="Never edit loaders; refuse components that need it.")
 @scripts_option
-@click.option("--source-default", metavar="DIR", type=absolute_directory, help="Default of the loaders' cache_dir.")
+@click.option("--source-default", metavar="DIR", type=absolute_directory, help="Default of a loader's new cache_dir.")
 @choice("--resolve", ("auto", "always", "never"), help="Let mmengine load every config before and after.")
 @flag("--no-resolve", help="The same as --resolve never.")
 @click.option("--python", metavar="EXE", help="Interpreter that has mmengine.")
@@ -100,7 +100,7 @@ def _parse_value(given: str) -> tuple[str, str, object]:
 def rewrite(
     run: Run, diff: bool, only_check: bool, scripts: bool, python: str | None, stdin_filename: str | None, **given: Any
 ) -> None:
-    """Add or replace cache_dir= (and other keywords) in configs, and thread it through the loaders.
+    """Add or replace cache_dir= (and other keywords) in configs, and make loaders pass it on to their Hub calls.
 
     Nothing is written unless the whole result is proved: the new files are read again, and mmengine (where it is
     found) resolves old and new to dicts that differ in the requested keys only.

@@ -29,7 +29,7 @@ from rewriter.words import counted, human_size
 @shared(formats=FORMATS)
 @click.option("--level", type=click.Choice(LEVELS), default="cache", show_default=True, help="The last level to run.")
 @click.option("--python", metavar="EXE", help="Interpreter of the Open-Sora environment.")
-@flag("--hash", "hashing", help="Hash every blob and compare it with its name.")
+@flag("--hash", "hashing", help="Hash every file that is read, and compare it with its blob's name.")
 @click.option("--lock", "lock_path", metavar="FILE", help="Say what changed since this lock was written.")
 def verify(run: Run, level: str, python: str | None, hashing: bool, lock_path: str | None) -> None:
     """Prove that the weights which the configs need are in the cache and load, offline.
@@ -40,9 +40,9 @@ def verify(run: Run, level: str, python: str | None, hashing: bool, lock_path: s
     \b
     Levels, each including those before it:
       resolve  mmengine loads the configs
-      cache    every file that the loaders request is in the cache, whole (needs the extra [cache])
-      load     tokenizers, configs and weights fit together, without reading the weights ([load])
-      build    the checkout's own build_module builds the components, sockets blocked (its interpreter)
+      cache    every file that the loaders request is in the cache, whole
+      load     tokenizers, configs and weights fit together, without reading the weights (needs the extra [load])
+      build    the checkout's own build_module builds the components, sockets blocked (in its interpreter)
 
     \b
     Examples:

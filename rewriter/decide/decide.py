@@ -6,6 +6,7 @@ The steps: ``--set`` and ``--unset``; what the loader does; whether its path exi
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,7 +17,6 @@ from rewriter.decide.thread import SPECIAL_FUNCTION, SPECIAL_REPO, Threading, th
 from rewriter.locality import is_repo_id, locality, names_weights
 from rewriter.model import CACHE_DIR, LOCAL_FILES_ONLY, REMOVE, Component, Decision, Finding, HubCall, Trace, Value
 from rewriter.read.loaders import Loaders, split_calls
-from rewriter.words import quote_word
 
 _OPTIONS = {CACHE_DIR: "", LOCAL_FILES_ONLY: "--local-files-only"}  # beside the directory of the run
 _LOAD_CHECKPOINT = os.path.join("utils", "ckpt_utils.py")  # its load_checkpoint reads model/ in a folder (from v1.1 on)
@@ -108,7 +108,7 @@ class Case:
             if _is_value(key, self.values.get(key), value):
                 continue
             if self.component.origin is not None:
-                option = f"--unset {name}.{key}" if value is REMOVE else f"--set {quote_word(f'{name}.{key}={value}')}"
+                option = f"--unset {name}.{key}" if value is REMOVE else f"--set {shlex.quote(f'{name}.{key}={value}')}"
                 return self._refuse_elsewhere(option)
             if value is not REMOVE:
                 self.values[key] = Value.of(value)

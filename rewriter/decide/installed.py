@@ -9,12 +9,12 @@ from __future__ import annotations
 import glob
 import os
 import re
+import shlex
 
 from rewriter.checkout import find_packages
 from rewriter.files import Unreadable, read_bytes
 from rewriter.model import Finding, Plan
 from rewriter.process.interpreters import site_packages
-from rewriter.words import quote_word
 
 
 def find_installed(package: str, site: str) -> str | None:
@@ -50,7 +50,7 @@ def report_installed(plan: Plan, python: str | None) -> list[Finding]:
             if not name.startswith(os.pardir) and _read(os.path.join(other, name)) != (new.get(path) or _read(path)):
                 what = f"an installed copy of {os.path.basename(package)} runs in the place of this checkout"
                 message = f"{what}: {other}; its {name} differs"
-                remedy = f"{quote_word(interpreter)} -m pip install -e {quote_word(root)}"
+                remedy = f"{shlex.quote(interpreter)} -m pip install -e {shlex.quote(root)}"
                 findings.append(Finding("OSR014", path, 1, 0, "", message, remedy, "warning"))
                 break
     return findings

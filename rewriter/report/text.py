@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rewriter.files import find_repository, show_path
 from rewriter.model import REMOVE, FileEdit, FileResult, Finding, Note, Plan
-from rewriter.words import counted, is_command, printable, quote_word
+from rewriter.words import counted, is_command, printable
 
 WIDTH = 100
 PLACES = 4  # shown of one cause
@@ -72,7 +73,7 @@ def fill_remedy(group: Sequence[Finding], cwd: str, scope: str = "") -> str:
     """One remedy for all places: it names each file, or, where that is right for all of them, the whole run."""
     remedy = _show_paths(group[0].remedy, cwd)
     paths = dict.fromkeys(show_path(finding.path, cwd) for finding in group)
-    named = " ".join(quote_word(os.path.join(".", path) if path.startswith("-") else path) for path in paths)
+    named = " ".join(shlex.quote(os.path.join(".", path) if path.startswith("-") else path) for path in paths)
     is_wide = scope and len(scope) < len(named) and " --set " not in remedy
     return remedy.replace("{path}", scope if is_wide and len(paths) > 1 else named, 1)
 

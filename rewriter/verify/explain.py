@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from rewriter.decide.remedies import own_weights, suggest_repo
 from rewriter.verify.directories import Trouble
 from rewriter.verify.needs import format_fetch
-from rewriter.words import quote_word
 
 Level = Literal["load", "build"]
 
@@ -83,8 +83,8 @@ def explain_error(error: Mapping[str, Any], level: Level, subject: str, cache: s
     chain, place = error["chain"], f" [{error['where']}]" if error["where"] else ""
     text = "\n".join(f"{' '.join(link['bases'])}: {link['message']} ({error['text']})" for link in chain)
     first = f"{chain[0]['type']}: {' '.join(chain[0]['message'].split())[:300]}".removesuffix(": ")
-    words = {"repo": error["repo"] or "the repo", "cache": quote_word(cache) if cache else "the cache"}
-    words |= {"python": quote_word(python), "fetch": format_fetch(cache), "path": "{path}", "component": "{component}"}
+    words = {"repo": error["repo"] or "the repo", "cache": shlex.quote(cache) if cache else "the cache"}
+    words |= {"python": shlex.quote(python), "fetch": format_fetch(cache), "path": "{path}", "component": "{component}"}
     words["meant"] = suggest_repo(error["repo"], own_weights(str(error.get("loader")), None))[0]
     cause, (code, remedy, _) = first, _PROBLEMS.get(f"{level} {error['stage']}", _PROBLEMS[level])
     for build, load, pattern, meaning, cure in KNOWN_FAILURES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,7 +15,6 @@ from rewriter.locality import is_repo_id, locality
 from rewriter.model import CACHE_DIR, KEYS, LOCAL_FILES_ONLY, Component, HubCall, Trace, Value
 from rewriter.read.loaders import Loaders
 from rewriter.verify.directories import Place, find_default_cache
-from rewriter.words import quote_word
 
 Choose = Callable[[Component], str | None]
 """Gives the directory of a component's cache, or None."""
@@ -216,6 +216,6 @@ def format_fetch(cache_dir: str, pin: str = "") -> str:
     ``cache_dir``: "" for the one that the config or the environment names. ``pin``: "REPO=COMMIT" to fetch, or "".
     """
     words = ["opensora-rewriter download {path} --component {component}"]
-    words += [f"--cache-dir {quote_word(cache_dir)}"] if cache_dir else []
-    words += [f"--revision {quote_word(pin)}"] if pin else []
+    words += [f"--cache-dir {shlex.quote(cache_dir)}"] if cache_dir else []
+    words += [f"--revision {shlex.quote(pin)}"] if pin else []
     return " ".join(words)
