@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from rewriter.model import Problem
+
 LIMIT = 20 * 1024 * 1024
 
 # git must list files and do nothing else: no hook, no monitor, no fetch that the checkout's own .git/config names.
@@ -21,12 +23,11 @@ _GIT_ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TE
 
 
 class Unreadable(Exception):  # noqa: N818 - a state of the file, reported as OSR900
-    """A file cannot be read: ``message`` is what was found, ``remedy`` what to do about it."""
+    """A file cannot be read: ``problem`` says why, and what to do about it."""
 
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        self.problem = Problem(1, 0, message, remedy)
 
 
 def show_path(path: str, base: str) -> str:
@@ -59,7 +60,7 @@ def read_bytes(path: str, limit: int = LIMIT) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise Unreadable(f"cannot be read: {reason}", "make it a readable file, or leave it out") from None
-    raise Unreadable(f"{status.st_size} bytes, more than the {limit} that a config may have", "leave it out")
+    raise Unreadable(f"{status.st_size} bytes, more than the {limit} that are read", "leave it out")
 
 
 def parse_toml(text: str) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-
-from rewriter.model import Locality
+from typing import Literal
 
 # First segments that upstream's own configs and guides use for folders of weights; a repo id never starts with one.
 LOCAL_FIRST_SEGMENTS = frozenset(
@@ -33,7 +32,7 @@ def names_weights(value: object) -> bool:
     return isinstance(value, str) and (is_repo_id(value) or is_path_like(value))
 
 
-def locality(text: str, root: str | None) -> Locality:
+def locality(text: str, root: str | None) -> Literal["repo", "local", "missing"]:
     """Whether a ``from_pretrained`` string is a path that exists ("local"), one that does not ("missing"), or a repo.
 
     Relative paths are looked up under ``root``, the absolute root of a checkout, if there is one.

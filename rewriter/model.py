@@ -17,7 +17,6 @@ REMOVE = object()  # the new value of a keyword that is to be taken away
 
 Severity = Literal["error", "warning"]
 Outcome = Literal["not needed", "already", "set", "cannot", "untouched", "inherited"]
-Locality = Literal["repo", "local", "missing", "unknown"]
 
 
 class Span(NamedTuple):
@@ -111,12 +110,11 @@ class Config(NamedTuple):
 class Step(NamedTuple):
     """One function ("T5Encoder.__init__") on the path from a registered name to a hub call.
 
-    ``node``, on ``line``: the call or dict that leads on. ``held``: key -> local name. ``passes``: keys passed on.
+    ``node``: the call or dict that leads on. ``held``: key -> local name. ``passes``: keys passed on.
     """
 
     function: str
     path: str
-    line: int
     definition: ast.FunctionDef | ast.ClassDef
     node: ast.expr
     held: Mapping[str, str] = {}
@@ -174,7 +172,7 @@ class Trace(NamedTuple):
 
     ``found``: it is registered there (or in the table of released loaders: ``guessed``), at ``path`` and ``line``.
     ``lacking``: parameters without value and default. ``calls``: also of the components that it builds (``vae_2d``).
-    ``unknown``: what could not be followed, with file and line. ``functions``: ``(path, function)`` of all that runs.
+    ``unknown``: what could not be followed, with file and line. ``files``: the sources whose functions run for it.
     """
 
     type: str
@@ -187,12 +185,7 @@ class Trace(NamedTuple):
     rejections: tuple[Rejection, ...] = ()
     failures: tuple[Failure, ...] = ()
     unknown: tuple[str, ...] = ()
-    functions: frozenset[tuple[str, str]] = frozenset()
-
-    @property
-    def files(self) -> frozenset[str]:
-        """The sources whose functions run for it."""
-        return frozenset(path for path, _ in self.functions)
+    files: frozenset[str] = frozenset()
 
 
 class Finding(NamedTuple):

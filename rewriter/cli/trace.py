@@ -126,7 +126,7 @@ def _describe(component: needing.ComponentTrace, cwd: str) -> dict[str, Any]:
     for call, place, keys in component.rows:
         shown = {name: getattr(call, name) for name in _SHOWN}
         where = {"path": show_path(call.path, cwd), "line": call.line, "column": call.column + 1, "place": place}
-        chain = [{"function": s.function, "path": show_path(s.path, cwd), "line": s.line} for s in call.chain]
+        chain = [{"function": s.function, "path": show_path(s.path, cwd), "line": s.node.lineno} for s in call.chain]
         calls.append({**shown, **where, **keys, "chain": chain})
     where = {"config": show_path(component.path, cwd), "line": component.component.span.line}
     names = {"component": component.component.dotted, "type": component.type}

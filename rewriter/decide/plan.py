@@ -66,7 +66,7 @@ def _check_in_process(request: Request, opensora_source: str | None, targets: Se
 def _name_only(decision: Decision) -> Decision:
     component, trace = decision.component, decision.trace
     if trace is not None:
-        trace = Trace(trace.type, trace.found, functions=trace.functions)
+        trace = Trace(trace.type, trace.found, files=trace.files)
     return decision._replace(component=Component(component.keys, component.span), trace=trace)
 
 

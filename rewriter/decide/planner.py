@@ -50,7 +50,7 @@ class Planner:
                 data = self._overlay[path] if path in self._overlay else files.read_bytes(path)
                 self._read[path] = (data, read_config(data, path))
             except files.Unreadable as error:
-                self._read[path] = (None, Config(path, problem=model.Problem(1, 0, error.message, error.remedy)))
+                self._read[path] = (None, Config(path, problem=error.problem))
         return self._read[path]
 
     def present(self, path: str) -> Config:

@@ -99,7 +99,7 @@ def _thread_call(call: HubCall, key: str, default: object) -> Iterator[SourceCha
         # a library makes the object of such a call, and hands none of its own keywords on to `__init__`
         called = step.node.func if isinstance(step.node, ast.Call) else None
         if following is not None and isinstance(called, ast.Attribute) and called.attr == "from_pretrained":
-            where = f"line {following.line} of {following.path}"
+            where = f"line {following.node.lineno} of {following.path}"
             raise _RefusalError(f"{ast.unparse(called)} passes no {key} on to {following.function}, {where}")
         parameter = key if _find_guarded_if(following, key) is None else _PARAMETER
         if parameter != key or key not in step.passes:
@@ -126,5 +126,5 @@ def _pass_on(step: Step, parameter: str, name: str, key: str) -> Iterator[Source
     elif isinstance(written, ast.Constant) and written.value in (None, False):
         yield SourceChange(step.path, "value", span_of(written), parameter, name, function=step.function)
     elif not (isinstance(written, ast.Name) and written.id == name):
-        where = f"line {step.line} of {step.path}"
+        where = f"line {node.lineno} of {step.path}"
         raise _RefusalError(f"{key} is given another value there: `{ast.unparse(written)}`, {where}")

@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from rewriter.locality import locality
 from rewriter.model import KEYS, HubCall
 from rewriter.read import library
 from rewriter.read.reach import can_load
@@ -237,13 +236,10 @@ def _read_text(value: Val | None) -> str | None:
 
 
 def _call_library(name: str, arguments: list[Val], root: str) -> Val:
-    """The result of the few functions of the standard library that decide how a loader goes on.
-
-    ``os.path.exists`` and its kin are False for what is a repo id, whatever the disk holds.
-    """
+    """The result of the few functions of the standard library that decide how a loader goes on."""
     if name in ("os.path.join", "os.path.expanduser"):
         return apply(getattr(os.path, name[8:]), *arguments)
     if name in ("os.path.exists", "os.path.isdir", "os.path.isfile"):
         test, where = getattr(os.path, name[8:]), apply(os.path.expanduser, *arguments)
-        return apply(lambda path: locality(path, root) == "local" and test(os.path.join(root, path)), where)
+        return apply(lambda path: path != "" and test(os.path.join(root, path)), where)
     return UNKNOWN

@@ -130,8 +130,6 @@ class _Reader:
         other = [*self.bindings.get("dict", ()), *self.bindings.get("*", ())]
         if other:
             return f"line {other[0].lineno} may bind `dict` to something else"
-        if name not in self.uses:
-            return None
         pairs = [pair for node in self.bindings[name] for pair in _dict_items(node) or ()] + self.items.get(name, [])
         risky = {None, *(key for key, value in pairs if not isinstance(value, _PLAIN))}
         lines = [line for key, line in self.uses[name] if key in risky]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
-from rewriter.checkout import find_packages
 from rewriter.locality import locality
 from rewriter.model import KEYS, RESERVED_KEYS, Finding, HubCall, Trace, Value
 from rewriter.read.modules import Sources, Texts
@@ -48,8 +47,8 @@ class Loaders:
         if place is None:
             return None
         if place not in self._sources:
-            packages = find_packages(place) or ((place,) if os.path.isfile(os.path.join(place, "__init__.py")) else ())
-            self._sources[place] = Sources(place, packages, self._texts) if packages else None
+            sources = Sources(place, self._texts)
+            self._sources[place] = sources if sources.packages else None
         return self._sources[place]
 
     def trace(self, root: str | None, type_name: str, values: Mapping[str, Value]) -> Trace:
@@ -126,11 +125,11 @@ def _trace(sources: Sources, type_name: str, given: Mapping[str, Val]) -> Trace:
     if len(loaders) > 1:
         places = " and ".join(f"{each.module.path}:{each.node.lineno}" for each in loaders)
         reason = f"`{type_name}` is registered in {places}, and which of them the package imports cannot be known"
-        return Trace(type_name, True, path=path, line=line, unknown=(reason,), functions=frozenset({(path, "")}))
+        return Trace(type_name, True, path=path, line=line, unknown=(reason,), files=frozenset({path}))
     walk = Walk(sources, given)
     walk.enter(loader, [], Items(given), (), True)
     rejections = tuple(each for each in walk.rejections if each.key in given)
     unknown = tuple(dict.fromkeys([*walk.unknown, *walk.find_unwalked()]))
-    functions = frozenset((each.module.path, each.name) for each in walk.entered.values())
-    found = walk.lacking, tuple(walk.calls), rejections, tuple(walk.failures), unknown, functions
+    used = frozenset(each.module.path for each in walk.entered.values())
+    found = walk.lacking, tuple(walk.calls), rejections, tuple(walk.failures), unknown, used
     return Trace(type_name, True, False, path, line, *found)

@@ -6,7 +6,7 @@ import ast
 import copy
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 
 from rewriter import checkout, files
@@ -41,7 +41,7 @@ class Texts:
             try:
                 self.bytes[path] = files.read_bytes(path)
             except files.Unreadable as error:
-                self.bytes[path], self.problems[path] = b"", Problem(1, 0, error.message, error.remedy)
+                self.bytes[path], self.problems[path] = b"", error.problem
         return self.bytes[path]
 
     def parse(self, path: str) -> ast.Module:
@@ -145,13 +145,13 @@ class Module:
 class Sources:
     """The packages of a checkout and what is registered in them.
 
-    ``root``: the checkout, absolute, or any folder that holds a package, or a package itself. ``packages``: their
-    folders, where they have been found already. ``texts``: of the run.
+    ``root``: the checkout, absolute, or any folder that holds a package, or a package itself. ``texts``: of the run.
     """
 
-    def __init__(self, root: str, packages: Sequence[str] | None = None, texts: Texts | None = None) -> None:
+    def __init__(self, root: str, texts: Texts | None = None) -> None:
         self.root, self.texts = root, texts or Texts()
-        self.packages = tuple(checkout.find_packages(root) if packages is None else packages)
+        own = (root,) if os.path.isfile(os.path.join(root, "__init__.py")) else ()
+        self.packages = checkout.find_packages(root) or own
         parents = [os.path.dirname(package) for package in self.packages]
         self._roots = tuple(dict.fromkeys([*parents, root, os.path.join(root, "src")]))
         self.can_load: dict[str | ast.AST, bool] = {}
@@ -178,9 +178,9 @@ class Sources:
             self._modules[name] = Module(self, name, path) if path is not None else None
         return self._modules[name]
 
-    def is_own(self, dotted: str) -> bool:
-        """Whether a dotted name leads into the checkout, found or not."""
-        return any(os.path.isdir(os.path.join(base, package_of(dotted))) for base in self._roots)
+    def is_own(self, package: str) -> bool:
+        """Whether the checkout holds a folder of that name."""
+        return any(os.path.isdir(os.path.join(base, package)) for base in self._roots)
 
     def find(self, dotted: str) -> Val:
         """What an absolute dotted name stands for: a definition of the checkout, or something outside."""
@@ -242,8 +242,8 @@ class Sources:
         return [path for path in self._files if checkout.registers(path)]
 
     def _module_at(self, path: str) -> Module:
-        base = next(base for base in self._roots if path.startswith(base.rstrip(os.sep) + os.sep))
-        name = os.path.relpath(path, base)[:-3].replace(os.sep, ".").removesuffix(".__init__")
+        shown = next(shown for base in self._roots if (shown := files.show_path(path, base)) != path)
+        name = shown[:-3].replace(os.sep, ".").removesuffix(".__init__")
         module = self.find_module(name)
         return module if module is not None and module.path == path else Module(self, name, path)
 

@@ -43,7 +43,7 @@ def find_calls(paths: Iterable[str]) -> list[ScriptCall]:
         root, is_folder = checkout.find_root(given), os.path.isdir(given)
         packages = checkout.find_packages(root) if root is not None and is_folder else ()
         for path in _list_scripts(given, root) if is_folder else [given]:
-            barred = any(path.startswith(os.path.join(package, "")) for package in packages)
+            barred = any(files.show_path(path, package) != path for package in packages)
             barred = barred or files.outside(path, root or given)
             for call in _read_calls(path):
                 found[call._replace(editable=call.editable and not barred)] = None
@@ -60,7 +60,7 @@ def _read_calls(path: str) -> list[ScriptCall]:
     try:
         tree = parse(files.read_bytes(path))
     except files.Unreadable as error:
-        tree = Problem(1, 0, error.message, error.remedy)
+        tree = error.problem
     if isinstance(tree, Problem):
         span = Span(tree.line, tree.column, tree.line, tree.column)
         return [ScriptCall(path, span, "", tree.message, "unreadable", False)]
@@ -80,8 +80,7 @@ def _find_calls(tree: ast.Module, path: str) -> Iterator[ScriptCall]:
     bound = {getattr(node, "arg", getattr(node, "name", None)) for node in others}
     bound |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     for node in nodes:
-        dotted = dotted_name(node.func) if isinstance(node, ast.Call) else None
-        if not isinstance(node, ast.Call) or dotted is None:
+        if not isinstance(node, ast.Call) or (dotted := dotted_name(node.func)) is None:
             continue
         first, last = package_of(dotted), dotted.rpartition(".")[2]
         origin = origins.get(first, "")

@@ -76,8 +76,8 @@ class Walk:
         yield from (text for text, node in self.mentioned if node not in self.entered)
         walked = [each for each in self.entered.values() if isinstance(each.node, ast.FunctionDef)]
         words = {word for each in walked for word in read_words(each.module.read_text(each.node))}
-        for cls in [each for each in self.entered.values() if isinstance(each.node, ast.ClassDef)]:
-            for base in self.sources.find_lineage(cls):
+        for entered in self.entered.values():
+            for base in self.sources.find_lineage(entered):
                 for node in [each for each in base.node.body if isinstance(each, FUNCTIONS)]:
                     may_run = node not in self.entered and (node.name.startswith("__") or node.name in words)
                     if may_run and can_load(base.module, node):
@@ -121,8 +121,8 @@ class Frame:
         held = {key: name for name, value in reversed(self.env.items()) if (key := getattr(value, "key", None))}
         held |= {key: key for key in held if getattr(self.env.get(key), "key", None) == key}
         passed = frozenset(key for key in KEYS if getattr(given.items.get(key), "key", None) == key)
-        place = self.definition.name, self.definition.module.path, node.lineno
-        return (*self.chain, Step(*place, self.definition.node, node, held, passed))
+        own = self.definition
+        return (*self.chain, Step(own.name, own.module.path, own.node, node, held, passed))
 
     def bind_arguments(self, arguments: ast.arguments, positional: Sequence[Val], given: Items) -> None:
         """Make the local names of a call; keywords that the function does not take are rejected."""
