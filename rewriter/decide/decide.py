@@ -137,6 +137,11 @@ class Case:
             return self._decision("already" if self.request.checking else "untouched", trace)
         if trace.failures:
             return self._refuse_failure(trace.failures[0])
+        if lacks_model(trace, self.values, self.context.root):
+            path = str(self._weights.value)
+            repo, guess = self._suggest_repo(path, self.type)
+            message = f"{path!r} holds no folder model/, which `{self.type}` reads there{guess}"
+            return self._cannot("OSR006", message, self._repo_command(repo))
         remote, missing = split_calls(trace, self.context.root)
         if trace.calls and not any(call.repo_id for call in remote if not call.hard_coded):
             before = self._trace({key: value for key, value in self.values.items() if key not in self.wanted})
@@ -151,13 +156,6 @@ class Case:
 
     def _decide_without_calls(self, trace: Trace) -> Decision:
         """Nothing that is known is loaded by name."""
-        path = str(self._weights.value)
-        folder = os.path.join(self.context.root or "", os.path.expanduser(path))
-        reads_model = any(each.endswith(_LOAD_CHECKPOINT) for each in trace.files) and os.path.isdir(folder)
-        if reads_model and not os.path.isdir(os.path.join(folder, "model")):
-            repo, guess = self._suggest_repo(path, self.type)
-            message = f"{path!r} holds no folder model/, which `{self.type}` reads there{guess}"
-            return self._cannot("OSR006", message, self._repo_command(repo))
         self._report_unknown(trace)
         present, is_asked = self.values.get(CACHE_DIR), self.request.looks_at_cache_dir(self.owner)
         if present is not None and is_asked and not trace.unknown:
@@ -390,6 +388,14 @@ class Case:
 
     def _place(self, at: Trace | HubCall | model.Rejection | model.Failure) -> str:
         return f"{self._shorten(at.path)}:{at.line}" if at.path else "the table of released loaders"
+
+
+def lacks_model(trace: Trace, values: Mapping[str, Value], root: str | None) -> bool:
+    """Whether ``load_checkpoint`` reads a local folder that has no ``model/``."""
+    weights = values.get("from_pretrained", Value.of(None)).value
+    folder = os.path.join(root or "", os.path.expanduser(str(weights)))
+    reads_model = any(each.endswith(_LOAD_CHECKPOINT) for each in trace.files)
+    return reads_model and os.path.isdir(folder) and not os.path.isdir(os.path.join(folder, "model"))
 
 
 def find_unknown_repo(weights: Value, calls: Iterable[HubCall]) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from rewriter import files, model
 from rewriter.checkout import Target
-from rewriter.decide.decide import Case, Context, LoaderId, find_unknown_repo
+from rewriter.decide.decide import Case, Context, LoaderId, find_unknown_repo, lacks_model
 from rewriter.decide.remedies import rewrite_command
 from rewriter.decide.request import Request
 from rewriter.locality import is_repo_id
@@ -130,7 +130,9 @@ class Planner:
                 remote, missing = split_calls(trace, root)
                 if around is not None and remote:
                     owner = around
-                elif self.request.all_components and (remote or missing or trace.unknown or unclear):
+                elif self.request.all_components and (
+                    remote or missing or trace.unknown or unclear or lacks_model(trace, component.values, root)
+                ):
                     owner = component.name
             if owner is not None:
                 owners[component.keys] = owner

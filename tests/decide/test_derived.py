@@ -437,6 +437,11 @@ def test_a_folder_without_the_model_that_load_checkpoint_reads_is_said(tmp_path:
         if from_pretrained is not None and not os.path.exists(from_pretrained):
             return AutoModel.from_pretrained(from_pretrained, cache_dir=cache_dir)
         load_checkpoint(None, from_pretrained)
+
+    @MODELS.register_module("pair")
+    def pair(from_pretrained=None, cache_dir=None):
+        AutoModel.from_pretrained("PixArt-alpha/vae", cache_dir=cache_dir)
+        load_checkpoint(None, from_pretrained)
     """
     root = write_checkout(tmp_path / "checkout", textwrap.dedent(loaders))
     reads = "import os\n\n\ndef load_checkpoint(model, path):\n    if os.path.isdir(path):\n        model.load(path)\n"
@@ -448,5 +453,10 @@ def test_a_folder_without_the_model_that_load_checkpoint_reads_is_said(tmp_path:
     assert (finding.code, finding.severity) == ("OSR006", "error")
     assert "holds no folder model/" in finding.message
     assert finding.remedy.endswith("--set vae.from_pretrained=hpcai-tech/OpenSora-STDiT-v3")
+    (other,) = decide(text.replace("vae", "model"), root, checked(all_components=True)).all_findings
+    assert (other.code, other.message) == (finding.code, finding.message)
+    twice = text + text.replace("vae", "other").replace("'loader'", "'pair'")
+    (own, pair) = decide(twice, root, checked(all_components=True)).all_findings
+    assert (own.message, pair.code) == (finding.message, "OSR006")  # though it reads from the Hub, too
     (folder / "model").mkdir()
     assert not decide(text, root, checked()).all_findings
