@@ -29,16 +29,21 @@ class Span(NamedTuple):
 
 
 class Value(NamedTuple):
-    """The value of a keyword. ``value`` counts only where ``known``; ``text`` is how messages show it, on one line."""
+    """The value of a keyword: ``value`` counts only where ``known``; else ``written`` is its source, on one line."""
 
-    text: str
+    written: str = ""
     known: bool = False
     value: object = None
 
     @classmethod
     def of(cls, value: object) -> Value:
-        """A known value that no source spells."""
-        return cls(repr(value), True, value)
+        """A known value."""
+        return cls("", True, value)
+
+    @property
+    def text(self) -> str:
+        """How messages show it."""
+        return repr(self.value) if self.known else self.written
 
 
 class Keyword(NamedTuple):

@@ -90,7 +90,7 @@ def _thread_call(call: HubCall, key: str, default: object) -> Iterator[SourceCha
             yield SourceChange(step.path, "guard", span, key, name, SPECIAL_REPO, _VARIABLES, function)
         assert isinstance(definition, ast.FunctionDef)
         held = step.held.get(key) if name == key else None
-        if held is None and name not in {each.arg for each in ast.walk(definition.args) if isinstance(each, ast.arg)}:
+        if held is None and name not in _list_parameters(definition.args):
             if name in _list_names(definition):
                 raise _RefusalError(f"{function} uses the name {name} for something else")
             span = header_of(definition)
@@ -105,6 +105,11 @@ def _thread_call(call: HubCall, key: str, default: object) -> Iterator[SourceCha
         if parameter != key or key not in step.passes:
             yield from _pass_on(step, parameter, name, key)
         name = parameter
+
+
+@functools.cache
+def _list_parameters(arguments: ast.arguments) -> frozenset[str]:
+    return frozenset(each.arg for each in ast.walk(arguments) if isinstance(each, ast.arg))
 
 
 @functools.cache

@@ -10,6 +10,7 @@ makes it ``unsure``: OSR007, and nothing is written.
 from __future__ import annotations
 
 import ast
+import operator
 import os
 import re
 import textwrap
@@ -24,6 +25,9 @@ from rewriter.read.syntax import imported_names, package_of, span_of, statements
 
 _IGNORE = re.compile(r"#[ \t]*opensora-rewriter:[ \t]*ignore(?:\[([\w ,]+)\]|(?!\w|\[))")
 _PLAIN = (ast.Constant, ast.JoinedStr)
+_ARITHMETIC: Mapping[type[ast.operator], Callable[..., Any]] = {
+    ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv,
+}  # fmt: skip
 
 _Keys = tuple[str, ...]
 _Node = ast.expr | ast.stmt
@@ -99,18 +103,15 @@ class _Reader:
 
     def read_components(self) -> Iterator[Component]:
         for name, nodes in self.bindings.items():
-            for node in nodes:
-                if not isinstance(node, ast.Constant):
-                    items = [each for each in self.items.get(name, ()) if each[1].lineno > node.lineno]
-                    yield from self._read((name,), node, items, self._doubt(name))
+            for node in filter(self._may_be_dict, nodes):
+                items = [each for each in self.items.get(name, ()) if each[1].lineno > node.lineno]
+                yield from self._read((name,), node, items, self._doubt(name))
 
     def _read(self, keys: _Keys, node: _Node, items: _Pairs, doubt: str | None) -> Iterator[Component]:
         """The components of one value: a dict and those in it, or what may be a dict and cannot be read."""
         pairs = _dict_items(node)
         if pairs is None:
-            value = self._value(node)
-            if not value.known:
-                yield Component(keys, span_of(node), unsure=f"`{value.text}` is no dict that can be read")
+            yield Component(keys, span_of(node), unsure=f"`{self._value(node).text}` is no dict that can be read")
             return
         written = dict(pairs)
         if None in written or len(written) < len(pairs):
@@ -119,8 +120,12 @@ class _Reader:
         values = {each.key: each.value for each in (*keywords, *overrides)}
         yield Component(keys, span_of(node), keywords, values, overrides, doubt)
         for key, inner in (written | dict(items)).items():
-            if key is not None and key.isidentifier() and not isinstance(inner, ast.Constant):
+            if key is not None and key.isidentifier() and self._may_be_dict(inner):
                 yield from self._read((*keys, key), inner, (), doubt)
+
+    def _may_be_dict(self, node: _Node) -> bool:
+        """Whether a value is a dict, or not known."""
+        return not isinstance(node, ast.Constant) and (_dict_items(node) is not None or not self._value(node).known)
 
     def _keywords(self, pairs: _Pairs) -> tuple[Keyword, ...]:
         return tuple(Keyword(key, self._value(node), span_of(node)) for key, node in pairs if key is not None)
@@ -130,6 +135,8 @@ class _Reader:
         other = [*self.bindings.get("dict", ()), *self.bindings.get("*", ())]
         if other:
             return f"line {other[0].lineno} may bind `dict` to something else"
+        if name not in self.uses:
+            return None
         pairs = [pair for node in self.bindings[name] for pair in _dict_items(node) or ()] + self.items.get(name, [])
         risky = {None, *(key for key, value in pairs if not isinstance(value, _PLAIN))}
         lines = [line for key, line in self.uses[name] if key in risky]
@@ -179,17 +186,17 @@ class _Reader:
         if node not in self.values:
             try:
                 self.values[node] = Value.of(self._evaluate(node))
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, ArithmeticError):
                 self.values[node] = Value(textwrap.shorten(ast.unparse(node), 200, placeholder="..."))
         return self.values[node]
 
     def _evaluate(self, node: _Node) -> Any:
         """The value of constants, their names, sums and f-strings, and containers of them; else ValueError."""
-        match node:
-            case ast.Constant(value=str(text)) if "{{" in text:
+        if isinstance(node, ast.Constant):
+            if isinstance(node.value, str) and "{{" in node.value:
                 raise ValueError  # mmengine replaces it before it runs the file
-            case ast.Constant():
-                return node.value
+            return node.value
+        match node:
             case ast.Name():
                 value, *others = self.bindings.get(node.id) or [node]
                 simple = isinstance(value, (*_PLAIN, ast.BinOp, ast.Name))
@@ -198,6 +205,11 @@ class _Reader:
                 return self._evaluate(value)
             case ast.BinOp(left=left, op=ast.Add(), right=right):
                 return self._evaluate(left) + self._evaluate(right)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+                numbers = self._evaluate(left), self._evaluate(right)
+                if not all(isinstance(each, (int, float)) for each in numbers):
+                    raise ValueError  # `"a" * 10**9` would not fit
+                return _ARITHMETIC[type(op)](*numbers)
             case ast.JoinedStr():
                 return "".join(str(self._evaluate(part)) for part in node.values)
             case ast.FormattedValue(conversion=-1, format_spec=None):

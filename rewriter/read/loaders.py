@@ -110,10 +110,17 @@ def trace_loader(sources: Sources, type_name: str, values: Mapping[str, Value]) 
 
 
 def _make_value(key: str, value: Value) -> Val:
-    """A keyword of the config as the walk sees it; numbers and lists of them decide nothing about what is loaded."""
+    """A keyword of the config as the walk sees it."""
     own = key if key in KEYS else None
-    decides = key == "from_pretrained" or isinstance(value.value, (str, bool, dict, type(None)))
-    return Known(value.value, True, own) if value.known and decides else Unknown("" if value.known else value.text, own)
+    return _make_known(value.value, key, own) if value.known else Unknown(value.text, own)
+
+
+def _make_known(value: object, key: str = "", own: str | None = None) -> Val:
+    """A value of the config; numbers and lists of them decide nothing about what is loaded."""
+    if isinstance(value, dict):
+        return Items({str(name): _make_known(inner) for name, inner in value.items()})
+    decides = key == "from_pretrained" or isinstance(value, (str, bool, type(None)))
+    return Known(value, True, own) if decides else Unknown("", own)
 
 
 def _trace(sources: Sources, type_name: str, given: Mapping[str, Val]) -> Trace:

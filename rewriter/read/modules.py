@@ -17,7 +17,7 @@ from rewriter.read.syntax import dotted_name, imported_names, last_name, package
 from rewriter.read.values import UNKNOWN, Definition, Env, External, Known, Unknown, Val, apply
 
 _MISSING = Unknown()  # compared by identity, never equal to UNKNOWN in meaning
-_IMPORT = re.compile(rb"\n[ \t]*(?:from[ \t]+(\.*)([\w.]*)[ \t]+)?import[ \t]+(\([^)]*\)|(?:\\\n|.)*)")
+_IMPORT = re.compile(rb"\n[ \t]*(?=[fi])(?:from[ \t]+(\.*)([\w.]*)[ \t]+)?import[ \t]+(\([^)]*\)|(?:\\\n|.)*)")
 
 
 class Texts:
@@ -75,7 +75,7 @@ class Module:
     def read_imports(self, text: bytes) -> Iterator[str]:
         """The absolute dotted names that the imports in some text of the module may stand for."""
         for dots, origin, names in _IMPORT.findall(b"\n" + text) if b"import" in text else ():
-            base = self.find_origin(ast.ImportFrom(origin.decode(), [], len(dots)))
+            base = self._find_origin(origin.decode(), len(dots))
             yield from (f"{base}.{name.decode()}".lstrip(".") for name in re.findall(rb"[\w.]+|\*", names))
 
     @cached_property
@@ -90,7 +90,7 @@ class Module:
                     if isinstance(target, ast.Name):
                         found.setdefault(target.id, []).append(node.value)
             elif isinstance(node, (ast.Import, ast.ImportFrom)):
-                for name, stands_for in imported_names(node, self.find_origin(node)):
+                for name, stands_for in self.list_imported(node):
                     found.setdefault(name, []).append(External(stands_for))
         return found
 
@@ -115,11 +115,16 @@ class Module:
                         found.append((registry, str(name.value or definition.node.name), definition))
         return found
 
-    def find_origin(self, node: ast.Import | ast.ImportFrom) -> str:
-        """The absolute name of the module that a ``from`` import names."""
-        level, parts = getattr(node, "level", 0), self.package.split(".")
+    def list_imported(self, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str]]:
+        """The names that an import binds, and the absolute dotted ones that they stand for."""
+        origin = self._find_origin(node.module, node.level) if isinstance(node, ast.ImportFrom) else ""
+        return imported_names(node, origin)
+
+    def _find_origin(self, module: str | None, level: int) -> str:
+        """The absolute name of the module that a ``from`` import names, with ``level`` dots before it."""
+        parts = self.package.split(".")
         base = parts[: len(parts) - level + 1] if level else []
-        return ".".join(filter(None, [*base, getattr(node, "module", None)]))
+        return ".".join(filter(None, [*base, module]))
 
     def find(self, name: str) -> Val:
         """What a top-level name stands for; unknown where it is bound to different things."""
@@ -156,6 +161,7 @@ class Sources:
         self._roots = tuple(dict.fromkeys([*parents, root, os.path.join(root, "src")]))
         self.can_load: dict[str | ast.AST, bool] = {}
         self.traces: dict[object, Trace] = {}
+        self._bases: dict[str, list[str]] = {}
         self._modules: dict[str, Module | None] = {}
         self._registering: dict[str, list[Module]] = {}
         self._loaders: dict[str, list[Definition]] = {}
@@ -173,14 +179,23 @@ class Sources:
         """The module of that absolute name, or None where the checkout has none."""
         if name not in self._modules:
             parts = name.split(".")
-            places = (os.path.join(base, *parts) + end for base in self._roots for end in (".py", "/__init__.py"))
+            bases = self._find_bases(parts[0])
+            places = (os.path.join(base, *parts) + end for base in bases for end in (".py", "/__init__.py"))
             path = next(filter(os.path.isfile, places), None)
             self._modules[name] = Module(self, name, path) if path is not None else None
         return self._modules[name]
 
+    def _find_bases(self, first: str) -> list[str]:
+        """The folders from which a name with that first part is imported."""
+        if first not in self._bases:
+            places = {base: os.path.join(base, first) for base in self._roots}
+            found = [each for each, path in places.items() if os.path.isdir(path) or os.path.isfile(f"{path}.py")]
+            self._bases[first] = found
+        return self._bases[first]
+
     def is_own(self, package: str) -> bool:
         """Whether the checkout holds a folder of that name."""
-        return any(os.path.isdir(os.path.join(base, package)) for base in self._roots)
+        return any(os.path.isdir(os.path.join(base, package)) for base in self._find_bases(package))
 
     def find(self, dotted: str) -> Val:
         """What an absolute dotted name stands for: a definition of the checkout, or something outside."""

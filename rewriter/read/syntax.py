@@ -12,6 +12,8 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 def dotted_name(node: ast.expr) -> str | None:
     """``a.b.c`` as text, or None for any other expression."""
+    if isinstance(node, ast.Name):
+        return node.id
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
@@ -58,10 +60,9 @@ def imported_names(node: ast.Import | ast.ImportFrom, origin: str = "") -> Itera
             yield alias.asname or whole, whole
 
 
-def span_of(node: ast.AST) -> Span:
+def span_of(node: ast.expr | ast.stmt) -> Span:
     """Where a node is written."""
-    line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
-    return Span(line, column, getattr(node, "end_lineno", line), getattr(node, "end_col_offset", column))
+    return Span(node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0)
 
 
 def header_of(node: ast.FunctionDef | ast.ClassDef | ast.If) -> Span:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from rewriter.read.modules import Module
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """A constant. ``given``: the config has a part in it. ``key``: it is the loader's own keyword of that name."""
 
     value: object
@@ -21,24 +19,21 @@ class Known:
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(NamedTuple):
     """A value that nobody knows. ``text``: of the config, where it has a part in it. ``key``: as for :class:`Known`."""
 
     text: str = ""
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Items:
+class Items(NamedTuple):
     """A dict as it was made. ``complete``: it holds no other keys."""
 
     items: Mapping[str, Val]
     complete: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(NamedTuple):
     """A function or class of the checkout; ``owner``: the class of a method."""
 
     module: Module
@@ -51,8 +46,7 @@ class Definition:
         return f"{self.owner.name}.{self.node.name}" if self.owner else self.node.name
 
 
-@dataclass(frozen=True, slots=True)
-class External:
+class External(NamedTuple):
     """A dotted name from outside the checkout."""
 
     name: str

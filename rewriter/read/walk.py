@@ -20,7 +20,7 @@ from rewriter.model import KEYS, Failure, HubCall, Rejection, Step
 from rewriter.read import calls, library
 from rewriter.read.modules import Sources
 from rewriter.read.reach import can_load, names_hub_call, read_words
-from rewriter.read.syntax import FUNCTIONS, dotted_name, imported_names, last_name, stored_names
+from rewriter.read.syntax import FUNCTIONS, dotted_name, last_name, stored_names
 from rewriter.read.values import OPERATORS, UNKNOWN, Definition, Env, External, Items, Known, Val, apply, truth
 
 MOST_CALLS = 2000
@@ -45,7 +45,7 @@ class Walk:
         self.lacking: frozenset[str] = frozenset()
         self.unknown: list[str] = []
         self.entered: dict[ast.AST, Definition] = {}
-        self.made_keys = {k for k, value in given.items() if isinstance(value, Known) and isinstance(value.value, dict)}
+        self.made_keys = {key for key, value in given.items() if isinstance(value, Items)}
         self.mentioned: list[tuple[str, ast.AST]] = []
         self._count = 0
 
@@ -194,8 +194,8 @@ class Frame:
             self.evaluate(node.iter if isinstance(node, ast.For) else node.test)
             self._walk_either(node.body, node.orelse)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            origin = self.definition.module.find_origin(node)
-            self.env.update((name, self.walk.sources.find(found)) for name, found in imported_names(node, origin))
+            imported = self.definition.module.list_imported(node)
+            self.env.update((name, self.walk.sources.find(found)) for name, found in imported)
         elif isinstance(node, (*FUNCTIONS, ast.ClassDef)):
             self.walk_later(node)
             self.forget([node.name])

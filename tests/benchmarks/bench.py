@@ -10,14 +10,15 @@ five minutes. Exit code 1: a bar does not hold.
 from __future__ import annotations
 
 import argparse
+import io
 import os
-import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,21 +118,31 @@ def make_large_pairs(tree: Path, peers: str, folder: str) -> list[Pair]:
 
 
 def make_large(small: Path, large: Path, files: int) -> Path:
-    """A checkout with many configs: copies of the small one's, each with other numbers and of upstream's size."""
+    """A checkout with many configs: copies of the small one's, each with other integers and of upstream's size."""
     shutil.copytree(small, large)
-    models = [path.read_text(encoding="utf-8") for path in sorted(small.glob("configs/**/*.py"))]
+    models = [split_at_integers(path.read_bytes()) for path in sorted(small.glob("configs/**/*.py"))]
     shutil.rmtree(large / "configs")
+    notes = "".join(f"# note {line}: a line as long as those that real configs have\n" for line in range(8))
     for number in range(files):
-        text = re.sub(
-            r"(?<![\w.\"'])\d+(?![\w.\"'])",
-            lambda found, n=number: str(int(found[0]) + n),
-            models[number % len(models)],
-        )
-        text += "".join(f"# note {line}: a line as long as those that real configs have\n" for line in range(8))
+        pieces = models[number % len(models)]
+        text = "".join(each if isinstance(each, str) else str(each + number) for each in pieces) + notes
         path = large / "configs" / f"group{number // 100}" / "inference" / f"config{number}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return large
+
+
+def split_at_integers(source: bytes) -> list[str | int]:
+    """A source in pieces: its decimal integers, and the text between them."""
+    lines = source.decode("utf-8").splitlines(keepends=True)
+    pieces: list[str | int] = []
+    row, column = 1, 0
+    for token in tokenize.tokenize(io.BytesIO(source).readline):
+        if token.type == tokenize.NUMBER and token.string.isdecimal():
+            before = [*lines[row - 1 : token.start[0] - 1], lines[token.start[0] - 1][: token.start[1]]]
+            pieces += ["".join(before)[column:], int(token.string)]
+            row, column = token.end
+    return [*pieces, "".join(lines[row - 1 :])[column:]]
 
 
 def measure(pair: Pair) -> bool:
