@@ -180,7 +180,7 @@ class _Selector:
         self.all_configs = all_configs
         self.include = compile_patterns(include) if include else None
         self.exclude = compile_patterns(exclude) if exclude else None
-        self.find_root = functools.partial(find_root, is_root=functools.cache(is_root))
+        self.find_root = functools.cache(functools.partial(find_root, is_root=functools.cache(is_root)))
         self.chosen: set[str] = set()
         self.passed: set[str] = set()
         self.inner: set[str] = set()

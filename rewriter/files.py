@@ -51,7 +51,7 @@ def outside(path: str, root: str | None) -> bool:
 def read_bytes(path: str, limit: int = LIMIT) -> bytes:
     """The bytes of a regular file of at most ``limit`` bytes; never waits on a pipe. Raises Unreadable."""
     try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        with open(path, "rb", 0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")

@@ -13,10 +13,13 @@ CACHE_DIR = "cache_dir"
 LOCAL_FILES_ONLY = "local_files_only"
 KEYS = (CACHE_DIR, LOCAL_FILES_ONLY)  # of a loader, followed to its hub calls
 RESERVED_KEYS = frozenset({"type", "_delete_", "_scope_"})  # mmengine keeps them: no loader ever sees them
-REMOVE = object()  # the new value of a keyword that is to be taken away
 
 Severity = Literal["error", "warning"]
 Outcome = Literal["not needed", "already", "set", "cannot", "untouched", "inherited"]
+
+
+class REMOVE:  # a class, so that it is the same one in another process
+    """The new value of a keyword that is to be taken away."""
 
 
 class Span(NamedTuple):
@@ -46,8 +49,8 @@ class Value(NamedTuple):
         return repr(self.value) if self.known else self.written
 
 
-class Keyword(NamedTuple):
-    """A keyword in a dict, or a later statement ``name["key"] = value``; ``span`` is that of its value."""
+class Override(NamedTuple):
+    """A later statement ``name["key"] = value``; ``span`` is that of its value."""
 
     key: str
     value: Value
@@ -58,15 +61,16 @@ class Component(NamedTuple):
     """A config dict that builds a module, at one of the places where it is written (both branches of an ``if``).
 
     ``keys``: the path from the top-level name, ``("model", "vae")``. ``span``: of ``dict(...)`` or ``{...}``.
-    ``values``: what a build sees: those of ``_base_`` files, then ``keywords``, then ``overrides``. ``unsure``: why it
-    cannot be decided (OSR007). ``origin``: path of the ``_base_`` file that writes it, where it is only inherited.
+    ``keywords``: its own keys, and where their values are written. ``values``: what a build sees: those of ``_base_``
+    files, then its own, then those of ``overrides``. ``unsure``: why it cannot be decided (OSR007). ``origin``: path of
+    the ``_base_`` file that writes it, where it is only inherited.
     """
 
     keys: tuple[str, ...]
     span: Span
-    keywords: tuple[Keyword, ...] = ()
+    keywords: Mapping[str, Span] = {}
     values: Mapping[str, Value] = {}
-    overrides: tuple[Keyword, ...] = ()
+    overrides: tuple[Override, ...] = ()
     unsure: str | None = None
     origin: str | None = None
 

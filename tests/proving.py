@@ -77,7 +77,7 @@ def _needed(changes: Sequence[ConfigChange]) -> list[ConfigChange]:
 
 
 def _has(change: ConfigChange) -> bool:
-    return any(keyword.key == change.key for keyword in change.component.keywords)
+    return change.key in change.component.keywords
 
 
 def _offsets(utf8: bytes, span: Span) -> tuple[int, int]:
@@ -135,11 +135,7 @@ def _compare_tokens(old: bytes, new: bytes, changes: Sequence[ConfigChange], aga
 
 
 def _values(changes: Sequence[ConfigChange]) -> list[Span]:
-    return [
-        [keyword.span for keyword in change.component.keywords if keyword.key == change.key][-1]
-        for change in changes
-        if change.value is not REMOVE and _has(change)
-    ]
+    return [change.component.keywords[change.key] for change in changes if change.value is not REMOVE and _has(change)]
 
 
 def _tokens(utf8: bytes) -> list[str]:

@@ -133,7 +133,9 @@ def rewrite(
     with write.held_signals() as held:
         if not (would or stdin):
             # a run that was cut off may have edited more loaders than this one
-            write.clean_leftovers(run.loaders.folders() | {os.path.dirname(result.path) for result in plan.results})
+            traces = [each.trace for result in plan.results for each in result.decisions if each.trace is not None]
+            paths = {result.path for result in plan.results}.union(*(trace.files for trace in traces))
+            write.clean_leftovers(map(os.path.dirname, paths))
             try:
                 write.commit(plan.edits)
             except write.WriteError as error:

@@ -101,7 +101,9 @@ class Run:
     def curable(self) -> tuple[Finding, ...]:
         """The findings; a command that is to cure one names the loaders that the run was given."""
         folder = self.settings.opensora_source
-        option = f" --opensora-source {shlex.quote(folder)}" if folder is not None else ""
+        if folder is None:
+            return tuple(self.findings)
+        option = f" --opensora-source {shlex.quote(folder)}"
         command = re.compile(r"\bopensora-rewriter (rewrite|trace|download|verify|lock)\b")
         return tuple(f._replace(remedy=command.sub(lambda m: m[0] + option, f.remedy)) for f in self.findings)
 

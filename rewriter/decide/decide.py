@@ -112,7 +112,7 @@ class Case:
                 return self._refuse_elsewhere(option)
             if value is not REMOVE:
                 self.values[key] = Value.of(value)
-            elif key in {keyword.key for keyword in self.component.keywords}:
+            elif key in self.component.keywords:
                 del self.values[key]
             else:
                 message = f"`{key}` is not written in `{self.component.dotted}` itself"
@@ -162,7 +162,7 @@ class Case:
             is_none = present.known and present.value is None
             if is_none and all(each.key != CACHE_DIR for each in trace.rejections):
                 pass  # the loader takes it, and it says nothing
-            elif self.request.checking or CACHE_DIR not in {keyword.key for keyword in self.component.keywords}:
+            elif self.request.checking or CACHE_DIR not in self.component.keywords:
                 message = f"`{self.type}` loads nothing from the Hub here, so cache_dir={present.text} is not needed"
                 self._add("OSR009", message, self._command())
             else:
@@ -302,8 +302,9 @@ class Case:
         """That a loader (v1.0's ``t5``) reads one repo of its own, whatever other one the config names."""
         given = str(self._weights.value or SPECIAL_REPO)
         functions = {step.function for call in calls if CACHE_DIR in call.reached for step in call.chain}
-        is_repo = is_repo_id(given) and locality(given, self.context.root) == "repo"
-        if SPECIAL_FUNCTION in functions and is_repo and given != SPECIAL_REPO:
+        if SPECIAL_FUNCTION not in functions or given == SPECIAL_REPO:
+            return
+        if is_repo_id(given) and locality(given, self.context.root) == "repo":
             message = f"`{self.type}` does not load {given}: its source names {SPECIAL_REPO}, which will be loaded"
             self._add("OSR006", message, f"write from_pretrained={SPECIAL_REPO!r} to say so", "warning")
 

@@ -9,65 +9,36 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from rewriter import files, model
 from rewriter.checkout import Target, config_files
 from rewriter.decide.decide import LoaderId
+from rewriter.decide.parts import Part, run_parts
 from rewriter.decide.planner import Planner
 from rewriter.decide.request import Request
 from rewriter.edit.literals import EditError
-from rewriter.model import Component, Decision, FileEdit, FileResult, Finding, Note, Plan, SourceChange, Trace
+from rewriter.model import Component, FileEdit, FileResult, Finding, Note, Plan, SourceChange, Trace
 from rewriter.read.loaders import Loaders
 
 __all__ = ["Loaders", "Planner", "check", "drop", "rewrite"]
-
-_FILES_PER_POOL = 400  # from which on starting other processes pays
-_FILES_PER_TASK = 100
 
 Progress = Callable[[], object]
 Threads = dict[LoaderId, tuple[SourceChange, ...]]
 """The source changes that lead the requested keys to the hub calls of each loader."""
 
 
-# --- check -------------------------------------------------------------------------------------
-
-
 def check(targets: Sequence[Target], request: Request, loaders: Loaders, *, progress: Progress = lambda: None) -> Plan:
-    """Diagnose every file; nothing is executed and nothing changes. Decisions carry no trace where files are many."""
-    if len(targets) < _FILES_PER_POOL or loaders.overlay:
-        parts = [_check_part(targets, request, loaders, progress)]
-    else:
-        from concurrent.futures import ProcessPoolExecutor
+    """Diagnose every file; nothing is executed and nothing changes. Of many files, traces keep only ``files``."""
+    planner = Planner(targets, request, loaders)
+    return _join(run_parts(_check_part, planner, planner, progress))
 
-        tasks = [targets[start : start + _FILES_PER_TASK] for start in range(0, len(targets), _FILES_PER_TASK)]
-        parts = []
-        with ProcessPoolExecutor() as pool:
-            for part in pool.map(functools.partial(_check_in_process, request, loaders.opensora_source), tasks):
-                parts.append(part)
-                for _ in part.results:
-                    progress()
+
+def _check_part(before: Planner, _after: Planner, paths: Sequence[str]) -> Part:
+    return Part(before.decide_all(paths), tuple(before.loaders.problems()), before.notes())
+
+
+def _join(parts: Sequence[Part], sources: tuple[FileEdit, ...] = ()) -> Plan:
+    """The plan of all parts, each finding and note once."""
     results = tuple(result for part in parts for result in part.results)
     findings = dict.fromkeys(finding for part in parts for finding in part.findings)
     notes = dict.fromkeys(note for part in parts for note in part.notes)
-    return Plan(results, (), tuple(findings), (*notes, *_note_empty(results)))
-
-
-def _check_part(targets: Sequence[Target], request: Request, loaders: Loaders, progress: Progress) -> Plan:
-    planner = Planner(targets, request, loaders)
-    return Plan(planner.decide_all(progress), (), tuple(loaders.problems()), planner.notes())
-
-
-_loaders_of_process = functools.cache(Loaders)
-
-
-def _check_in_process(request: Request, opensora_source: str | None, targets: Sequence[Target]) -> Plan:
-    """One task of the pool; what a report does not name stays behind."""
-    made = _check_part(targets, request, _loaders_of_process(opensora_source), lambda: None)
-    small = [(each, tuple(map(_name_only, each.decisions))) for each in made.results]
-    return made._replace(results=tuple(each._replace(decisions=named, old=None, new=None) for each, named in small))
-
-
-def _name_only(decision: Decision) -> Decision:
-    component, trace = decision.component, decision.trace
-    if trace is not None:
-        trace = Trace(trace.type, trace.found, files=trace.files)
-    return decision._replace(component=Component(component.keys, component.span), trace=trace)
+    return Plan(results, sources, tuple(findings), (*notes, *_note_empty(results)))
 
 
 def _note_empty(results: Sequence[FileResult]) -> list[Note]:
@@ -94,29 +65,53 @@ def rewrite(
         overlay: bytes that stand for config files (standard input).
     """
     planner = Planner(targets, request, loaders, overlay=overlay)
-    threads = _find_threads(planner.decide_all(progress))
+    threads = _merge(pair for part in run_parts(_thread_part, planner, planner, progress) for pair in part.threads)
     refused: dict[LoaderId, str] = {}
     unfit: dict[str, Finding] = {}
     while True:
-        sources, new = _edit_sources(planner, threads)
-        if not new:
+        sources, bad = _edit_sources(planner, threads)
+        if not bad:
             overlaid = loaders.with_overlay({path: edit.new for path, edit in sources.items()})
             trial = planner.retry(overlaid, refused, unfit)
-            results = trial.decide_all()
-            fit = [result for result in results if result.path not in unfit]
+            parts = run_parts(functools.partial(_try_part, threads), planner, trial)
+            fit = [result for part in parts for result in part.results if result.path not in unfit]
             done = {(r.root, d.type) for r in fit for d in r.decisions if d.outcome in ("set", "already")}
             if threads.keys() - done:
                 threads = {place: changes for place, changes in threads.items() if place in done}
                 continue
-            new, broken = _find_harm(planner, trial, threads, {result.path for result in fit if result.changes})
-            if not (new or broken):
+            roots = {root for _, root, _ in targets if root is not None}
+            others = {path: root for root in roots for path in config_files(root) if path not in planner.targets}
+            parts.append(_find_harm(threads, planner, trial, others))
+            bad = {place: why for part in parts for place, why in part.refused.items()}
+            broken = {path: why for part in parts for path, why in part.unfit.items()}
+            if not (bad or broken):
                 break
             unfit |= broken
-        refused |= new
+        refused |= bad
         threads = {place: changes for place, changes in threads.items() if place not in refused}
-    edited, failed = edit_configs(results)
-    notes = *trial.notes(), *_note_empty(results)
-    return drop(Plan(edited, tuple(sources.values()), tuple(loaders.problems()), notes), unfit | failed)
+    failed = {path: why for part in parts for path, why in part.failed.items()}
+    return drop(_join(parts, tuple(sources.values())), unfit | failed)
+
+
+def _thread_part(before: Planner, _after: Planner, paths: Sequence[str]) -> Part:
+    """The source changes that decisions ask for."""
+    results = before.decide_all(paths)
+    asking = [((result.root, str(each.type)), each.edits) for result in results for each in result.decisions]
+    return Part(threads=tuple(_merge(pair for pair in asking if pair[1]).items()))
+
+
+def _merge(asking: Iterable[tuple[LoaderId, tuple[SourceChange, ...]]]) -> Threads:
+    threads: Threads = {}
+    for place, changes in asking:
+        threads[place] = tuple(dict.fromkeys((*threads.get(place, ()), *changes)))
+    return threads
+
+
+def _try_part(threads: Threads, before: Planner, after: Planner, paths: Sequence[str]) -> Part:
+    """Decide with the edited loaders, edit the configs, and look for harm."""
+    results, failed = edit_configs(after.decide_all(paths))
+    harm = _find_harm(threads, before, after, {path: before.targets[path].root for path in paths})
+    return harm._replace(results=results, findings=tuple(after.loaders.problems()), notes=after.notes(), failed=failed)
 
 
 def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
@@ -160,15 +155,6 @@ def _refuse_link(path: str, roots: Iterable[str | None]) -> None:
         raise EditError(1, f"it is a link that leads out of the checkout, to {os.path.realpath(path)}")
 
 
-def _find_threads(results: Sequence[FileResult]) -> Threads:
-    """The source changes that decisions ask for."""
-    threads: Threads = {}
-    for root, decision in [(result.root, each) for result in results for each in result.decisions if each.edits]:
-        place = root, str(decision.type)
-        threads[place] = tuple(dict.fromkeys((*threads.get(place, ()), *decision.edits)))
-    return threads
-
-
 def _edit_sources(planner: Planner, threads: Threads) -> tuple[dict[str, FileEdit], dict[LoaderId, str]]:
     """The edit of every loader source that is to change, proved; and the loaders that need one which cannot be."""
     from rewriter.edit.loader import edit_loader
@@ -191,38 +177,36 @@ def _edit_sources(planner: Planner, threads: Threads) -> tuple[dict[str, FileEdi
 # --- harm --------------------------------------------------------------------------------------
 
 
-def _find_harm(
-    before: Planner, after: Planner, threads: Threads, edited: Collection[str]
-) -> tuple[dict[LoaderId, str], dict[str, Finding]]:
-    """The loaders and the ``edited`` configs whose edits would break a component of any config, and why."""
+def _find_harm(threads: Threads, before: Planner, after: Planner, configs: Mapping[str, str | None]) -> Part:
+    """The loaders and the configs whose edits would break a component of some configs (path -> root), and why."""
     refused: dict[LoaderId, str] = {}
     unfit: dict[str, Finding] = {}
-    for path, component, fault, used in _find_broken(before, after) if threads or edited else ():
+    for path, component, fault, used in _find_broken(before, after, configs):
         where = f"break `{component.dotted}` of {path}, where {fault}"
         bad = [place for place, changes in threads.items() if any(change.path in used for change in changes)]
         refused |= dict.fromkeys(bad, f"an edit would {where}")
         for base in before.bases_of(path):
-            if base in edited and not bad:
+            if after.changes_of(base) and not bad:
                 remedy = "write the dict of the other config with `_delete_=True` and all its keywords"
                 unfit[base] = Finding(
                     "OSR004", base, 1, 0, component.dotted, f"a change of {base} would {where}", remedy
                 )
-    return refused, unfit
+    return Part(refused=refused, unfit=unfit)
 
 
-def _find_broken(before: Planner, after: Planner) -> Iterator[tuple[str, Component, str, frozenset[str]]]:
-    """Every component that is judged worse after the edits, in all configs of the checkouts, selected or not.
+def _find_broken(
+    before: Planner, after: Planner, configs: Mapping[str, str | None]
+) -> Iterator[tuple[str, Component, str, frozenset[str]]]:
+    """Every component that is judged worse after the edits, selected or not.
 
     Yields the config, the component, what is wrong with it, and the sources whose functions run for it.
     """
-    tops = {root for _, root, _ in before.targets.values() if root is not None}
-    configs: dict[str, str | None] = {path: top for top in tops for path in config_files(top)}
-    for path, root in (configs | {path: root for path, root, _ in before.targets.values()}).items():
+    for path, root in configs.items():
         old = {(each.keys, each.span): each for each in before.present(path).components}
         for component in after.future(path).components:
             known, kind = old.get((component.keys, component.span)), _type_of(component)
             is_same = known is None or known.values == component.values
-            if known is None or (is_same and not before.loaders.can_load(root, kind)):
+            if known is None or (is_same and not (after.loaders.overlay and before.loaders.can_load(root, kind))):
                 continue  # the functions that are edited lie on a path to a hub call
             trace = after.loaders.trace(root, kind, component.values)
             if is_same and trace.files.isdisjoint(after.loaders.overlay):

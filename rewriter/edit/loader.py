@@ -32,11 +32,9 @@ def edit_config(data: bytes, changes: Sequence[ConfigChange]) -> bytes:
     """
     requested = []
     for component, key, value in changes:
-        written = [word.span for word in component.keywords if word.key == key and value is not REMOVE]
-        if written:
-            requested.append(SourceChange("", "value", written[-1], key, default=value))
-        else:
-            requested.append(SourceChange("", "keyword", component.span, key, default=value))
+        replaces = key in component.keywords and value is not REMOVE
+        span = component.keywords[key] if replaces else component.span
+        requested.append(SourceChange("", "value" if replaces else "keyword", span, key, default=value))
     return edit_loader(data, requested)
 
 

@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import Any
 
 from rewriter.decoding import parse
-from rewriter.model import Component, Config, Ignore, Keyword, Problem, Value
+from rewriter.model import Component, Config, Ignore, Override, Problem, Value
 from rewriter.read.syntax import imported_names, package_of, span_of, statements_run_once, stored_names
 
 _IGNORE = re.compile(r"#[ \t]*opensora-rewriter:[ \t]*ignore(?:\[([\w ,]+)\]|(?!\w|\[))")
@@ -31,6 +31,7 @@ _ARITHMETIC: Mapping[type[ast.operator], Callable[..., Any]] = {
 
 _Keys = tuple[str, ...]
 _Node = ast.expr | ast.stmt
+_Items = list[tuple[str, ast.expr]]
 _Pairs = Sequence[tuple[str | None, ast.expr]]
 
 
@@ -69,7 +70,7 @@ class _Reader:
         self.tree = tree
         self.values: dict[ast.AST, Value] = {}
         self.bindings = defaultdict[str, list[_Node]](list)
-        self.items = defaultdict[str, list[tuple[str, ast.expr]]](list)
+        self.items = defaultdict[str, _Items](list)
         self.explained: set[ast.AST] = set()
         for statement in statements_run_once(tree.body):
             self._note(statement)
@@ -103,32 +104,30 @@ class _Reader:
 
     def read_components(self) -> Iterator[Component]:
         for name, nodes in self.bindings.items():
-            for node in filter(self._may_be_dict, nodes):
-                items = [each for each in self.items.get(name, ()) if each[1].lineno > node.lineno]
-                yield from self._read((name,), node, items, self._doubt(name))
+            for node in nodes:
+                if isinstance(node, (ast.Call, ast.Dict)) or not self._value(node).known:
+                    items = [each for each in self.items.get(name, ()) if each[1].lineno > node.lineno]
+                    yield from self._read((name,), node, items, self._doubt(name))
 
-    def _read(self, keys: _Keys, node: _Node, items: _Pairs, doubt: str | None) -> Iterator[Component]:
+    def _read(self, keys: _Keys, node: _Node, items: _Items, doubt: str | None) -> Iterator[Component]:
         """The components of one value: a dict and those in it, or what may be a dict and cannot be read."""
         pairs = _dict_items(node)
         if pairs is None:
-            yield Component(keys, span_of(node), unsure=f"`{self._value(node).text}` is no dict that can be read")
+            if not self._value(node).known:
+                yield Component(keys, span_of(node), unsure=f"`{self._value(node).text}` is no dict that can be read")
             return
         written = dict(pairs)
         if None in written or len(written) < len(pairs):
             doubt = doubt or "a key of it is computed, spread (`**`) or given twice"
-        keywords, overrides = self._keywords(pairs), self._keywords(items)
-        values = {each.key: each.value for each in (*keywords, *overrides)}
+        own = {key: value for key, value in written.items() if key is not None}
+        keywords = {key: span_of(value) for key, value in own.items()}
+        overrides = tuple(Override(key, self._value(value), span_of(value)) for key, value in items)
+        own |= dict(items)
+        values = {key: self._value(value) for key, value in own.items()}
         yield Component(keys, span_of(node), keywords, values, overrides, doubt)
-        for key, inner in (written | dict(items)).items():
-            if key is not None and key.isidentifier() and self._may_be_dict(inner):
-                yield from self._read((*keys, key), inner, (), doubt)
-
-    def _may_be_dict(self, node: _Node) -> bool:
-        """Whether a value is a dict, or not known."""
-        return not isinstance(node, ast.Constant) and (_dict_items(node) is not None or not self._value(node).known)
-
-    def _keywords(self, pairs: _Pairs) -> tuple[Keyword, ...]:
-        return tuple(Keyword(key, self._value(node), span_of(node)) for key, node in pairs if key is not None)
+        for key, inner in own.items():
+            if (isinstance(inner, (ast.Call, ast.Dict)) or not values[key].known) and key.isidentifier():
+                yield from self._read((*keys, key), inner, [], doubt)
 
     def _doubt(self, name: str) -> str | None:
         """Why a name may hold something else than the dicts that are bound to it."""
@@ -183,6 +182,8 @@ class _Reader:
         return isinstance(node.value, ast.Constant) or self._value(node.value).known
 
     def _value(self, node: _Node) -> Value:
+        if isinstance(node, ast.Constant) and not isinstance(node.value, str):
+            return Value("", True, node.value)
         if node not in self.values:
             try:
                 self.values[node] = Value.of(self._evaluate(node))
@@ -197,6 +198,10 @@ class _Reader:
                 raise ValueError  # mmengine replaces it before it runs the file
             return node.value
         match node:
+            case ast.List():
+                return [self._evaluate(each) for each in node.elts]
+            case ast.Tuple():
+                return tuple([self._evaluate(each) for each in node.elts])
             case ast.Name():
                 value, *others = self.bindings.get(node.id) or [node]
                 simple = isinstance(value, (*_PLAIN, ast.BinOp, ast.Name))
@@ -214,14 +219,13 @@ class _Reader:
                 return "".join(str(self._evaluate(part)) for part in node.values)
             case ast.FormattedValue(conversion=-1, format_spec=None):
                 return self._evaluate(node.value)
-            case ast.List():
-                return [self._evaluate(each) for each in node.elts]
-            case ast.Tuple():
-                return tuple(self._evaluate(each) for each in node.elts)
-        pairs = _dict_items(node)
-        if pairs is None:
-            return ast.literal_eval(node)
-        values = {key: self._value(value) for key, value in pairs}
+            case ast.Dict() if None not in node.keys:
+                keys = [self._evaluate(key) for key in node.keys if key is not None]
+                values = dict(zip(keys, map(self._value, node.values), strict=True))
+            case ast.Call(func=ast.Name(id="dict"), args=[]):
+                values = {each.arg: self._value(each.value) for each in node.keywords}
+            case _:
+                return ast.literal_eval(node)
         if None in values or not all(value.known for value in values.values()):
             raise ValueError
         return {key: value.value for key, value in values.items()}
@@ -260,6 +264,8 @@ def inherit(config: Config, read: Callable[[str], Config], seen: tuple[str, ...]
         read: gives the reading of a base file; one with a problem makes ``bases_unknown``.
         seen: the files that inherit from this one.
     """
+    if not config.bases:
+        return config
     theirs: dict[_Keys, Component] = {}
     unknown = config.bases_unknown
     seen = (*seen, config.path)

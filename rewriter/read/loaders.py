@@ -5,7 +5,6 @@ Nothing of a checkout is executed. Where there are no sources the table of relea
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 
 from rewriter.locality import locality
@@ -76,10 +75,6 @@ class Loaders:
         """The bytes of a source, as they were read when it was traced."""
         return self._texts.read(path)
 
-    def folders(self) -> set[str]:
-        """The folders of the sources that were read."""
-        return set(map(os.path.dirname, self._texts.bytes))
-
     def problems(self) -> Iterator[Finding]:
         """Sources that could not be read, as warnings."""
         for path, problem in self._texts.problems.items():
@@ -93,17 +88,16 @@ def split_calls(trace: Trace, root: str | None) -> tuple[list[HubCall], list[Hub
     Calls on an existing path, and ``from_pretrained(None)``, are in neither. Repo ids that could not be followed count
     as the Hub's.
     """
-    places: dict[str, list[HubCall]] = {"repo": [], "missing": [], "local": []}
-    for call in trace.calls:
-        if call.repo_text != "None":
-            places["repo" if call.repo_id is None else locality(call.repo_id, root)].append(call)
-    return places["repo"], places["missing"]
+    calls = [call for call in trace.calls if call.repo_text != "None"]
+    places = {repo: "repo" if repo is None else locality(repo, root) for repo in {call.repo_id for call in calls}}
+    remote, missing = ([call for call in calls if places[call.repo_id] == place] for place in ("repo", "missing"))
+    return remote, missing
 
 
 def trace_loader(sources: Sources, type_name: str, values: Mapping[str, Value]) -> Trace:
     """What building ``type_name`` with all that its dict holds would do; the same question is answered once."""
     given = {key: _make_value(key, value) for key, value in values.items() if key not in RESERVED_KEYS}
-    request = type_name, repr(sorted(given.items()))
+    request = type_name, repr(sorted((key, tuple(value)) for key, value in given.items()))
     if request not in sources.traces:
         sources.traces[request] = _trace(sources, type_name, given)
     return sources.traces[request]

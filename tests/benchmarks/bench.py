@@ -25,6 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = [sys.executable, "-m", "rewriter"]
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as users have
 READ = (
     "import os, sys\nfiles = [os.path.join(d, f) for d, _, fs in os.walk(sys.argv[1]) for f in fs if f[-3:] == '.py']\n"
 )
@@ -167,7 +168,7 @@ def time_command(command: Sequence[str], tree: Path, writes: bool) -> float:
             place = Path(folder, "tree")
             shutil.copytree(tree, place)
         start = time.perf_counter()
-        subprocess.run(command, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(command, cwd=place, env=ENVIRONMENT, stdout=-3, stderr=-3, check=False)
         return time.perf_counter() - start
 
 

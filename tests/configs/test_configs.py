@@ -49,6 +49,7 @@ def known(component: Component) -> dict[str, Any]:
 
 DICT = f"dict(type='VideoAutoencoderKL', from_pretrained='{KL}')"
 READ = {
+    "numbers reckoned": ("vae = dict(type='t5', size=512 // 8, scale=1 / 2)", {"type": "t5", "size": 64, "scale": 0.5}),
     "as released": (f"vae = dict(\n    type='VideoAutoencoderKL',\n    from_pretrained='{KL}',\n)\n", VAE),
     "a display": (f"vae = {{'type': 'VideoAutoencoderKL', 'from_pretrained': '{KL}'}}", VAE),
     "annotated": (f"vae: dict = {DICT}", VAE),
@@ -98,7 +99,7 @@ def test_the_span_is_that_of_the_dict_in_bytes() -> None:
 
 def test_an_override_is_kept_apart_from_the_keywords_and_wins() -> None:
     component = read_one("vae = dict(type='t5', split=8)\nvae['split'] = 4\nvae['cache_dir'] = '/x'\n")
-    assert [each.key for each in component.keywords] == ["type", "split"]
+    assert list(component.keywords) == ["type", "split"]
     assert [(each.key, each.value.value, each.span.line) for each in component.overrides] == [
         ("split", 4, 2),
         ("cache_dir", "/x", 3),
@@ -167,6 +168,7 @@ REFUSED = {
     "an argument of another call": ("vae = dict(type='t5')\nprepare(vae)\n", 2),
     "the second argument of print": ("vae = dict(type='t5')\nprint(1, vae)\n", 2),
     "a method called print": ("vae = dict(type='t5')\nlog.print(vae)\n", 2),
+    "a value of a dict with numbers as keys": ("vae = dict(type='t5')\nx = {1: prepare(vae)}\n", 2),
     "a value of another dict": ("vae = dict(type='t5')\nmodel = dict(vae=vae)\n", 2),
     "set later under if": ("vae = dict(type='t5')\nif small:\n    vae['split'] = 4\n", 3),
     "set later in a loop": ("vae = dict(type='t5')\nfor n in (1, 2):\n    vae['split'] = n\n", 3),
@@ -272,6 +274,8 @@ UNKNOWN_VALUES = [
     "'a/%s' % 'b'",
     "'a' + make()",
     "'a' + 1",
+    "'a' * 9",
+    "1 / 0",
     "'{{$REPO:org/name}}'",
     "'{{fileDirname}}/x'",
     "[make()]",
@@ -397,7 +401,7 @@ def test_a_computed_base_is_unknown_and_reported(bases: str) -> None:
 def test_a_dict_is_merged_into_that_of_the_base() -> None:
     vae = inherited({"base.py": BASE, "sample.py": "_base_ = 'base.py'\nvae = dict(split=4)\n"})["vae"]
     assert known(vae) == {"type": "K", "from_pretrained": "org/a", "split": 4}
-    assert [each.key for each in vae.keywords] == ["split"]
+    assert list(vae.keywords) == ["split"]
     assert vae.origin is None
 
 

@@ -28,6 +28,8 @@ from loading import REGISTRY, write_files, write_package
 
 from rewriter.api import check_paths, needed_repos
 from rewriter.checkout import Selection, find_root, select
+from rewriter.decide import parts, plan
+from rewriter.decide.plan import Loaders
 from rewriter.model import Plan
 
 VAE = 'vae = dict(type="loader", from_pretrained="org/name")\n'
@@ -212,6 +214,27 @@ def test_files_without_any_component_are_said(count: int, words: str, tmp_path: 
     assert [note.message for note in check(root).notes] == [f"no component in {words}"]
     (root / "configs/0.py").write_text(VAE)
     assert check(root).notes == ()
+
+
+def test_several_processes_decide_as_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that inherit from one of another part, loaders that need an edit, a file that cannot be decided."""
+    texts = {f"{number:02}.py": f'_base_ = "./base.py"\nseed = {number}\n' for number in range(30)}
+    texts |= {"base.py": VAE, "own.py": VAE.replace("vae", "text_encoder"), "sum.py": "vae = make()\n"}
+    root = write_checkout(tmp_path, LACKS, texts)
+    selected = choose(root).targets
+    made = {}
+    for number in (400, 2):
+        monkeypatch.setattr(parts, "_FILES_PER_POOL", number)
+        monkeypatch.setattr(parts, "_FILES_PER_PART", 7)
+        for request in (checked(), wanted()):
+            run = plan.check if request.checking else plan.rewrite
+            found = run(selected, request, Loaders())
+            rows = [(r.path, d.component.keys, d.outcome, d.findings) for r in found.results for d in r.decisions]
+            edits = [(edit.path, edit.new) for edit in found.edits]
+            made[number, request.checking] = rows, edits, found.all_findings, found.notes
+    assert made[400, True] == made[2, True]
+    assert made[400, False] == made[2, False]
+    assert len(made[2, False][1]) == 3
 
 
 def test_many_files_are_counted_together(tmp_path: Path) -> None:

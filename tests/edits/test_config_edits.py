@@ -108,7 +108,7 @@ def change_all(key: str, value: object) -> Request:
 
     def request(data: bytes) -> list[ConfigChange]:
         dicts = find_dicts(data)
-        gone = [word.span for each in dicts for word in each.keywords if word.key == key]
+        gone = [each.keywords[key] for each in dicts if key in each.keywords]
         within = {each.span for each in dicts for span in gone if _holds(span, each.span)}
         return [ConfigChange(each, key, value) for each in dicts if each.span not in within]
 
