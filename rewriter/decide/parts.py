@@ -21,14 +21,14 @@ _FILES_PER_PART = 25
 class Part(NamedTuple):
     """What some files of a run came to.
 
-    ``threads``: the source changes that loaders need. ``refused``: loaders whose edits would break a component.
+    ``threads``: the source changes that loaders lack yet. ``refused``: loaders whose edits would break a component.
     ``unfit``: configs whose own would, by path. ``failed``: configs that cannot be edited.
     """
 
     results: tuple[FileResult, ...] = ()
     findings: tuple[Finding, ...] = ()
     notes: tuple[Note, ...] = ()
-    threads: tuple[tuple[LoaderId, tuple[SourceChange, ...]], ...] = ()
+    threads: Mapping[LoaderId, tuple[SourceChange, ...]] = {}
     refused: Mapping[LoaderId, str] = {}
     unfit: Mapping[str, Finding] = {}
     failed: Mapping[str, Finding] = {}

@@ -18,6 +18,8 @@ from rewriter.read.loaders import Loaders
 
 __all__ = ["Loaders", "Planner", "check", "drop", "rewrite"]
 
+_SAMPLE = 400  # files whose decisions name the edits of loaders first
+
 Progress = Callable[[], object]
 Threads = dict[LoaderId, tuple[SourceChange, ...]]
 """The source changes that lead the requested keys to the hub calls of each loader."""
@@ -65,19 +67,28 @@ def rewrite(
         overlay: bytes that stand for config files (standard input).
     """
     planner = Planner(targets, request, loaders, overlay=overlay)
-    threads = _merge(pair for part in run_parts(_thread_part, planner, planner, progress) for pair in part.threads)
+    paths = list(planner.targets)
+    threads = _find_threads(planner, paths[:: 1 + len(paths) // _SAMPLE])
     refused: dict[LoaderId, str] = {}
     unfit: dict[str, Finding] = {}
+    stay: set[LoaderId] = set()
     while True:
+        threads = {place: changes for place, changes in threads.items() if place not in stay}
         sources, bad = _edit_sources(planner, threads)
+        broken: dict[str, Finding] = {}
         if not bad:
             overlaid = loaders.with_overlay({path: edit.new for path, edit in sources.items()})
             trial = planner.retry(overlaid, refused, unfit)
-            parts = run_parts(functools.partial(_try_part, threads), planner, trial)
+            parts = run_parts(functools.partial(_try_part, threads), planner, trial, progress)
+            asked = [pair for part in parts for pair in part.threads.items() if pair[0] not in stay]
+            more = _merge([*threads.items(), *asked])
+            if more != threads:
+                threads = more
+                continue
             fit = [result for part in parts for result in part.results if result.path not in unfit]
             done = {(r.root, d.type) for r in fit for d in r.decisions if d.outcome in ("set", "already")}
             if threads.keys() - done:
-                threads = {place: changes for place, changes in threads.items() if place in done}
+                stay |= threads.keys() - done
                 continue
             roots = {root for _, root, _ in targets if root is not None}
             others = {path: root for root in roots for path in config_files(root) if path not in planner.targets}
@@ -86,23 +97,20 @@ def rewrite(
             broken = {path: why for part in parts for path, why in part.unfit.items()}
             if not (bad or broken):
                 break
-            unfit |= broken
-        refused |= bad
-        threads = {place: changes for place, changes in threads.items() if place not in refused}
+        refused, unfit, stay = refused | bad, unfit | broken, stay | bad.keys()
     failed = {path: why for part in parts for path, why in part.failed.items()}
     return drop(_join(parts, tuple(sources.values())), unfit | failed)
 
 
-def _thread_part(before: Planner, _after: Planner, paths: Sequence[str]) -> Part:
-    """The source changes that decisions ask for."""
-    results = before.decide_all(paths)
-    asking = [((result.root, str(each.type)), each.edits) for result in results for each in result.decisions]
-    return Part(threads=tuple(_merge(pair for pair in asking if pair[1]).items()))
+def _find_threads(planner: Planner, paths: Iterable[str]) -> Threads:
+    """The source changes that the decisions about some files ask for."""
+    results = planner.decide_all(paths)
+    return _merge(((r.root, str(each.type)), each.edits) for r in results for each in r.decisions if each.edits)
 
 
-def _merge(asking: Iterable[tuple[LoaderId, tuple[SourceChange, ...]]]) -> Threads:
+def _merge(asked: Iterable[tuple[LoaderId, tuple[SourceChange, ...]]]) -> Threads:
     threads: Threads = {}
-    for place, changes in asking:
+    for place, changes in asked:
         threads[place] = tuple(dict.fromkeys((*threads.get(place, ()), *changes)))
     return threads
 
@@ -110,8 +118,10 @@ def _merge(asking: Iterable[tuple[LoaderId, tuple[SourceChange, ...]]]) -> Threa
 def _try_part(threads: Threads, before: Planner, after: Planner, paths: Sequence[str]) -> Part:
     """Decide with the edited loaders, edit the configs, and look for harm."""
     results, failed = edit_configs(after.decide_all(paths))
-    harm = _find_harm(threads, before, after, {path: before.targets[path].root for path in paths})
-    return harm._replace(results=results, findings=tuple(after.loaders.problems()), notes=after.notes(), failed=failed)
+    more = _find_threads(before, [result.path for result in results if any(each.edits for each in result.decisions)])
+    part = _find_harm(threads, before, after, {path: before.targets[path].root for path in paths})
+    findings, notes = tuple(after.loaders.problems()), after.notes()
+    return part._replace(results=results, findings=findings, notes=notes, threads=more, failed=failed)
 
 
 def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
@@ -137,11 +147,12 @@ def edit_configs(results: Sequence[FileResult]) -> tuple[tuple[FileResult, ...],
 
     edited: list[FileResult] = []
     refused: dict[str, Finding] = {}
+    outside = functools.cache(files.outside)  # most files share a folder
     for result in results:
         new = result.old
         if result.changes and result.old is not None:
             try:
-                _refuse_link(result.path, [result.root])
+                _refuse_link(result.path, [result.root], outside)
                 new = edit_config(result.old, result.changes)
             except EditError as error:
                 words = f"it cannot be edited: {error.message}", "write that line in a plainer way, or edit it by hand"
@@ -150,8 +161,11 @@ def edit_configs(results: Sequence[FileResult]) -> tuple[tuple[FileResult, ...],
     return tuple(edited), refused
 
 
-def _refuse_link(path: str, roots: Iterable[str | None]) -> None:
-    if all(files.outside(path, root) for root in roots):
+def _refuse_link(
+    path: str, roots: Iterable[str | None], outside: Callable[[str, str | None], bool] = files.outside
+) -> None:
+    place = path if os.path.islink(path) else os.path.dirname(path)
+    if all(outside(place, root) for root in roots):
         raise EditError(1, f"it is a link that leads out of the checkout, to {os.path.realpath(path)}")
 
 

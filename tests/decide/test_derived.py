@@ -226,6 +226,7 @@ def test_several_processes_decide_as_one_does(tmp_path: Path, monkeypatch: pytes
     for number in (400, 2):
         monkeypatch.setattr(parts, "_FILES_PER_POOL", number)
         monkeypatch.setattr(parts, "_FILES_PER_PART", 7)
+        monkeypatch.setattr(plan, "_SAMPLE", number)
         for request in (checked(), wanted()):
             run = plan.check if request.checking else plan.rewrite
             found = run(selected, request, Loaders())
