@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from difflib import get_close_matches, unified_diff
 from io import StringIO
 from typing import Any
@@ -174,9 +175,12 @@ def _make_plan(run: Run, request: Request, stdin_filename: str | None, scripts: 
         overlay[path] = sys.stdin.buffer.read()
     targets = run.selection.targets
     try:
-        with counter("reading and editing", len(targets), quiet=run.quiet) as tick:
-            plan = planning.rewrite(targets, request, run.loaders, overlay=overlay, progress=tick)
-        plan = mmengine.prove(plan, drop=planning.drop, **how)
+        roots = {target.path: target.root for target in targets}
+        with closing(mmengine.Prover(drop=planning.drop, roots=roots, **how)) as prover:
+            with counter("reading and editing", len(targets), quiet=run.quiet) as tick:
+                hear: dict[str, Any] = {"begin": prover.begin, "progress": tick}
+                plan = planning.rewrite(targets, request, run.loaders, overlay=overlay, **hear)
+            plan = prover.prove(plan)
     except mmengine.MmengineError as error:
         fail(error.message, error.remedy)
     calls = run.find_script_calls() if scripts else []

@@ -59,16 +59,22 @@ def rewrite(
     loaders: Loaders,
     *,
     overlay: Mapping[str, bytes] = {},
+    begin: Callable[[FileResult], object] = lambda _: None,
     progress: Progress = lambda: None,
 ) -> Plan:
     """Decide about every file, edit the configs and the loaders that need it, and prove the new bytes.
 
     Args:
-        overlay: bytes that stand for config files (standard input).
+        overlay: bytes that stand for config files (standard input). begin: hears early of a config that may change.
     """
     planner = Planner(targets, request, loaders, overlay=overlay)
     paths = list(planner.targets)
-    threads = _find_threads(planner, paths[:: 1 + len(paths) // _SAMPLE])
+    sample = []
+    for path in paths[:: 1 + len(paths) // _SAMPLE]:
+        sample.append(planner.decide_file(path))
+        if path not in overlay and any(each.changes or each.edits for each in sample[-1].decisions):
+            begin(sample[-1])
+    threads = _find_threads(sample)
     refused: dict[LoaderId, str] = {}
     unfit: dict[str, Finding] = {}
     stay: set[LoaderId] = set()
@@ -102,9 +108,8 @@ def rewrite(
     return drop(_join(parts, tuple(sources.values())), unfit | failed)
 
 
-def _find_threads(planner: Planner, paths: Iterable[str]) -> Threads:
-    """The source changes that the decisions about some files ask for."""
-    results = planner.decide_all(paths)
+def _find_threads(results: Iterable[FileResult]) -> Threads:
+    """The source changes that decisions ask for."""
     return _merge(((r.root, str(each.type)), each.edits) for r in results for each in r.decisions if each.edits)
 
 
@@ -118,7 +123,8 @@ def _merge(asked: Iterable[tuple[LoaderId, tuple[SourceChange, ...]]]) -> Thread
 def _try_part(threads: Threads, before: Planner, after: Planner, paths: Sequence[str]) -> Part:
     """Decide with the edited loaders, edit the configs, and look for harm."""
     results, failed = edit_configs(after.decide_all(paths))
-    more = _find_threads(before, [result.path for result in results if any(each.edits for each in result.decisions)])
+    asking = [result.path for result in results if any(each.edits for each in result.decisions)]
+    more = _find_threads(before.decide_all(asking))
     part = _find_harm(threads, before, after, {path: before.targets[path].root for path in paths})
     findings, notes = tuple(after.loaders.problems()), after.notes()
     return part._replace(results=results, findings=findings, notes=notes, threads=more, failed=failed)

@@ -11,17 +11,20 @@ import glob
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 from rewriter.process.interpreters import child_environment
 from rewriter.process.probes.channel import MARK
 
+_AHEAD = 2**15  # bytes of tasks that a child has at most and has not answered, so that no pipe is ever full
 SCRATCH = "opensora-rewriter-probe-"  # how the folders are named that children get as Hugging Face home
 
 _START = "import sys; sys.path.insert(0, sys.argv.pop()); from probes import {probe}; {probe}.main()"
@@ -40,29 +43,39 @@ class ChildError(NamedTuple):
     remedy: str
 
 
-def run_probe(
-    executable: str, probe: str, tasks: Sequence[Task], timeout: float, caches: Caches = None, tick: Tick = lambda: None
-) -> list[Answer | ChildError]:
-    """Have ``probes/PROBE.py`` answer every task in a Python. Nothing is started where there are none.
+class Child(NamedTuple):
+    """A process that runs a probe.
 
-    A task that ends its process, or takes more than ``timeout`` seconds, costs itself alone: another process takes the
-    rest. One that does not even get ready fails them all. ``caches``: to be lent (:func:`lend_caches`), with the user's
-    own variables; None: neither, as code needs that nobody asked to run. ``tick`` is called as an answer comes.
+    ``sent``: sizes of the tasks that it has not answered. ``stack``: ends it with all that it started, and removes its
+    folder.
+    """
+
+    process: subprocess.Popen[bytes]
+    pipe: socket.socket
+    output: IO[bytes]
+    sent: deque[int]
+    stack: contextlib.ExitStack
+
+
+def find_memory() -> str | None:
+    """A file system in memory with room, for small files that are gone soon; None: there is none."""
+    place = "/dev/shm"
+    with contextlib.suppress(OSError):
+        if os.access(place, os.W_OK) and shutil.disk_usage(place).free > 2**30:
+            return place
+    return None
+
+
+def start_child(executable: str, probe: str, caches: Caches = None) -> Child | ChildError:
+    """Start ``probes/PROBE.py`` in a Python; :func:`run_probe` talks to it, and ends it.
+
+    ``caches``: to be lent (:func:`lend_caches`), with the user's own variables; None: neither, as code needs that
+    nobody asked to run.
     """
     command = [executable, "-c", _START.format(probe=probe), os.path.dirname(os.path.abspath(__file__))]
-    answers: list[Answer | ChildError] = []
-    while left := tasks[len(answers) :]:
-        for answer in _talk(command, left, timeout, caches):
-            failed = isinstance(answer, ChildError) and answer.reason == "start"
-            answers += [answer] * (len(left) if failed else 1)
-            tick()
-    return answers
-
-
-def _talk(command: list[str], tasks: Sequence[Task], timeout: float, caches: Caches) -> Iterator[Answer | ChildError]:
-    """The answers of one child, up to the first error; it is then ended with all that it started."""
     with contextlib.ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True))
+        folder = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=find_memory(), ignore_cleanup_errors=True)
+        scratch = stack.enter_context(folder)
         output = stack.enter_context(tempfile.TemporaryFile())
         pipe, other = map(stack.enter_context, socket.socketpair())
         environment = child_environment(inherit=caches is not None) | lend_caches(scratch, caches or {})
@@ -70,27 +83,85 @@ def _talk(command: list[str], tasks: Sequence[Task], timeout: float, caches: Cac
         try:
             process = subprocess.Popen(command, **files, cwd=scratch, env=environment, start_new_session=True)
         except OSError as error:
-            message = f"{command[0]} cannot be started: {error.strerror}"
-            yield ChildError("start", message, "name another interpreter with --python")
-            return
+            message = f"{executable} cannot be started: {error.strerror}"
+            return ChildError("start", message, "name another interpreter with --python")
         stack.callback(_end, process)
         other.close()
-        stream, ready = pipe.makefile("rb"), False
+        return Child(process, pipe, output, deque(), stack.pop_all())
+
+
+def send_ahead(child: Child, task: Task) -> bool:
+    """Send one of the tasks that :func:`run_probe` will have answered, in their order; False: that is too much."""
+    line = json.dumps(task).encode("ascii") + b"\n"
+    if sum(child.sent) + len(line) > _AHEAD:
+        return False
+    child.sent.append(len(line))
+    with contextlib.suppress(OSError):  # it has ended, which is found when its answers are wanted
+        child.pipe.sendall(line)
+    return True
+
+
+def run_probe(
+    executable: str,
+    probe: str,
+    tasks: Sequence[Task],
+    timeout: float,
+    caches: Caches = None,
+    tick: Tick = lambda: None,
+    *,
+    started: Child | ChildError | None = None,
+) -> list[Answer | ChildError]:
+    """Have a probe answer every task in a Python. Nothing is started where there are none, or by ``started`` first.
+
+    A task that ends its process, or takes more than ``timeout`` seconds, costs itself alone: another process takes the
+    rest. One that does not even get ready fails them all. ``tick`` is called as an answer comes.
+    """
+    answers: list[Answer | ChildError] = []
+    while left := tasks[len(answers) :]:
+        child, started = started or start_child(executable, probe, caches), None
+        for answer in _talk(child, executable, left, timeout):
+            failed = isinstance(answer, ChildError) and answer.reason == "start"
+            answers += [answer] * (len(left) if failed else 1)
+            tick()
+    return answers
+
+
+def _talk(
+    child: Child | ChildError, executable: str, tasks: Sequence[Task], timeout: float
+) -> Iterator[Answer | ChildError]:
+    """The answers of one child, up to the first error; it is then ended. It may have the first tasks already."""
+    if isinstance(child, ChildError):
+        yield child
+        return
+    with child.stack:
+        stream, ready = child.pipe.makefile("rb"), False
         try:
-            _receive(pipe, stream, timeout)
+            _receive(child.pipe, stream, timeout)
             ready = True
-            for task in tasks:
-                pipe.sendall(json.dumps(task).encode("ascii") + b"\n")
-                yield _receive(pipe, stream, timeout)
+            for task in tasks[len(child.sent) :]:
+                line = json.dumps(task).encode("ascii") + b"\n"
+                while child.sent and sum(child.sent) + len(line) > _AHEAD:
+                    yield _receive_next(child, stream, timeout)
+                child.sent.append(len(line))
+                child.pipe.sendall(line)
+            while child.sent:
+                yield _receive_next(child, stream, timeout)
             return
         except TimeoutError:
             failure = ChildError("time", f"no answer within {timeout:g} s", "give it more time, or free the machine")
         except ConnectionError:
-            failure = _explain_end(process, command[0])
-        output.seek(0)
-        printed = [line.strip() for line in output.read().decode("utf-8", "replace").split("\n") if line.strip()]
+            failure = _explain_end(child.process, executable)
+        child.output.seek(0)
+        lines = child.output.read().decode("utf-8", "replace").split("\n")
+        printed = [line.strip() for line in lines if line.strip()]
         message = failure.message + (f"; its last output: {printed[-1][-300:]}" if printed else "")
         yield failure._replace(reason=failure.reason if ready else "start", message=message)
+
+
+def _receive_next(child: Child, stream: Iterable[bytes], timeout: float) -> Answer:
+    answer = _receive(child.pipe, stream, timeout)
+    child.sent.popleft()
+    return answer
 
 
 def _receive(pipe: socket.socket, lines: Iterable[bytes], timeout: float) -> Answer:

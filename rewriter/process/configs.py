@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from rewriter.process.children import Answer, ChildError, run_probe
+from rewriter.process.children import Answer, Child, ChildError, run_probe
 from rewriter.process.interpreters import InterpreterError
 
 CONFIG_SECONDS = 20.0  # what one config may take; it reads in milliseconds
@@ -38,20 +38,27 @@ class Resolved(NamedTuple):
     plain_error: str = ""
 
 
-def load_configs(executable: str, tasks: Sequence[ConfigTask]) -> list[Resolved]:
+def load_configs(
+    executable: str, tasks: Sequence[ConfigTask], started: Child | ChildError | None = None
+) -> list[Resolved]:
     """Load every config with ``Config.fromfile`` (custom imports are not followed), in order.
 
-    A config that ends its process, or takes more than :data:`CONFIG_SECONDS`, costs itself only. InterpreterError: the
-    interpreter does not start, or mmengine does not import.
+    A config that ends its process, or takes more than :data:`CONFIG_SECONDS`, costs itself only. ``started``: of the
+    first, which may have some of them already. InterpreterError: the interpreter does not start, or mmengine does not
+    import.
     """
     results: list[Resolved] = []
-    for root, part in itertools.groupby(tasks, lambda task: task.root):  # two checkouts have packages of one name
-        requests = []
-        for path, _, files in part:
-            texts = {name: data.decode("latin-1") for name, data in files.items()}
-            requests.append({"path": path, "root": root or os.path.dirname(path), "files": texts})
-        results += map(_read_answer, run_probe(executable, "resolve", requests, timeout=CONFIG_SECONDS))
+    for _, part in itertools.groupby(tasks, lambda task: task.root):  # two checkouts have packages of one name
+        requests = list(map(make_request, part))
+        answers = run_probe(executable, "resolve", requests, timeout=CONFIG_SECONDS, started=started)
+        results, started = [*results, *map(_read_answer, answers)], None
     return results
+
+
+def make_request(task: ConfigTask) -> dict[str, object]:
+    """What the child is sent."""
+    texts = {name: data.decode("latin-1") for name, data in task.files.items()}
+    return {"path": task.path, "root": task.root or os.path.dirname(task.path), "files": texts}
 
 
 def _read_answer(answer: Answer | ChildError) -> Resolved:

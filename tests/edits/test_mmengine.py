@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from proving import find_dicts
 
 from rewriter.edit.loader import edit_config
-from rewriter.edit.mmengine import MmengineError, Mode, prove
+from rewriter.edit.mmengine import MmengineError, Mode, Prover
 from rewriter.model import ConfigChange, Decision, FileResult, Finding, Plan
 
 pytest.importorskip("mmengine")
@@ -43,9 +45,15 @@ def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
     return plan._replace(results=tuple(results))
 
 
+def prove(plan: Plan, mode: Mode, python: str | None, drop: Any = drop) -> Plan:
+    roots = {result.path: result.root for result in plan.results}
+    with closing(Prover(mode, python, drop, roots)) as prover:
+        return prover.prove(plan)
+
+
 def prove_all(*results: FileResult, mode: Mode = "always") -> dict[str, str]:
     """The message of each file that is refused, by its name; every other one keeps its edit."""
-    plan = prove(Plan(results), mode=mode, python=sys.executable, drop=drop)
+    plan = prove(Plan(results), mode, sys.executable)
     refused = {result.path: f"{each.code} {each.message}" for result in plan.results for each in result.findings}
     kept = {edit.path for edit in plan.config_edits}
     assert kept == {result.path for result in results if result.new != result.old and result.path not in refused}
@@ -126,27 +134,27 @@ def test_a_config_from_standard_input_lies_nowhere(tmp_path: Path) -> None:
 def test_without_mmengine_it_is_a_note_or_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Plan((config(tmp_path, "a.py", VAE),))
     monkeypatch.setattr("rewriter.edit.mmengine.find_interpreter", lambda *_: None)
-    assert prove(plan, mode="never", python=None, drop=drop) is plan
-    (note,) = prove(plan, mode="auto", python=None, drop=drop).notes
+    assert prove(plan, "never", None) is plan
+    (note,) = prove(plan, "auto", None).notes
     assert note.message.startswith("mmengine did not load the configs")
     with pytest.raises(MmengineError, match="no interpreter with mmengine is found") as caught:
-        prove(plan, mode="always", python=None, drop=drop)
+        prove(plan, "always", None)
     assert "pip install" in caught.value.remedy
 
 
 @pytest.mark.parametrize("python", ["/no/such/python", "/bin/false"])
 def test_a_named_interpreter_that_cannot_serve_is_an_error(tmp_path: Path, python: str) -> None:
     with pytest.raises(MmengineError, match=python) as caught:
-        prove(Plan((config(tmp_path, "a.py", VAE),)), mode="auto", python=python, drop=drop)
+        prove(Plan((config(tmp_path, "a.py", VAE),)), "auto", python)
     assert "--python" in caught.value.remedy
 
 
 def test_where_nothing_changes_nothing_is_loaded(tmp_path: Path) -> None:
     plan = Plan((config(tmp_path, "a.py", "raise SystemExit\n"),))
-    assert prove(plan, mode="always", python="/no/such/python", drop=drop) is plan
+    assert prove(plan, "always", "/no/such/python") is plan
 
 
 def test_a_contradiction_that_stays_whatever_is_left_out_ends_the_run(tmp_path: Path) -> None:
     plan = Plan((config(tmp_path, "a.py", f"{VAE}keys = len(vae)\n"),))
     with pytest.raises(MmengineError, match=r"OSR902 .*a\.py"):
-        prove(plan, mode="always", python=sys.executable, drop=lambda plan, _: plan)
+        prove(plan, "always", sys.executable, lambda plan, _: plan)
