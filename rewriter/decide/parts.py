@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -18,11 +18,15 @@ _FILES_PER_POOL = 400  # from which on starting other processes pays
 _FILES_PER_PART = 25
 
 
+Threads = dict[LoaderId, tuple[SourceChange, ...]]
+"""The source changes that lead the requested keys to the hub calls of each loader."""
+
+
 class Part(NamedTuple):
     """What some files of a run came to.
 
-    ``threads``: the source changes that loaders lack yet. ``refused``: loaders whose edits would break a component.
-    ``unfit``: configs whose own would, by path. ``failed``: configs that cannot be edited.
+    ``threads``: what loaders lack yet. ``refused``: loaders whose edits would break a component. ``unfit``: configs
+    whose own would, or that cannot be edited, by path.
     """
 
     results: tuple[FileResult, ...] = ()
@@ -31,7 +35,6 @@ class Part(NamedTuple):
     threads: Mapping[LoaderId, tuple[SourceChange, ...]] = {}
     refused: Mapping[LoaderId, str] = {}
     unfit: Mapping[str, Finding] = {}
-    failed: Mapping[str, Finding] = {}
 
 
 Do = Callable[[Planner, Planner, Sequence[str]], Part]
@@ -43,22 +46,23 @@ def run_parts(do: Do, before: Planner, after: Planner, progress: Callable[[], ob
     Args:
         before: the run with the loaders as they are. after: with their edits (the same one where there are none).
     """
-    paths, parts = list(before.targets), []
+    paths = list(before.targets)
     tasks = [paths[start : start + _FILES_PER_PART] for start in range(0, len(paths), _FILES_PER_PART)]
     with ExitStack() as stack:
-        run: Iterator[Part] = map(functools.partial(do, before, after), tasks)
+        parts: Iterable[Part] = map(functools.partial(do, before, after), tasks)
         if len(paths) >= _FILES_PER_POOL:
             from concurrent.futures import ProcessPoolExecutor
 
             loaders = before.loaders.opensora_source, after.loaders.overlay
             given = tuple(before.targets.values()), before.request, *loaders, after.refused, after.left
             pool = stack.enter_context(ProcessPoolExecutor(None, None, _start_process, given))
-            run = pool.map(functools.partial(_run_in_process, do), tasks)
-        for task, part in zip(tasks, run, strict=True):
-            parts.append(part)
+            parts = pool.map(functools.partial(_run_in_process, do), tasks)
+        made = []
+        for task, part in zip(tasks, parts, strict=True):
+            made.append(part)
             for _ in task:
                 progress()
-    return parts
+        return made
 
 
 _planners: list[Planner] = []  # before and after, in a process of the pool

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from rewriter import files, model
 from rewriter.checkout import Target, config_files
 from rewriter.decide.decide import LoaderId
-from rewriter.decide.parts import Part, run_parts
+from rewriter.decide.parts import Part, Threads, run_parts
 from rewriter.decide.planner import Planner
 from rewriter.decide.request import Request
 from rewriter.edit.literals import EditError
@@ -21,8 +21,6 @@ __all__ = ["Loaders", "Planner", "check", "drop", "rewrite"]
 _SAMPLE = 400  # files whose decisions name the edits of loaders first
 
 Progress = Callable[[], object]
-Threads = dict[LoaderId, tuple[SourceChange, ...]]
-"""The source changes that lead the requested keys to the hub calls of each loader."""
 
 
 def check(targets: Sequence[Target], request: Request, loaders: Loaders, *, progress: Progress = lambda: None) -> Plan:
@@ -40,14 +38,10 @@ def _join(parts: Sequence[Part], sources: tuple[FileEdit, ...] = ()) -> Plan:
     results = tuple(result for part in parts for result in part.results)
     findings = dict.fromkeys(finding for part in parts for finding in part.findings)
     notes = dict.fromkeys(note for part in parts for note in part.notes)
-    return Plan(results, sources, tuple(findings), (*notes, *_note_empty(results)))
-
-
-def _note_empty(results: Sequence[FileResult]) -> list[Note]:
-    """That no file of a run has a component, lest that is taken for a good result."""
-    if not results or any(result.decisions or result.findings for result in results):
-        return []
-    return [Note(f"no component in {'this file' if len(results) == 1 else f'these {len(results)} files'}")]
+    if results and not any(result.decisions or result.findings for result in results):  # no good result
+        where = "this file" if len(results) == 1 else f"these {len(results)} files"
+        notes[Note(f"no component in {where}")] = None
+    return Plan(results, sources, tuple(findings), tuple(notes))
 
 
 # --- rewrite -----------------------------------------------------------------------------------
@@ -104,8 +98,7 @@ def rewrite(
             if not (bad or broken):
                 break
         refused, unfit, stay = refused | bad, unfit | broken, stay | bad.keys()
-    failed = {path: why for part in parts for path, why in part.failed.items()}
-    return drop(_join(parts, tuple(sources.values())), unfit | failed)
+    return drop(_join(parts, tuple(sources.values())), unfit)
 
 
 def _find_threads(results: Iterable[FileResult]) -> Threads:
@@ -122,12 +115,12 @@ def _merge(asked: Iterable[tuple[LoaderId, tuple[SourceChange, ...]]]) -> Thread
 
 def _try_part(threads: Threads, before: Planner, after: Planner, paths: Sequence[str]) -> Part:
     """Decide with the edited loaders, edit the configs, and look for harm."""
-    results, failed = edit_configs(after.decide_all(paths))
+    results, failed = edit_configs(after.decide_all(paths), after.left)
     asking = [result.path for result in results if any(each.edits for each in result.decisions)]
     more = _find_threads(before.decide_all(asking))
-    part = _find_harm(threads, before, after, {path: before.targets[path].root for path in paths})
-    findings, notes = tuple(after.loaders.problems()), after.notes()
-    return part._replace(results=results, findings=findings, notes=notes, threads=more, failed=failed)
+    harm = _find_harm(threads, before, after, {path: before.targets[path].root for path in paths})
+    findings, unfit = tuple(after.loaders.problems()), {**harm.unfit, **failed}
+    return Part(results, findings, after.notes(), more, harm.refused, unfit)
 
 
 def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
@@ -147,8 +140,10 @@ def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
     return plan._replace(results=tuple(results), sources=plan.sources if served or not refused else ())
 
 
-def edit_configs(results: Sequence[FileResult]) -> tuple[tuple[FileResult, ...], dict[str, Finding]]:
-    """The files with their changes made and proved, and those that cannot be edited, with why."""
+def edit_configs(
+    results: Sequence[FileResult], left: Collection[str] = ()
+) -> tuple[tuple[FileResult, ...], dict[str, Finding]]:
+    """The files with their changes made and proved (not those in ``left``); those that cannot be edited, with why."""
     from rewriter.edit.loader import edit_config
 
     edited: list[FileResult] = []
@@ -156,7 +151,7 @@ def edit_configs(results: Sequence[FileResult]) -> tuple[tuple[FileResult, ...],
     outside = functools.cache(files.outside)  # most files share a folder
     for result in results:
         new = result.old
-        if result.changes and result.old is not None:
+        if result.changes and result.old is not None and result.path not in left:
             try:
                 _refuse_link(result.path, [result.root], outside)
                 new = edit_config(result.old, result.changes)

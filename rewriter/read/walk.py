@@ -58,6 +58,10 @@ class Walk:
         self.entered.setdefault(node, callee)
         if isinstance(node, ast.ClassDef):
             frame.walk_later(node)
+            for base in self.sources.find_lineage(callee):
+                odd = [each.value for each in getattr(base.node, "keywords", ()) if last_name(each.value) != "ABCMeta"]
+                for each in (*odd, *(each for each in base.node.body if getattr(each, "name", "") == "__new__")):
+                    replace(frame, definition=base).note(each, f"how `{base.name}` is made")
             init = self.sources.find_attribute(callee, "__init__")
             if isinstance(init, Definition):
                 self.enter(init, [callee, *positional], given, chain, sure)

@@ -709,6 +709,32 @@ UNKNOWN = {
                 return AutoModel.from_pretrained(from_pretrained)
         """
     ),
+    "__new__ that drops a key": unknown(
+        """
+        class Base:
+            def __new__(cls, from_pretrained, cache_dir=None):
+                made = super().__new__(cls)
+                made.__init__(from_pretrained)
+                return made
+
+        @MODELS.register_module("loader")
+        class Encoder(Base):
+            def __init__(self, from_pretrained, cache_dir=None):
+                self.model = AutoModel.from_pretrained(from_pretrained, cache_dir=cache_dir)
+        """
+    ),
+    "a metaclass": unknown(
+        """
+        class Meta(type):
+            def __call__(cls, from_pretrained, cache_dir=None):
+                return type.__call__(cls, from_pretrained)
+
+        @MODELS.register_module("loader")
+        class Encoder(metaclass=Meta):
+            def __init__(self, from_pretrained, cache_dir=None):
+                self.model = AutoModel.from_pretrained(from_pretrained, cache_dir=cache_dir)
+        """
+    ),
     "a decorator of its own": unknown(
         """
         def load_first(function):
