@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from rewriter.model import REMOVE, FileResult, Finding, Note, Plan
-from rewriter.process.children import Child, find_memory, send_ahead, start_child
+from rewriter.process.children import Child, find_memory, send, start_child
 from rewriter.process.configs import MISSING, ConfigTask, Resolved, find_differences, load_configs, make_request
 from rewriter.process.interpreters import InterpreterError, find_interpreter
 from rewriter.process.probes.resolve import encode
@@ -130,7 +130,7 @@ class _Session:
         """Begin to load a config as it is, if the child can take it."""
         task = self._make_task(path, {})
         first = next(iter(self._tasks.values()), task)
-        if isinstance(self._child, Child) and task.root == first.root and send_ahead(self._child, make_request(task)):
+        if isinstance(self._child, Child) and task.root == first.root and send(self._child, make_request(task)):
             self._tasks[path, "old"] = task
 
     def load(self, chains: Iterable[Sequence[FileResult]]) -> dict[tuple[str, str], Resolved]:

@@ -60,10 +60,7 @@ class Child(NamedTuple):
 def find_memory() -> str | None:
     """A file system in memory with room, for small files that are gone soon; None: there is none."""
     place = "/dev/shm"
-    with contextlib.suppress(OSError):
-        if os.access(place, os.W_OK) and shutil.disk_usage(place).free > 2**30:
-            return place
-    return None
+    return place if os.access(place, os.W_OK) and shutil.disk_usage(place).free > 2**30 else None
 
 
 def start_child(executable: str, probe: str, caches: Caches = None) -> Child | ChildError:
@@ -90,13 +87,13 @@ def start_child(executable: str, probe: str, caches: Caches = None) -> Child | C
         return Child(process, pipe, output, deque(), stack.pop_all())
 
 
-def send_ahead(child: Child, task: Task) -> bool:
-    """Send one of the tasks that :func:`run_probe` will have answered, in their order; False: that is too much."""
+def send(child: Child, task: Task) -> bool:
+    """Send one of the tasks that :func:`run_probe` has answered, in their order; False: the child has enough now."""
     line = json.dumps(task).encode("ascii") + b"\n"
-    if sum(child.sent) + len(line) > _AHEAD:
+    if child.sent and sum(child.sent) + len(line) > _AHEAD:
         return False
     child.sent.append(len(line))
-    with contextlib.suppress(OSError):  # it has ended, which is found when its answers are wanted
+    with contextlib.suppress(OSError):  # it has ended, or hangs, which its answers tell
         child.pipe.sendall(line)
     return True
 
@@ -139,11 +136,8 @@ def _talk(
             _receive(child.pipe, stream, timeout)
             ready = True
             for task in tasks[len(child.sent) :]:
-                line = json.dumps(task).encode("ascii") + b"\n"
-                while child.sent and sum(child.sent) + len(line) > _AHEAD:
+                while not send(child, task):
                     yield _receive_next(child, stream, timeout)
-                child.sent.append(len(line))
-                child.pipe.sendall(line)
             while child.sent:
                 yield _receive_next(child, stream, timeout)
             return

@@ -128,6 +128,32 @@ def test_a_config_from_standard_input_lies_nowhere(tmp_path: Path) -> None:
     assert prove_all(result, result._replace(path=str(tmp_path / "lone.py"), root=None)) == {}
 
 
+def test_what_is_loaded_early_is_judged_as_all_else_and_an_end_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    monkeypatch.setattr("rewriter.edit.mmengine.find_memory", lambda: str(memory))
+    monkeypatch.setattr("rewriter.process.children.find_memory", lambda: str(memory))
+    texts = {
+        "a.py": VAE,
+        "bad.py": f"import os; os._exit(3)\n{VAE}",
+        "c.py": f"_base_ = 'base.py'\n{VAE}",
+        "base.py": VAE,
+    }
+    results = [config(tmp_path, name, text, bases=("base.py",) * (name == "c.py")) for name, text in texts.items()]
+    roots = {result.path: result.root for result in results}
+    for ask in (True, False):
+        with closing(Prover("always", sys.executable, drop, roots)) as prover:
+            for result in results[:3]:
+                prover.begin(result)
+            assert len(list(memory.iterdir())) == 2
+            plan = prover.prove(Plan(tuple(results))) if ask else Plan(())
+        refused = [result.path for result in plan.results if result.findings]
+        assert refused == [results[1].path] * ask
+        assert list(memory.iterdir()) == []
+
+
 # --- without mmengine ----------------------------------------------------------------------------
 
 

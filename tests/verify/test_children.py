@@ -121,6 +121,16 @@ def test_differences_name_the_path_and_both_values(old: object, new: object, exp
 # --- what goes wrong -----------------------------------------------------------------------------
 
 
+def test_a_config_that_ends_its_process_costs_itself_alone_whatever_was_sent_behind_it(tmp_path: Path) -> None:
+    texts = [f"number = {number}  # {'x' * 2000}\n" for number in range(60)]
+    texts[7] = texts[31] = "import os\nos._exit(3)\n"
+    tasks = [ConfigTask(put(tmp_path, f"c{number}.py", ""), None) for number in range(60)]
+    tasks = [each._replace(files={each.path: text.encode()}) for each, text in zip(tasks, texts, strict=True)]
+    answers = load_configs(OURS, tasks)
+    assert [number for number, each in enumerate(answers) if not each.ok] == [7, 31]
+    assert [each.value for each in answers if each.ok] == [{"number": n} for n in range(60) if n not in (7, 31)]
+
+
 @pytest.mark.parametrize(
     ("text", "error", "line"),
     [
