@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rewriter.model import Trace, Value
-from rewriter.read.loaders import trace_loader
-from rewriter.read.modules import Sources
+from rewriter.read.loaders import Loaders
 
 REGISTRY = """
 from mmengine.registry import Registry
@@ -43,4 +42,4 @@ def give_values(**keywords: object) -> dict[str, Value]:
 
 def trace(root: Path, type_name: str, **keywords: object) -> Trace:
     """Trace one type of a checkout."""
-    return trace_loader(Sources(str(root)), type_name, give_values(**keywords))
+    return Loaders().trace(str(root), type_name, give_values(**keywords))

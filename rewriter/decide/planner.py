@@ -158,7 +158,7 @@ class Planner:
             trace = self.loaders.trace(root, name, component.values)
             is_unknown = trace.unknown and not trace.calls and not trace.failures
             unclear = trace.unknown[0] if is_unknown else find_unknown_repo(weights, trace.calls)
-        elif unclear is None and names_weights and not (name and self.loaders.is_registered(root, name)):
+        elif unclear is None and names_weights and not self.loaders.trace(root, name, component.values).found:
             unclear = f"no loader is registered as `{name or kind.text}`"
         return trace, unclear if names_weights else None
 

@@ -91,7 +91,7 @@ def _thread_call(call: HubCall, key: str, default: object) -> Iterator[SourceCha
         assert isinstance(definition, ast.FunctionDef)
         held = step.held.get(key) if name == key else None
         if held is None and name not in _list_parameters(definition.args):
-            if name in _list_names(definition):
+            if any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(definition)):
                 raise _RefusalError(f"{function} uses the name {name} for something else")
             span = header_of(definition)
             yield SourceChange(step.path, "parameter", span, key, name, default, function=function)
@@ -110,11 +110,6 @@ def _thread_call(call: HubCall, key: str, default: object) -> Iterator[SourceCha
 @functools.cache
 def _list_parameters(arguments: ast.arguments) -> frozenset[str]:
     return frozenset(each.arg for each in ast.walk(arguments) if isinstance(each, ast.arg))
-
-
-@functools.cache
-def _list_names(definition: ast.FunctionDef) -> frozenset[str]:
-    return frozenset(each.id for each in ast.walk(definition) if isinstance(each, ast.Name))
 
 
 def _pass_on(step: Step, parameter: str, name: str, key: str) -> Iterator[SourceChange]:

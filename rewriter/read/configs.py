@@ -25,9 +25,7 @@ from rewriter.read.syntax import imported_names, package_of, span_of, statements
 
 _IGNORE = re.compile(r"#[ \t]*opensora-rewriter:[ \t]*ignore(?:\[([\w ,]+)\]|(?!\w|\[))")
 _PLAIN = (ast.Constant, ast.JoinedStr)
-_ARITHMETIC: Mapping[type[ast.operator], Callable[..., Any]] = {
-    ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv,
-}  # fmt: skip
+_NUMERIC = {ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv}
 
 _Keys = tuple[str, ...]
 _Node = ast.expr | ast.stmt
@@ -210,11 +208,11 @@ class _Reader:
                 return self._evaluate(value)
             case ast.BinOp(left=left, op=ast.Add(), right=right):
                 return self._evaluate(left) + self._evaluate(right)
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _NUMERIC:
                 numbers = self._evaluate(left), self._evaluate(right)
                 if not all(isinstance(each, (int, float)) for each in numbers):
                     raise ValueError  # `"a" * 10**9` would not fit
-                return _ARITHMETIC[type(op)](*numbers)
+                return _NUMERIC[type(op)](*numbers)
             case ast.JoinedStr():
                 return "".join(str(self._evaluate(part)) for part in node.values)
             case ast.FormattedValue(conversion=-1, format_spec=None):

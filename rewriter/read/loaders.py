@@ -53,15 +53,14 @@ class Loaders:
     def trace(self, root: str | None, type_name: str, values: Mapping[str, Value]) -> Trace:
         """What building ``type_name`` with ``values`` (all that the dict holds, ``type`` or not) would do."""
         sources = self.sources(root)
-        if sources is not None:
-            return trace_loader(sources, type_name, values)
-        self.used_released_table = True
-        return trace_released(type_name, values)
-
-    def is_registered(self, root: str | None, type_name: str) -> bool:
-        """Whether a type is registered in the sources, or in the table where there are none."""
-        sources = self.sources(root)
-        return bool(sources.find_loaders(type_name)) if sources is not None else type_name in RELEASED
+        if sources is None:
+            self.used_released_table = True
+            return trace_released(type_name, values)
+        given = {key: _make_value(key, value) for key, value in values.items() if key not in RESERVED_KEYS}
+        request = type_name, repr(sorted((key, tuple(value)) for key, value in given.items()))
+        if request not in sources.traces:
+            sources.traces[request] = _trace(sources, type_name, given)
+        return sources.traces[request]
 
     def can_load(self, root: str | None, type_name: str) -> bool:
         """Whether the loader of a type can reach a hub call at all; a type that is not registered cannot."""
@@ -92,15 +91,6 @@ def split_calls(trace: Trace, root: str | None) -> tuple[list[HubCall], list[Hub
     places = {repo: "repo" if repo is None else locality(repo, root) for repo in {call.repo_id for call in calls}}
     remote, missing = ([call for call in calls if places[call.repo_id] == place] for place in ("repo", "missing"))
     return remote, missing
-
-
-def trace_loader(sources: Sources, type_name: str, values: Mapping[str, Value]) -> Trace:
-    """What building ``type_name`` with all that its dict holds would do; the same question is answered once."""
-    given = {key: _make_value(key, value) for key, value in values.items() if key not in RESERVED_KEYS}
-    request = type_name, repr(sorted((key, tuple(value)) for key, value in given.items()))
-    if request not in sources.traces:
-        sources.traces[request] = _trace(sources, type_name, given)
-    return sources.traces[request]
 
 
 def _make_value(key: str, value: Value) -> Val:

@@ -15,8 +15,7 @@ from loading import give_values
 from rewriter.decide.remedies import did_you_mean, own_weights, suggest_repo
 from rewriter.decide.request import Request
 from rewriter.locality import is_repo_id, locality
-from rewriter.read.loaders import trace_loader
-from rewriter.read.modules import Sources
+from rewriter.read.loaders import Loaders
 from rewriter.read.released import RELEASED, trace_released
 
 LOADERS = """
@@ -432,7 +431,7 @@ def test_the_table_agrees_with_the_sources_of_v1_3(kind: str) -> None:
     """The same hub calls, and the same answer to whether `cache_dir` reaches them."""
     values = give_values(cache_dir=CACHE, **({"num_classes": 3} if kind == "classes" else {"from_pretrained": "a/b"}))
     table = trace_released(kind, values)
-    trace = trace_loader(Sources(str(FIXTURES / "v1.3")), kind, values)
+    trace = Loaders().trace(str(FIXTURES / "v1.3"), kind, values)
     if not trace.found:
         pytest.skip(f"the fixture has no {kind}")
     ours = {(call.class_name, call.repo_id, "cache_dir" in call.reached) for call in table.calls}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import FIXTURES
 from deciding import CACHE, HEAD, check, codes, messages, outcomes, plan_rewrite, rewrite, wanted, write_checkout
-from loading import write_files
+from loading import trace, write_files
 
 from rewriter.api import needed_repos
 from rewriter.decide.request import Request
@@ -324,21 +324,15 @@ def test_v1_0_t5_is_decided_the_same_alone_and_in_company(local_cache: str, comp
 
 @pytest.mark.parametrize("local_cache", [True, False])
 def test_v1_0_t5_reads_its_repo_with_a_cache_and_its_folder_without_one(local_cache: bool, checkout: Checkout) -> None:
-    from loading import give_values
-
-    from rewriter.read.loaders import trace_loader
-    from rewriter.read.modules import Sources
-
     root = checkout("v1.0")
     rewrite(root)
-    loaders = Sources(str(root))
     given = {"from_pretrained": "./pretrained_models/t5_ckpts", "local_cache": local_cache}
-    with_cache = trace_loader(loaders, "t5", give_values(cache_dir=CACHE, **given))
+    with_cache = trace(root, "t5", cache_dir=CACHE, **given)
     assert {(call.repo_id, call.reached) for call in with_cache.calls} == {
         ("DeepFloyd/t5-v1_1-xxl", frozenset({"cache_dir"}))
     }
-    without = trace_loader(loaders, "t5", give_values(**given))
-    before = trace_loader(Sources(str(FIXTURES / "v1.0")), "t5", give_values(**given))
+    without = trace(root, "t5", **given)
+    before = trace(FIXTURES / "v1.0", "t5", **given)
     assert {call.repo_id for call in without.calls} == {call.repo_id for call in before.calls}
     assert not without.rejections
 
