@@ -175,8 +175,7 @@ def _make_plan(run: Run, request: Request, stdin_filename: str | None, scripts: 
         overlay[path] = sys.stdin.buffer.read()
     targets = run.selection.targets
     try:
-        roots = {target.path: target.root for target in targets}
-        with closing(mmengine.Prover(drop=planning.drop, roots=roots, **how)) as prover:
+        with closing(mmengine.Prover(drop=planning.drop, **how)) as prover:
             with counter("reading and editing", len(targets), quiet=run.quiet) as tick:
                 hear: dict[str, Any] = {"begin": prover.begin, "progress": tick}
                 plan = planning.rewrite(targets, request, run.loaders, overlay=overlay, **hear)

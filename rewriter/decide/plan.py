@@ -30,7 +30,7 @@ def check(targets: Sequence[Target], request: Request, loaders: Loaders, *, prog
 
 
 def _check_part(before: Planner, _after: Planner, paths: Sequence[str]) -> Part:
-    return Part(before.decide_all(paths), tuple(before.loaders.problems()), before.notes())
+    return Part(tuple(map(before.decide_file, paths)), tuple(before.loaders.problems()), before.notes())
 
 
 def _join(parts: Sequence[Part], sources: tuple[FileEdit, ...] = ()) -> Plan:
@@ -53,21 +53,21 @@ def rewrite(
     loaders: Loaders,
     *,
     overlay: Mapping[str, bytes] = {},
-    begin: Callable[[FileResult], object] = lambda _: None,
+    begin: Callable[[], object] = lambda: None,
     progress: Progress = lambda: None,
 ) -> Plan:
     """Decide about every file, edit the configs and the loaders that need it, and prove the new bytes.
 
     Args:
-        overlay: bytes that stand for config files (standard input). begin: hears early of a config that may change.
+        overlay: bytes that stand for config files (standard input). begin: is called early where something may change.
     """
     planner = Planner(targets, request, loaders, overlay=overlay)
     paths = list(planner.targets)
     sample = []
     for path in paths[:: 1 + len(paths) // _SAMPLE]:
         sample.append(planner.decide_file(path))
-        if path not in overlay and any(each.changes or each.edits for each in sample[-1].decisions):
-            begin(sample[-1])
+        if any(each.changes or each.edits for each in sample[-1].decisions):
+            begin()
     threads = _find_threads(sample)
     refused: dict[LoaderId, str] = {}
     unfit: dict[str, Finding] = {}
@@ -115,12 +115,11 @@ def _merge(asked: Iterable[tuple[LoaderId, tuple[SourceChange, ...]]]) -> Thread
 
 def _try_part(threads: Threads, before: Planner, after: Planner, paths: Sequence[str]) -> Part:
     """Decide with the edited loaders, edit the configs, and look for harm."""
-    results, failed = edit_configs(after.decide_all(paths), after.left)
-    asking = [result.path for result in results if any(each.edits for each in result.decisions)]
-    more = _find_threads(before.decide_all(asking))
+    results, failed = edit_configs(list(map(after.decide_file, paths)), after.left)
+    asking = [before.decide_file(result.path) for result in results if any(each.edits for each in result.decisions)]
     harm = _find_harm(threads, before, after, {path: before.targets[path].root for path in paths})
     findings, unfit = tuple(after.loaders.problems()), {**harm.unfit, **failed}
-    return Part(results, findings, after.notes(), more, harm.refused, unfit)
+    return Part(results, findings, after.notes(), _find_threads(asking), harm.refused, unfit)
 
 
 def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:

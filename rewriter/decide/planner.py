@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from rewriter import files, model
 from rewriter.checkout import Target
@@ -90,10 +90,6 @@ class Planner:
         return tuple(found[1:])
 
     # --- deciding
-
-    def decide_all(self, paths: Iterable[str]) -> tuple[FileResult, ...]:
-        """Decide about files of the run, in that order."""
-        return tuple(map(self.decide_file, paths))
 
     def decide_file(self, path: str) -> FileResult:
         """Decide about one file (its base files first), once."""

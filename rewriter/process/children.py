@@ -17,14 +17,12 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, Literal, NamedTuple
 
 from rewriter.process.interpreters import child_environment
 from rewriter.process.probes.channel import MARK
 
-_AHEAD = 2**15  # bytes of tasks that a child has at most and has not answered, so that no pipe is ever full
 SCRATCH = "opensora-rewriter-probe-"  # how the folders are named that children get as Hugging Face home
 
 _START = "import sys; sys.path.insert(0, sys.argv.pop()); from probes import {probe}; {probe}.main()"
@@ -44,16 +42,11 @@ class ChildError(NamedTuple):
 
 
 class Child(NamedTuple):
-    """A process that runs a probe.
-
-    ``sent``: sizes of the tasks that it has not answered. ``stack``: ends it with all that it started, and removes its
-    folder.
-    """
+    """A process that runs a probe. ``stack``: ends it with all that it started, and removes its folder."""
 
     process: subprocess.Popen[bytes]
     pipe: socket.socket
     output: IO[bytes]
-    sent: deque[int]
     stack: contextlib.ExitStack
 
 
@@ -76,6 +69,7 @@ def start_child(executable: str, probe: str, caches: Caches = None) -> Child | C
         output = stack.enter_context(tempfile.TemporaryFile())
         pipe, other = map(stack.enter_context, socket.socketpair())
         environment = child_environment(inherit=caches is not None) | lend_caches(scratch, caches or {})
+        environment["TMPDIR"] = scratch
         files: dict[str, Any] = {"stdin": other.fileno(), "stdout": other.fileno(), "stderr": output}
         try:
             process = subprocess.Popen(command, **files, cwd=scratch, env=environment, start_new_session=True)
@@ -84,18 +78,7 @@ def start_child(executable: str, probe: str, caches: Caches = None) -> Child | C
             return ChildError("start", message, "name another interpreter with --python")
         stack.callback(_end, process)
         other.close()
-        return Child(process, pipe, output, deque(), stack.pop_all())
-
-
-def send(child: Child, task: Task) -> bool:
-    """Send one of the tasks that :func:`run_probe` has answered, in their order; False: the child has enough now."""
-    line = json.dumps(task).encode("ascii") + b"\n"
-    if child.sent and sum(child.sent) + len(line) > _AHEAD:
-        return False
-    child.sent.append(len(line))
-    with contextlib.suppress(OSError):  # it has ended, or hangs, which its answers tell
-        child.pipe.sendall(line)
-    return True
+        return Child(process, pipe, output, stack.pop_all())
 
 
 def run_probe(
@@ -105,10 +88,9 @@ def run_probe(
     timeout: float,
     caches: Caches = None,
     tick: Tick = lambda: None,
-    *,
     started: Child | ChildError | None = None,
 ) -> list[Answer | ChildError]:
-    """Have a probe answer every task in a Python. Nothing is started where there are none, or by ``started`` first.
+    """Have a probe answer every task in a Python, ``started`` first. Nothing else is started where there are none.
 
     A task that ends its process, or takes more than ``timeout`` seconds, costs itself alone: another process takes the
     rest. One that does not even get ready fails them all. ``tick`` is called as an answer comes.
@@ -126,7 +108,7 @@ def run_probe(
 def _talk(
     child: Child | ChildError, executable: str, tasks: Sequence[Task], timeout: float
 ) -> Iterator[Answer | ChildError]:
-    """The answers of one child, up to the first error; it is then ended. It may have the first tasks already."""
+    """The answers of one child, up to the first error; it is then ended."""
     if isinstance(child, ChildError):
         yield child
         return
@@ -135,11 +117,9 @@ def _talk(
         try:
             _receive(child.pipe, stream, timeout)
             ready = True
-            for task in tasks[len(child.sent) :]:
-                while not send(child, task):
-                    yield _receive_next(child, stream, timeout)
-            while child.sent:
-                yield _receive_next(child, stream, timeout)
+            for task in tasks:
+                child.pipe.sendall(json.dumps(task).encode("ascii") + b"\n")
+                yield _receive(child.pipe, stream, timeout)
             return
         except TimeoutError:
             failure = ChildError("time", f"no answer within {timeout:g} s", "give it more time, or free the machine")
@@ -150,12 +130,6 @@ def _talk(
         printed = [line.strip() for line in lines if line.strip()]
         message = failure.message + (f"; its last output: {printed[-1][-300:]}" if printed else "")
         yield failure._replace(reason=failure.reason if ready else "start", message=message)
-
-
-def _receive_next(child: Child, stream: Iterable[bytes], timeout: float) -> Answer:
-    answer = _receive(child.pipe, stream, timeout)
-    child.sent.popleft()
-    return answer
 
 
 def _receive(pipe: socket.socket, lines: Iterable[bytes], timeout: float) -> Answer:

@@ -41,24 +41,20 @@ class Resolved(NamedTuple):
 def load_configs(
     executable: str, tasks: Sequence[ConfigTask], started: Child | ChildError | None = None
 ) -> list[Resolved]:
-    """Load every config with ``Config.fromfile`` (custom imports are not followed), in order.
+    """Load every config with ``Config.fromfile`` (custom imports are not followed), in order, in ``started`` first.
 
-    A config that ends its process, or takes more than :data:`CONFIG_SECONDS`, costs itself only. ``started``: of the
-    first, which may have some of them already. InterpreterError: the interpreter does not start, or mmengine does not
-    import.
+    A config that ends its process, or takes more than :data:`CONFIG_SECONDS`, costs itself only. InterpreterError: the
+    interpreter does not start, or mmengine does not import.
     """
     results: list[Resolved] = []
-    for _, part in itertools.groupby(tasks, lambda task: task.root):  # two checkouts have packages of one name
-        requests = list(map(make_request, part))
+    for root, part in itertools.groupby(tasks, lambda task: task.root):  # two checkouts have packages of one name
+        requests = []
+        for path, _, files in part:
+            texts = {name: data.decode("latin-1") for name, data in files.items()}
+            requests.append({"path": path, "root": root or os.path.dirname(path), "files": texts})
         answers = run_probe(executable, "resolve", requests, timeout=CONFIG_SECONDS, started=started)
         results, started = [*results, *map(_read_answer, answers)], None
     return results
-
-
-def make_request(task: ConfigTask) -> dict[str, object]:
-    """What the child is sent."""
-    texts = {name: data.decode("latin-1") for name, data in task.files.items()}
-    return {"path": task.path, "root": task.root or os.path.dirname(task.path), "files": texts}
 
 
 def _read_answer(answer: Answer | ChildError) -> Resolved:

@@ -56,9 +56,8 @@ Val = Known | Unknown | Items | Definition | External
 Env = dict[str, Val]
 UNKNOWN = Unknown()
 
-_PAIRS = [(ast.Is, operator.is_), (ast.IsNot, operator.is_not), (ast.Eq, operator.eq), (ast.NotEq, operator.ne)]
 OPERATORS: Mapping[type[ast.AST], Callable[..., object]] = {
-    **dict(_PAIRS),
+    ast.Is: operator.is_, ast.IsNot: operator.is_not, ast.Eq: operator.eq, ast.NotEq: operator.ne,
     ast.In: lambda part, whole: part in whole,
     ast.NotIn: lambda part, whole: part not in whole,
     ast.Not: operator.not_,

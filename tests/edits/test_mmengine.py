@@ -46,8 +46,7 @@ def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
 
 
 def prove(plan: Plan, mode: Mode, python: str | None, drop: Any = drop) -> Plan:
-    roots = {result.path: result.root for result in plan.results}
-    with closing(Prover(mode, python, drop, roots)) as prover:
+    with closing(Prover(mode, python, drop)) as prover:
         return prover.prove(plan)
 
 
@@ -128,29 +127,20 @@ def test_a_config_from_standard_input_lies_nowhere(tmp_path: Path) -> None:
     assert prove_all(result, result._replace(path=str(tmp_path / "lone.py"), root=None)) == {}
 
 
-def test_what_is_loaded_early_is_judged_as_all_else_and_an_end_leaves_nothing(
+def test_a_child_that_was_begun_is_the_one_that_loads_and_its_end_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory = tmp_path / "memory"
     memory.mkdir()
-    monkeypatch.setattr("rewriter.edit.mmengine.find_memory", lambda: str(memory))
     monkeypatch.setattr("rewriter.process.children.find_memory", lambda: str(memory))
-    texts = {
-        "a.py": VAE,
-        "bad.py": f"import os; os._exit(3)\n{VAE}",
-        "c.py": f"_base_ = 'base.py'\n{VAE}",
-        "base.py": VAE,
-    }
-    results = [config(tmp_path, name, text, bases=("base.py",) * (name == "c.py")) for name, text in texts.items()]
-    roots = {result.path: result.root for result in results}
+    results = [config(tmp_path, "bad.py", f"import os; os._exit(3)\n{VAE}"), config(tmp_path, "b.py", VAE)]
     for ask in (True, False):
-        with closing(Prover("always", sys.executable, drop, roots)) as prover:
-            for result in results[:3]:
-                prover.begin(result)
-            assert len(list(memory.iterdir())) == 2
+        with closing(Prover("always", sys.executable, drop)) as prover:
+            prover.begin()
+            prover.begin()
+            assert len(list(memory.iterdir())) == 1
             plan = prover.prove(Plan(tuple(results))) if ask else Plan(())
-        refused = [result.path for result in plan.results if result.findings]
-        assert refused == [results[1].path] * ask
+        assert [result.path for result in plan.results if result.findings] == [results[0].path] * ask
         assert list(memory.iterdir()) == []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import traceback
 import types
@@ -21,8 +20,6 @@ def answer(task: dict[str, Any]) -> dict[str, Any]:
     """Load one config, after its files are written: the fields of ``rewriter.process.configs.Resolved``."""
     try:
         for name, data in task["files"].items():
-            if os.path.islink(name):  # to the checkout
-                os.unlink(name)
             with open(name, "wb") as stream:
                 stream.write(data.encode("latin-1"))
         channel.enter_checkout(task["root"], task["root"])
