@@ -5,43 +5,91 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 from rewriter import files, model
 from rewriter.checkout import Target, config_files
 from rewriter.decide.decide import LoaderId
-from rewriter.decide.parts import Part, Threads, run_parts
 from rewriter.decide.planner import Planner
 from rewriter.decide.request import Request
 from rewriter.edit.literals import EditError
-from rewriter.model import Component, FileEdit, FileResult, Finding, Note, Plan, SourceChange, Trace
+from rewriter.model import Component, Decision, FileEdit, FileResult, Finding, Note, Plan, SourceChange, Trace
 from rewriter.read.loaders import Loaders
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 __all__ = ["Loaders", "Planner", "check", "drop", "rewrite"]
 
+_FILES_PER_POOL = 400  # from which on starting other processes pays
+_FILES_PER_TASK = 25
 _SAMPLE = 400  # files whose decisions name the edits of loaders first
 
 Progress = Callable[[], object]
+Threads = dict[LoaderId, tuple[SourceChange, ...]]
+"""The source changes that lead the requested keys to the hub calls of each loader."""
+
+
+# --- check -------------------------------------------------------------------------------------
 
 
 def check(targets: Sequence[Target], request: Request, loaders: Loaders, *, progress: Progress = lambda: None) -> Plan:
     """Diagnose every file; nothing is executed and nothing changes. Of many files, traces keep only ``files``."""
-    planner = Planner(targets, request, loaders)
-    return _join(run_parts(_check_part, planner, planner, progress))
-
-
-def _check_part(before: Planner, _after: Planner, paths: Sequence[str]) -> Part:
-    return Part(tuple(map(before.decide_file, paths)), tuple(before.loaders.problems()), before.notes())
-
-
-def _join(parts: Sequence[Part], sources: tuple[FileEdit, ...] = ()) -> Plan:
-    """The plan of all parts, each finding and note once."""
+    planner, parts = Planner(targets, request, loaders), []
+    paths = list(planner.targets)
+    tasks = [paths[start : start + _FILES_PER_TASK] for start in range(0, len(paths), _FILES_PER_TASK)]
+    with ExitStack() as stack:
+        made: Iterable[Plan] = map(functools.partial(_check_part, planner), tasks)
+        if len(paths) >= _FILES_PER_POOL:
+            given = targets, request, loaders.opensora_source
+            made = stack.enter_context(_make_pool(_start_process, given)).map(_check_in_process, tasks)
+        for task, part in zip(tasks, made, strict=True):
+            parts.append(part)
+            for _ in task:
+                progress()
     results = tuple(result for part in parts for result in part.results)
     findings = dict.fromkeys(finding for part in parts for finding in part.findings)
     notes = dict.fromkeys(note for part in parts for note in part.notes)
-    if results and not any(result.decisions or result.findings for result in results):  # no good result
-        where = "this file" if len(results) == 1 else f"these {len(results)} files"
-        notes[Note(f"no component in {where}")] = None
-    return Plan(results, sources, tuple(findings), tuple(notes))
+    return Plan(results, (), tuple(findings), (*notes, *_note_empty(results)))
+
+
+def _make_pool(*start: Any) -> ProcessPoolExecutor:
+    from concurrent.futures import ProcessPoolExecutor
+
+    return ProcessPoolExecutor(None, None, *start)
+
+
+def _check_part(planner: Planner, paths: Sequence[str]) -> Plan:
+    return Plan(tuple(map(planner.decide_file, paths)), (), tuple(planner.loaders.problems()), planner.notes())
+
+
+_make_planner: list[Callable[[], Planner]] = []  # one, in a process of the pool
+
+
+def _start_process(targets: Sequence[Target], request: Request, opensora_source: str | None) -> None:
+    _make_planner[:] = [functools.partial(Planner, targets, request, Loaders(opensora_source))]
+
+
+def _check_in_process(paths: Sequence[str]) -> Plan:
+    """One task of the pool; what a report does not name stays behind."""
+    part = _check_part(_make_planner[0](), paths)
+    small = [(each, tuple(map(_name_only, each.decisions))) for each in part.results]
+    return part._replace(results=tuple(each._replace(decisions=named, old=None, new=None) for each, named in small))
+
+
+def _name_only(decision: Decision) -> Decision:
+    component, trace = decision.component, decision.trace
+    if trace is not None:
+        trace = Trace(trace.type, trace.found, files=trace.files)
+    return decision._replace(component=Component(component.keys, component.span), trace=trace)
+
+
+def _note_empty(results: Sequence[FileResult]) -> list[Note]:
+    """That no file of a run has a component, lest that is taken for a good result."""
+    if not results or any(result.decisions or result.findings for result in results):
+        return []
+    return [Note(f"no component in {'this file' if len(results) == 1 else f'these {len(results)} files'}")]
 
 
 # --- rewrite -----------------------------------------------------------------------------------
@@ -62,64 +110,48 @@ def rewrite(
         overlay: bytes that stand for config files (standard input). begin: is called early where something may change.
     """
     planner = Planner(targets, request, loaders, overlay=overlay)
-    paths = list(planner.targets)
-    sample = []
+    paths, asking = list(planner.targets), []
     for path in paths[:: 1 + len(paths) // _SAMPLE]:
-        sample.append(planner.decide_file(path))
-        if any(each.changes or each.edits for each in sample[-1].decisions):
+        asking.append(planner.decide_file(path))
+        if any(each.changes or each.edits for each in asking[-1].decisions):
             begin()
-    threads = _find_threads(sample)
     refused: dict[LoaderId, str] = {}
     unfit: dict[str, Finding] = {}
     stay: set[LoaderId] = set()
     while True:
-        threads = {place: changes for place, changes in threads.items() if place not in stay}
+        threads = _find_threads(asking, stay)
         sources, bad = _edit_sources(planner, threads)
         broken: dict[str, Finding] = {}
         if not bad:
             overlaid = loaders.with_overlay({path: edit.new for path, edit in sources.items()})
             trial = planner.retry(overlaid, refused, unfit)
-            parts = run_parts(functools.partial(_try_part, threads), planner, trial, progress)
-            asked = [pair for part in parts for pair in part.threads.items() if pair[0] not in stay]
-            more = _merge([*threads.items(), *asked])
-            if more != threads:
-                threads = more
+            results = trial.decide_all(progress)
+            more = [planner.decide_file(r.path) for r in results if any(each.edits for each in r.decisions)]
+            if _find_threads([*asking, *more], stay) != threads:
+                asking += more
                 continue
-            fit = [result for part in parts for result in part.results if result.path not in unfit]
+            fit = [result for result in results if result.path not in unfit]
             done = {(r.root, d.type) for r in fit for d in r.decisions if d.outcome in ("set", "already")}
             if threads.keys() - done:
                 stay |= threads.keys() - done
                 continue
-            roots = {root for _, root, _ in targets if root is not None}
-            others = {path: root for root in roots for path in config_files(root) if path not in planner.targets}
-            parts.append(_find_harm(threads, planner, trial, others))
-            bad = {place: why for part in parts for place, why in part.refused.items()}
-            broken = {path: why for part in parts for path, why in part.unfit.items()}
+            bad, broken = _find_harm(planner, trial, threads, {result.path for result in fit if result.changes})
             if not (bad or broken):
                 break
         refused, unfit, stay = refused | bad, unfit | broken, stay | bad.keys()
-    return drop(_join(parts, tuple(sources.values())), unfit)
+    edited, failed = edit_configs(results)
+    notes = *trial.notes(), *_note_empty(results)
+    return drop(Plan(edited, tuple(sources.values()), tuple(loaders.problems()), notes), unfit | failed)
 
 
-def _find_threads(results: Iterable[FileResult]) -> Threads:
-    """The source changes that decisions ask for."""
-    return _merge(((r.root, str(each.type)), each.edits) for r in results for each in r.decisions if each.edits)
-
-
-def _merge(asked: Iterable[tuple[LoaderId, tuple[SourceChange, ...]]]) -> Threads:
+def _find_threads(results: Iterable[FileResult], stay: Collection[LoaderId]) -> Threads:
+    """The source changes that decisions ask for, but for those of some loaders."""
     threads: Threads = {}
-    for place, changes in asked:
-        threads[place] = tuple(dict.fromkeys((*threads.get(place, ()), *changes)))
+    for root, decision in [(result.root, each) for result in results for each in result.decisions if each.edits]:
+        place = root, str(decision.type)
+        if place not in stay:
+            threads[place] = tuple(dict.fromkeys((*threads.get(place, ()), *decision.edits)))
     return threads
-
-
-def _try_part(threads: Threads, before: Planner, after: Planner, paths: Sequence[str]) -> Part:
-    """Decide with the edited loaders, edit the configs, and look for harm."""
-    results, failed = edit_configs(list(map(after.decide_file, paths)), after.left)
-    asking = [before.decide_file(result.path) for result in results if any(each.edits for each in result.decisions)]
-    harm = _find_harm(threads, before, after, {path: before.targets[path].root for path in paths})
-    findings, unfit = tuple(after.loaders.problems()), {**harm.unfit, **failed}
-    return Part(results, findings, after.notes(), _find_threads(asking), harm.refused, unfit)
 
 
 def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
@@ -139,33 +171,35 @@ def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
     return plan._replace(results=tuple(results), sources=plan.sources if served or not refused else ())
 
 
-def edit_configs(
-    results: Sequence[FileResult], left: Collection[str] = ()
-) -> tuple[tuple[FileResult, ...], dict[str, Finding]]:
-    """The files with their changes made and proved (not those in ``left``); those that cannot be edited, with why."""
+def edit_configs(results: Sequence[FileResult]) -> tuple[tuple[FileResult, ...], dict[str, Finding]]:
+    """The files with their changes made and proved, and those that cannot be edited, with why."""
+    changed = [result for result in results if result.changes and result.old is not None]
+    if len(changed) < _FILES_PER_POOL:
+        made = list(map(_edit_config, changed))
+    else:
+        small = [each._replace(decisions=tuple(d._replace(trace=None) for d in each.decisions)) for each in changed]
+        with _make_pool() as pool:
+            made = list(pool.map(_edit_config, small, chunksize=_FILES_PER_TASK))
+    new = {result.path: each for result, each in zip(changed, made, strict=True)}
+    refused = {path: each for path, each in new.items() if isinstance(each, Finding)}
+    edited = {path: each for path, each in new.items() if isinstance(each, bytes)}
+    return tuple(each._replace(new=edited.get(each.path, each.old)) for each in results), refused
+
+
+def _edit_config(result: FileResult) -> bytes | Finding:
     from rewriter.edit.loader import edit_config
 
-    edited: list[FileResult] = []
-    refused: dict[str, Finding] = {}
-    outside = functools.cache(files.outside)  # most files share a folder
-    for result in results:
-        new = result.old
-        if result.changes and result.old is not None and result.path not in left:
-            try:
-                _refuse_link(result.path, [result.root], outside)
-                new = edit_config(result.old, result.changes)
-            except EditError as error:
-                words = f"it cannot be edited: {error.message}", "write that line in a plainer way, or edit it by hand"
-                refused[result.path] = Finding("OSR900", result.path, error.line or 1, 0, "", *words)
-        edited.append(result._replace(new=new))
-    return tuple(edited), refused
+    assert result.old is not None
+    try:
+        _refuse_link(result.path, [result.root])
+        return edit_config(result.old, result.changes)
+    except EditError as error:
+        words = f"it cannot be edited: {error.message}", "write that line in a plainer way, or edit it by hand"
+        return Finding("OSR900", result.path, error.line or 1, 0, "", *words)
 
 
-def _refuse_link(
-    path: str, roots: Iterable[str | None], outside: Callable[[str, str | None], bool] = files.outside
-) -> None:
-    place = path if os.path.islink(path) else os.path.dirname(path)
-    if all(outside(place, root) for root in roots):
+def _refuse_link(path: str, roots: Iterable[str | None]) -> None:
+    if all(files.outside(path, root) for root in roots):
         raise EditError(1, f"it is a link that leads out of the checkout, to {os.path.realpath(path)}")
 
 
@@ -191,31 +225,33 @@ def _edit_sources(planner: Planner, threads: Threads) -> tuple[dict[str, FileEdi
 # --- harm --------------------------------------------------------------------------------------
 
 
-def _find_harm(threads: Threads, before: Planner, after: Planner, configs: Mapping[str, str | None]) -> Part:
-    """The loaders and the configs whose edits would break a component of some configs (path -> root), and why."""
+def _find_harm(
+    before: Planner, after: Planner, threads: Threads, edited: Collection[str]
+) -> tuple[dict[LoaderId, str], dict[str, Finding]]:
+    """The loaders and the ``edited`` configs whose edits would break a component of any config, and why."""
     refused: dict[LoaderId, str] = {}
     unfit: dict[str, Finding] = {}
-    for path, component, fault, used in _find_broken(before, after, configs):
+    for path, component, fault, used in _find_broken(before, after) if threads or edited else ():
         where = f"break `{component.dotted}` of {path}, where {fault}"
         bad = [place for place, changes in threads.items() if any(change.path in used for change in changes)]
         refused |= dict.fromkeys(bad, f"an edit would {where}")
         for base in before.bases_of(path):
-            if after.changes_of(base) and not bad:
+            if base in edited and not bad:
                 remedy = "write the dict of the other config with `_delete_=True` and all its keywords"
                 unfit[base] = Finding(
                     "OSR004", base, 1, 0, component.dotted, f"a change of {base} would {where}", remedy
                 )
-    return Part(refused=refused, unfit=unfit)
+    return refused, unfit
 
 
-def _find_broken(
-    before: Planner, after: Planner, configs: Mapping[str, str | None]
-) -> Iterator[tuple[str, Component, str, frozenset[str]]]:
-    """Every component that is judged worse after the edits, selected or not.
+def _find_broken(before: Planner, after: Planner) -> Iterator[tuple[str, Component, str, frozenset[str]]]:
+    """Every component that is judged worse after the edits, in all configs of the checkouts, selected or not.
 
     Yields the config, the component, what is wrong with it, and the sources whose functions run for it.
     """
-    for path, root in configs.items():
+    tops = {root for _, root, _ in before.targets.values() if root is not None}
+    configs: dict[str, str | None] = {path: top for top in tops for path in config_files(top)}
+    for path, root in (configs | {path: root for path, root, _ in before.targets.values()}).items():
         old = {(each.keys, each.span): each for each in before.present(path).components}
         for component in after.future(path).components:
             known, kind = old.get((component.keys, component.span)), _type_of(component)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from rewriter import files, model
 from rewriter.checkout import Target
@@ -11,7 +11,7 @@ from rewriter.decide.decide import Case, Context, LoaderId, find_unknown_repo, l
 from rewriter.decide.remedies import rewrite_command
 from rewriter.decide.request import Request
 from rewriter.locality import is_repo_id
-from rewriter.model import CACHE_DIR, Component, Config, ConfigChange, Decision, FileResult, Finding, Note, Trace, Value
+from rewriter.model import CACHE_DIR, Component, Config, Decision, FileResult, Finding, Note, Trace, Value
 from rewriter.read.configs import inherit, read_config
 from rewriter.read.loaders import Loaders, split_calls
 
@@ -29,8 +29,8 @@ class Planner:
         self.targets = {target.path: target for target in targets}
         self.request, self.loaders = request, loaders
         self._overlay = overlay
-        self.refused: Mapping[LoaderId, str] = {}
-        self.left: Collection[str] = ()
+        self._refused: Mapping[LoaderId, str] = {}
+        self._left: Collection[str] = ()
         self._read: dict[str, tuple[bytes | None, Config]] = {}
         self._results: dict[str, FileResult] = {}
         self._notes: dict[Note, None] = {}
@@ -38,13 +38,8 @@ class Planner:
     def retry(self, loaders: Loaders, refused: Mapping[LoaderId, str], left: Collection[str]) -> Planner:
         """The same run with other loaders, some of which, and some files, stay as they are; nothing is read again."""
         other = Planner(tuple(self.targets.values()), self.request, loaders, overlay=self._overlay)
-        other._read, other.refused, other.left = self._read, refused, left
+        other._read, other._refused, other._left = self._read, refused, left
         return other
-
-    def forget(self) -> None:
-        """Forget the files that were read and decided about."""
-        for each in (self._read, self._results, self._notes):
-            each.clear()
 
     # --- reading
 
@@ -70,17 +65,13 @@ class Planner:
         """What one file says when the run is over."""
         config, components = self.read(path)[1], []
         changes: dict[object, dict[str, Value]] = {}
-        for change in self.changes_of(path):
+        for change in self.decide_file(path).changes if path in self.targets and path not in self._left else ():
             changes.setdefault(change.component.span, {})[change.key] = Value.of(change.value)
         for each in config.components:
             values = {**each.values, **changes.get(each.span, {})}
             kept = {key: value for key, value in values.items() if value.value is not model.REMOVE}
             components.append(each._replace(values=kept))
         return config._replace(components=tuple(components))
-
-    def changes_of(self, path: str) -> tuple[ConfigChange, ...]:
-        """What is to change in a file, which may be none of the run."""
-        return self.decide_file(path).changes if path in self.targets and path not in self.left else ()
 
     def bases_of(self, path: str) -> tuple[str, ...]:
         """The files that one inherits from, directly or through others."""
@@ -90,6 +81,13 @@ class Planner:
         return tuple(found[1:])
 
     # --- deciding
+
+    def decide_all(self, progress: Callable[[], object]) -> tuple[FileResult, ...]:
+        """Decide about every file, in the order of the selection."""
+        for path in self.targets:
+            self.decide_file(path)
+            progress()
+        return tuple(map(self.decide_file, self.targets))
 
     def decide_file(self, path: str) -> FileResult:
         """Decide about one file (its base files first), once."""
@@ -109,7 +107,7 @@ class Planner:
         dirs = [each.values[CACHE_DIR].value for each in config.components if CACHE_DIR in each.values]
         named = next((each for each in dirs if isinstance(each, str) and os.path.isabs(each)), None)
         remedies = self.request._replace(cache_dir=self.request.cache_dir or named)
-        context = Context(path, root, self.request, self.loaders, remedies, self.refused)
+        context = Context(path, root, self.request, self.loaders, remedies, self._refused)
         picked = self._select(config, root)
         decisions = tuple(self._decide_component(context, component, owner) for component, owner in picked)
         keys = {component.keys for component, _ in picked}

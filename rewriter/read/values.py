@@ -57,7 +57,10 @@ Env = dict[str, Val]
 UNKNOWN = Unknown()
 
 OPERATORS: Mapping[type[ast.AST], Callable[..., object]] = {
-    ast.Is: operator.is_, ast.IsNot: operator.is_not, ast.Eq: operator.eq, ast.NotEq: operator.ne,
+    ast.Is: operator.is_,
+    ast.IsNot: operator.is_not,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
     ast.In: lambda part, whole: part in whole,
     ast.NotIn: lambda part, whole: part not in whole,
     ast.Not: operator.not_,

@@ -28,7 +28,7 @@ from loading import REGISTRY, write_files, write_package
 
 from rewriter.api import check_paths, needed_repos
 from rewriter.checkout import Selection, find_root, select
-from rewriter.decide import parts, plan
+from rewriter.decide import plan
 from rewriter.decide.plan import Loaders
 from rewriter.model import Plan
 
@@ -224,8 +224,8 @@ def test_several_processes_decide_as_one_does(tmp_path: Path, monkeypatch: pytes
     selected = choose(root).targets
     made = {}
     for number in (400, 2):
-        monkeypatch.setattr(parts, "_FILES_PER_POOL", number)
-        monkeypatch.setattr(parts, "_FILES_PER_PART", 7)
+        monkeypatch.setattr(plan, "_FILES_PER_POOL", number)
+        monkeypatch.setattr(plan, "_FILES_PER_TASK", 7)
         monkeypatch.setattr(plan, "_SAMPLE", number)
         for request in (checked(), wanted()):
             run = plan.check if request.checking else plan.rewrite
