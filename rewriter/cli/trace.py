@@ -101,9 +101,11 @@ def trace(run: Run, repos: bool, scripts: bool) -> None:
         for call in (run.find_script_calls() if scripts else [])
     ]
     if repos:
+        lines = []
         for repo_id, *names in needing.list_repos(traced):
             extra = [f" {key}={value}" for key, value in zip(("subfolder", "revision"), names, strict=True) if value]
-            click.echo(printable(repo_id + "".join(extra if run.verbose else [])))
+            lines.append(repo_id + "".join(extra if run.verbose else []))
+        print_lines(map(printable, dict.fromkeys(lines)))
     elif run.output_format == "json":
         document = {"schema_version": 1, "components": components, **({"scripts": calls} if scripts else {})}
         click.echo(json.dumps(document, indent=2))

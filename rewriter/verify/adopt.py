@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from rewriter.decide.remedies import cached_repos
 from rewriter.locality import is_repo_id
 from rewriter.verify.directories import COMMIT, SYNTHETIC, CachedRepo, is_flat_model, is_named_after, list_names
-from rewriter.verify.files import HashKind, Progress, check_file, find_blob_name, hash_files
+from rewriter.verify.files import Hashing, Progress, check_file, find_blob_name, hash_files
 
 Mode = Literal["auto", "copy", "link"]
 
@@ -28,10 +29,7 @@ class AdoptError(Exception):
 
 
 class Adopted(NamedTuple):
-    """What was done: the snapshot's folder, where its commit comes from, and how many files are there by which way.
-
-    ``unfinished``: files of a download that was cut off, which are left out.
-    """
+    """What was done. ``origin``: where the commit is known from. ``unfinished``: of a cut off download, left out."""
 
     snapshot: str
     commit: str
@@ -96,7 +94,7 @@ def _refuse_other_folders(src: str, repo_id: str) -> None:
     if not os.path.isdir(src):
         raise AdoptError(f"{src} is not a folder; name the one that holds config.json and the weights")
     names = list_names(src)
-    if {"blobs", "snapshots"} <= names or any(name.startswith("models--") for name in names):
+    if {"blobs", "snapshots"} <= names or cached_repos(src):
         raise AdoptError(f"{src} is in the cache's layout already; copy it with its links (cp -a) to have it elsewhere")
     if is_flat_model(src) or _SKIPPED & names:
         return
@@ -126,7 +124,7 @@ def _find_files(src: str) -> dict[str, str]:
 
 def _hash_files(sources: Mapping[str, str], progress: Progress | None) -> dict[str, str]:
     """Every file's name -> the name that its blob gets: sha256 where the Hub keeps it in LFS, else as git does."""
-    wanted: dict[str, tuple[str, HashKind]] = {
+    wanted: dict[str, Hashing] = {
         name: (path, "sha256" if name.endswith(_LFS_SUFFIXES) or os.path.getsize(path) > _LFS_BYTES else "git-sha1")
         for name, path in sources.items()
     }

@@ -15,7 +15,7 @@ from rewriter.model import Finding
 from rewriter.process.probes.weights_files import WeightsError, read_shard_index
 from rewriter.verify import directories
 from rewriter.verify.directories import COMMIT, CachedRepo, Trouble, list_names
-from rewriter.verify.files import CachedFile, HashKind, Progress, check_file, find_blob_name, hash_files
+from rewriter.verify.files import CachedFile, Hashing, HashKind, Progress, check_file, find_blob_name, hash_files
 from rewriter.verify.needs import Need, format_fetch, list_subfolders, select_files
 
 _RECOPY = "copy it again with its links (rsync -a, cp -a or tar), or: "
@@ -55,13 +55,12 @@ def inspect_cache(
     *,
     hash: Literal[False, True, "unnamed"] = False,
     progress: Progress | None = None,
-    known: Mapping[tuple[str, str], str] | None = None,
+    known: Mapping[tuple[str, str], str] = {},
 ) -> CacheReport:
     """Look for every need's files in its cache, offline and writing nothing (OSR002, OSR101 to OSR118).
 
     ``hash``: True hashes every file that the loaders read and compares it with its blob's name; "unnamed" hashes only
-    files whose hash the layout does not say (for a lock). ``known``: (repo_id, file) -> hash, from a lock; they stand
-    for the names in a layout without symlinks.
+    files whose hash the layout does not say (for a lock). ``known``: (repo_id, file) -> hash of such files, by a lock.
     """
     findings: list[Finding] = []
     found = {need: Inspected(need) for need in needs}
@@ -79,7 +78,7 @@ def inspect_cache(
         else:
             found |= zip(group, _read_snapshot(repo, commit, group), strict=True)
     if hash:
-        hashed = _hash_files(found.values(), hash is True, progress, known or {})
+        hashed = _hash_files(found.values(), hash is True, progress, known)
         for need, each in found.items():
             found[need] = each._replace(files=tuple(hashed.get(file, file) for file in each.files))
     for repo, group in repos.items():
@@ -196,7 +195,7 @@ def _hash_files(
     found: Iterable[Inspected], every: bool, progress: Progress | None, known: Mapping[tuple[str, str], str]
 ) -> dict[CachedFile, CachedFile]:
     """What hashing makes of the files that are read, or of those only that no blob's name says the hash of."""
-    tasks: dict[CachedFile, tuple[tuple[str, HashKind], str]] = {}
+    tasks: dict[CachedFile, tuple[Hashing, str]] = {}
     for need, _, files in found:
         for file in files:
             if file.state == "ok" and (every or not file.hash):

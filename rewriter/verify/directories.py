@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rewriter.decide.remedies import cached_repos
 from rewriter.model import Finding, Severity
 
 Place = tuple[str, int, str]
@@ -32,9 +33,9 @@ _FLAT_FOLDERS = (
 class Trouble(NamedTuple):
     """One thing that is wrong, without its places. ``{component}`` in ``remedy``: the last key of each place's."""
 
-    code: str = ""
-    message: str = ""
-    remedy: str = ""
+    code: str
+    message: str
+    remedy: str
     severity: Severity = "error"
 
     def at(self, places: Iterable[Place]) -> list[Finding]:
@@ -87,7 +88,7 @@ def check_directory(path: str, source: str = "config", repo_ids: Sequence[str] =
     above, own = os.path.split(os.path.normpath(path))
     places = [path, os.path.join(path, "hub"), path.partition("/models--")[0] or "/"]
     places += [above] if own == "hub" else []  # huggingface_hub issue 3394
-    right = next((each for each in places if any(name.startswith("models--") for name in list_names(each))), "")
+    right = next(filter(cached_repos, places), "")
     if right == path:
         return None
     if right:

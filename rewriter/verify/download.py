@@ -34,9 +34,8 @@ class DownloadFile(NamedTuple):
 class RepoDownload(NamedTuple):
     """What is fetched of one repo into one cache.
 
-    ``revision``: what the loaders ask for (None: ``main``). ``requested``: the same, or the commit that a lock or
-    ``--revision`` gives. ``commit``: what that is, or "" where it cannot be fetched, as ``trouble`` says. ``complete``:
-    the cache has all of it, and the Hub is not asked.
+    ``revision``: what loaders ask for (None: ``main``). ``requested``: that, or what a lock or ``--revision`` gives.
+    ``commit``: of that, or "" if it cannot be fetched (``trouble``). ``complete``: it is all there, no Hub is asked.
     """
 
     repo_id: str
@@ -75,13 +74,11 @@ def plan_download(needs: Iterable[Need], lock: Lock | None, revisions: Mapping[s
     for (repo_id, cache_dir, revision), group in groups.items():
         locked = (lock or {}).get((repo_id, revision or "main"))
         requested = revisions.get(repo_id) or (locked.commit if locked else revision)
-        repo = RepoDownload(repo_id, cache_dir, revision, requested, group)
+        repo, trouble = RepoDownload(repo_id, cache_dir, revision, requested, group), None
         if lock is not None and (locked is None or locked.commit != requested):
             message = f"{repo_id} at {requested or 'main'} is not in the lock"
             trouble = Trouble("OSR126", message, "run it with --write-lock in the place of --lock")
-            repos.append(repo._replace(trouble=trouble))
-        else:
-            repos.append(_attempt(_list_files, repo))
+        repos.append(repo._replace(trouble=trouble) if trouble else _attempt(_list_files, repo))
     return repos
 
 

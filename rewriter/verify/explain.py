@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from rewriter.decide.remedies import own_weights, suggest_repo
+from rewriter.model import Severity
 from rewriter.verify.directories import Trouble
 from rewriter.verify.needs import format_fetch
 
@@ -59,22 +60,19 @@ KNOWN_FAILURES = (
 )  # fmt: skip
 
 _PINNED = "use the library versions that your Open-Sora release pins, with --python"
-_REFETCH = "delete that file, then fetch it again: {fetch}"
-# By the kind of the load probe's problem, or by level and stage of an unknown exception: code, remedy, what is counted.
+# By the kind of the load probe's problem, or by level and stage of an unknown exception: code, remedy.
 _PROBLEMS = {
-    "load library": ("OSR213", _PINNED, ""),
-    "tokens": ("OSR203", "{fetch}", ""),
-    "load tokenizer": ("OSR203", "{fetch}", ""),
-    "no_weights": ("OSR202", "{fetch}", ""),
-    "corrupt": ("OSR205", _REFETCH, ""),
-    "load weights": ("OSR205", _REFETCH, ""),
-    "unsafe": ("OSR206", "do not load this file; fetch the weights from their author again", ""),
-    "missing": ("OSR207", f"{_PINNED}; or correct the repo", " parameters of the model are in none of the files: "),
-    "shape": ("OSR208", f"{_PINNED}; or correct the repo", " parameters do not fit the model: "),
-    "unexpected": ("OSR209", "nothing, if the outputs are right", " parameters in the files are not in the model: "),
-    "load": ("OSR204", _PINNED, ""),
-    "build config": ("OSR313", "verify it with --level resolve, which says what is wrong", ""),
-    "build": ("OSR301", "run opensora-rewriter verify {path} --level load, and look at the place that is named", ""),
+    "load library": ("OSR213", _PINNED),
+    "load tokenizer": ("OSR203", "{fetch}"),
+    "no_weights": ("OSR202", "{fetch}"),
+    "load weights": ("OSR205", "delete that file, then fetch it again: {fetch}"),
+    "unsafe": ("OSR206", "do not load this file; fetch the weights from their author again"),
+    "missing": ("OSR207", f"{_PINNED}; or correct the repo"),
+    "shape": ("OSR208", f"{_PINNED}; or correct the repo"),
+    "unexpected": ("OSR209", "nothing, if the outputs are right"),
+    "load": ("OSR204", _PINNED),
+    "build config": ("OSR313", "verify it with --level resolve, which says what is wrong"),
+    "build": ("OSR301", "run opensora-rewriter verify {path} --level load, and look at the place that is named"),
 }
 
 
@@ -86,7 +84,7 @@ def explain_error(error: Mapping[str, Any], level: Level, subject: str, cache: s
     words = {"repo": error["repo"] or "the repo", "cache": shlex.quote(cache) if cache else "the cache"}
     words |= {"python": shlex.quote(python), "fetch": format_fetch(cache), "path": "{path}", "component": "{component}"}
     words["meant"] = suggest_repo(error["repo"], own_weights(str(error.get("loader")), None))[0]
-    cause, (code, remedy, _) = first, _PROBLEMS.get(f"{level} {error['stage']}", _PROBLEMS[level])
+    cause, (code, remedy) = first, _PROBLEMS.get(f"{level} {error['stage']}", _PROBLEMS[level])
     for build, load, pattern, meaning, cure in KNOWN_FAILURES:
         known = build if level == "build" else load
         if known and (match := re.search(pattern, text, re.DOTALL)):
@@ -102,7 +100,6 @@ def explain_problem(problem: Mapping[str, Any], subject: str, cache: str, python
     kind = problem["kind"]
     if kind == "exception":
         return explain_error(problem, "load", subject, cache, python)
-    code, remedy, words = _PROBLEMS[kind]
-    message = f"{subject}: {problem['count'] if words else ''}{words}{problem['message']}"
-    remedy = remedy.replace("{fetch}", format_fetch(cache))
-    return Trouble(code, message, remedy, "warning" if kind == "unexpected" else "error")
+    code, remedy = _PROBLEMS[kind]
+    severity: Severity = "warning" if kind == "unexpected" else "error"
+    return Trouble(code, f"{subject}: {problem['message']}", remedy.replace("{fetch}", format_fetch(cache)), severity)

@@ -14,10 +14,10 @@ from rewriter.process.probes.weights_files import WeightsError, read_safetensors
 
 State = Literal["ok", "missing", "unreadable", "broken", "moved", "lost", "pointer", "altered"]
 HashKind = Literal["sha256", "git-sha1", "sha1", "md5"]
+Hashing = tuple[str, HashKind]  # of what is at a path
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
 
-_POINTER = b"version https://git-lfs.github.com/spec/v1"
 _LINK_TEXT = re.compile(rb"(\.\./)+blobs/[0-9a-f]{32,64}\s*")  # as git without core.symlinks and archives write a link
 
 
@@ -47,7 +47,7 @@ def check_file(path: str, name: str = "") -> CachedFile:
             return CachedFile(name, path, "altered", detail="is not a file")
         with open(path, "rb") as stream:
             head = stream.read(1024)
-        if head.startswith(_POINTER):
+        if head.startswith(b"version https://git-lfs.github.com/spec/v1"):
             return CachedFile(name, path, "pointer", size)
         if not os.path.islink(path) and _LINK_TEXT.fullmatch(head):
             return CachedFile(name, path, "lost", size)
@@ -63,7 +63,7 @@ def check_file(path: str, name: str = "") -> CachedFile:
 def _find_flaw(path: str, size: int, head: bytes) -> str:
     """What is wrong with the file's own structure, or ""; only what the format itself decides."""
     try:
-        if size == 0 and path.endswith((".json", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".model")):
+        if size == 0 and path.endswith((".json", ".bin", ".pt", ".pth", ".ckpt", ".model")):
             return "is empty"
         if path.endswith((".safetensors.index.json", ".bin.index.json")):
             read_shard_index(path)
@@ -86,11 +86,9 @@ def find_blob_name(path: str) -> str:
     return os.path.basename(os.readlink(path)) if os.path.islink(path) else ""
 
 
-def hash_files(
-    wanted: Iterable[tuple[str, HashKind]], progress: Progress | None = None
-) -> dict[tuple[str, HashKind], str | OSError]:
+def hash_files(wanted: Iterable[Hashing], progress: Progress | None = None) -> dict[Hashing, str | OSError]:
     """Hash (path, kind) pairs: the hex hash of each, or the error that reading met."""
-    found: dict[tuple[str, HashKind], str | OSError] = dict.fromkeys(wanted, "")
+    found: dict[Hashing, str | OSError] = dict.fromkeys(wanted, "")
     total, done = sum(os.path.getsize(path) for path, _ in found), 0
     for path, kind in found:
         digest = hashlib.new(kind.removeprefix("git-"), usedforsecurity=False)

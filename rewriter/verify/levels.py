@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from rewriter.checkout import Target, find_packages
+from rewriter.checkout import PACKAGE, Target, find_packages
 from rewriter.model import Finding
 from rewriter.process.children import SCRATCH, Answer, ChildError, run_probe
 from rewriter.process.configs import ConfigTask, load_configs
@@ -71,13 +71,12 @@ def list_checks(needs: Iterable[Need]) -> list[Task]:
     tasks: dict[tuple[str, ...], Task] = {}
     for need in needs:
         root = "" if need.library in CACHE_DIR_LIBRARIES else need.root or ""  # a class of the checkout's own
-        package, folder = _find_import(root) if root else (need.library, "")
-        names = ("repo_id", "revision", "subfolder", "kind", "class_name", "filename")
+        names = ("repo_id", "cache_dir", "revision", "subfolder", "kind", "class_name", "filename")
         request: dict[str, str] = {name: getattr(need, name) or "" for name in names}
-        request |= {"cache_dir": need.cache_dir, "root": root, "folder": folder}
-        request |= {"library": package, "type_name": need.type if root else ""}
+        request |= {"type_name": need.type} if root else {"library": need.library}
         subject = f"{need.repo_id}{f'/{need.subfolder}' if need.subfolder else ''} ({need.class_name or need.kind})"
-        tasks.setdefault(tuple(request.values()), Task(subject, [], root, request)).places.extend(need.requested_by)
+        task = tasks.setdefault((root, *request.values()), Task(subject, [], root, request))
+        task.places.extend(need.requested_by)
     return list(tasks.values())
 
 
@@ -90,13 +89,6 @@ def list_builds(traced: Iterable[ComponentTrace]) -> list[Task]:
     ]
 
 
-def _find_import(root: str) -> tuple[str, str]:
-    """The name of the package that holds the checkout's registry, and the folder from which it is imported."""
-    packages = sorted(find_packages(root), key=lambda each: not os.path.isfile(os.path.join(each, "registry.py")))
-    folder, name = os.path.split(packages[0] if packages else os.path.join(root, "opensora"))
-    return name, folder
-
-
 def run_level(level: Level, tasks: Sequence[Task], python: str | None, tick: Callable[[], None]) -> list[Result]:
     """Carry out tasks offline, each failure a finding; never raises for what a cache or a checkout holds.
 
@@ -106,16 +98,16 @@ def run_level(level: Level, tasks: Sequence[Task], python: str | None, tick: Cal
     executable = choose_interpreter(python, "mmengine" if level == "build" else "transformers")
     libraries = {"HF_HUB_CACHE": "diffusers", "TRANSFORMERS_CACHE": "transformers"}
     caches = {name: os.path.abspath(find_default_cache(library)[0]) for name, library in libraries.items()}
-    how: dict[str, Any] = {"timeout": SECONDS[level], "caches": caches, "tick": tick}
     results: list[Result] = []
     for root in sorted({task.root for task in tasks}):  # two checkouts have packages of the same names: a child each
         part = [task for task in tasks if task.root == root]
         if level == "build" and not root:
             results += [Result(task, "skipped", "it belongs to no checkout") for task in part]
             continue
-        package, folder = _find_import(root)
+        packages = find_packages(root) or (os.path.join(root, PACKAGE),)  # imported: the one with the registry
+        folder, package = os.path.split(max(packages, key=lambda each: os.path.isfile(f"{each}/registry.py")))
         job = {"root": root, "package": package, "folder": folder}
-        answers = run_probe(executable, level, [{**job, **task.request} for task in part], **how)
+        answers = run_probe(executable, level, [job | task.request for task in part], SECONDS[level], caches, tick)
         pairs = zip(part, answers, strict=True)
         results += [_read_answer(level, *pair, executable, caches["HF_HUB_CACHE"]) for pair in pairs]
     return results

@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 from rewriter.files import parse_toml
 from rewriter.model import Finding
-from rewriter.verify import directories
 from rewriter.verify.cache import CacheReport, Inspected
-from rewriter.verify.directories import COMMIT, SYNTHETIC, CachedRepo, Trouble, list_names
+from rewriter.verify.directories import COMMIT, SYNTHETIC, CachedRepo, Place, Trouble, format_download, format_ref
 from rewriter.verify.files import CachedFile
 
 LOCK_NAME = "opensora-models.lock"
@@ -55,8 +54,8 @@ def write_lock(report: CacheReport, root: str | None = None) -> str:
         lines += [f"subfolders = [{', '.join(map(_quote, subfolders))}]"] if subfolders else []
         lines += ["configs = [", *(f"  {_quote(config)}," for config in sorted(_find_configs(group, root))), "]"]
         for file in sorted({file.name: file for found in group for file in found.files}.values()):
-            lines += ["", "[[repo.file]]", f"path = {_quote(file.name)}", f"size = {file.size}"]
-            lines += [f"hash = {_quote(file.hash)}"] if file.hash else []
+            own = f"path = {_quote(file.name)}", f"size = {file.size}", f"hash = {_quote(file.hash)}"
+            lines += ["", "[[repo.file]]", *own]
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 
@@ -68,7 +67,7 @@ def _group_by_repo(inspected: Iterable[Inspected]) -> dict[tuple[str, str], list
     return groups
 
 
-def _find_configs(inspected: Iterable[Inspected], root: str | None) -> dict[str, directories.Place]:
+def _find_configs(inspected: Iterable[Inspected], root: str | None) -> dict[str, Place]:
     """The configs that request something, by their paths below the checkout: the first place in each."""
     places = [place for found in inspected for place in found.need.requested_by]
     return {os.path.relpath(place[0], root) if root else place[0]: place for place in reversed(places)}
@@ -133,8 +132,8 @@ def _compare_repo(key: tuple[str, str], repo: LockedRepo, group: list[Inspected]
     for found in present:
         if found.commit != repo.commit:
             cached = CachedRepo(found.need.cache_dir, repo_id, revision)
-            remedy = directories.format_ref(repo.commit, cached.ref_path)
-            if repo.commit not in list_names(cached.get_snapshot()):  # else no network is needed
+            remedy = format_ref(repo.commit, cached.ref_path)
+            if not os.path.lexists(cached.get_snapshot(repo.commit)):  # else no network is needed
                 fetch = _format_fetch(cached.cache_dir, repo_id, repo.commit, repo.files)
                 remedy = fetch if repo.commit.startswith(SYNTHETIC) else f"{fetch} && {remedy}"
             message = f"{subject} is commit {found.commit} in {cached.cache_dir}, the lock says {repo.commit}"
@@ -163,4 +162,4 @@ def _format_fetch(cache_dir: str, repo_id: str, commit: str, files: Iterable[Cac
     if commit.startswith(SYNTHETIC):
         again = f"--repo {repo_id} --cache-dir {shlex.quote(cache_dir)} --replace-ref"
         return f"adopt the files again that were locked: opensora-rewriter adopt FOLDER {again}"
-    return directories.format_download(repo_id, cache_dir, commit, [file.name for file in files])
+    return format_download(repo_id, cache_dir, commit, [file.name for file in files])

@@ -13,6 +13,7 @@ from rewriter.decide.request import Request
 from rewriter.decide.thread import thread_key
 from rewriter.locality import is_repo_id, locality
 from rewriter.model import CACHE_DIR, KEYS, LOCAL_FILES_ONLY, Component, HubCall, Trace, Value
+from rewriter.process.probes.weights_files import WEIGHTS
 from rewriter.read.loaders import Loaders
 from rewriter.verify.directories import Place, find_default_cache
 
@@ -142,11 +143,6 @@ def collect_needs(traced: Iterable[ComponentTrace], major: int = 4, choose: Choo
 # --- from needs to files, in each library's own order (read in transformers 4.57 and diffusers 0.39) ----------
 
 _CONFIG = ("config.json",)
-# transformers.modeling_utils._get_resolved_checkpoint_files: safetensors before .bin, whole before sharded.
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-# diffusers.ModelMixin.from_pretrained: the safetensors index first; a sharded .bin only with use_safetensors=False.
-_DIFFUSERS_WEIGHTS = tuple(f"diffusion_pytorch_model.{end}" for end in ("safetensors.index.json", "safetensors", "bin"))
-_PROCESSOR = ("preprocessor_config.json", "processor_config.json", "tokenizer_config.json")
 _VOCABULARY = ("tokenizer.json", "spiece.model", "vocab.json", "vocab.txt", "tokenizer.model")
 _TOKENIZER_EXTRAS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja")
 
@@ -162,10 +158,10 @@ def _list_groups(need: Need) -> list[tuple[str, ...]] | None:
         # AutoTokenizer learns the class from tokenizer_config.json, else from the model's config.json.
         return [("tokenizer_config.json", "config.json"), _VOCABULARY] if name.startswith("Auto") else [_VOCABULARY]
     if name.endswith(("Processor", "FeatureExtractor")):
-        return [_PROCESSOR]
+        return [("preprocessor_config.json", "processor_config.json", "tokenizer_config.json")]
     if name.endswith("Scheduler"):
         return [("scheduler_config.json",)]
-    return [_CONFIG] if name.endswith("Config") else [_CONFIG, _DIFFUSERS_WEIGHTS if is_diffusers else _WEIGHTS]
+    return [_CONFIG] if name.endswith("Config") else [_CONFIG, WEIGHTS["diffusers" if is_diffusers else "transformers"]]
 
 
 def select_files(
@@ -215,7 +211,6 @@ def format_fetch(cache_dir: str, pin: str = "") -> str:
 
     ``cache_dir``: "" for the one that the config or the environment names. ``pin``: "REPO=COMMIT" to fetch, or "".
     """
-    words = ["opensora-rewriter download {path} --component {component}"]
-    words += [f"--cache-dir {shlex.quote(cache_dir)}"] if cache_dir else []
-    words += [f"--revision {shlex.quote(pin)}"] if pin else []
-    return " ".join(words)
+    where = f" --cache-dir {shlex.quote(cache_dir)}" if cache_dir else ""
+    which = f" --revision {shlex.quote(pin)}" if pin else ""
+    return f"opensora-rewriter download {{path}} --component {{component}}{where}{which}"

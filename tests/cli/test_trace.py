@@ -21,6 +21,17 @@ def test_trace_names_the_four_repos_of_v1_2s_sample(checkout: Checkout, run: Run
     assert "subfolder=vae" in run("trace", SAMPLE, "--repos", "--verbose", cwd=root).stdout
 
 
+def test_a_repo_of_which_two_subfolders_are_needed_is_named_once(run: Run, tmp_path: Path) -> None:
+    config = 'vae = dict(type="takes", path="org/all")\nae = dict(type="other", path="org/all")\n'
+    loaders = (
+        f"{LOADERS}\n@MODELS.register_module()\ndef other(path):\n    return AutoencoderKL.from_pretrained(path)\n"
+    )
+    write_package(tmp_path, {"loaders.py": loaders, "../configs/a.py": config})
+    assert run("trace", "--repos", cwd=tmp_path).stdout == "org/all\n"
+    shown = run("trace", "--repos", "--verbose", cwd=tmp_path).stdout.splitlines()
+    assert shown[:2] == ["org/all", "org/all subfolder=vae revision=fp16"]
+
+
 def test_trace_names_the_repo_that_v1_0s_t5_reads_once_it_is_rewritten(checkout: Checkout, run: Run) -> None:
     root = checkout("v1.0")
     sample = "configs/opensora/inference/16x256x256.py"

@@ -220,7 +220,7 @@ def fails(message: str, until: str, repo: str = "", kind: str = "", cache: str =
     """
     error = {"chain": [{"type": "E", "bases": ["E"], "message": message}], "text": "", "where": "", "repo": repo}
     error["stage"] = stage
-    failed = {**WELL, "problems": [error | {"kind": kind, "message": message, "count": 1}]}
+    failed = {**WELL, "problems": [error | {"kind": kind, "message": message}]}
     if kind == "deferred":
         failed = WELL | {"deferred": "its loader makes it"}
     if not kind:
@@ -480,7 +480,7 @@ CACHES = [
     Case("OSR316", BUILD, vae(), "verify it with --hash, which says", "touch {folder}/fixed",
          fails("UnpicklingError", FIXED)),
     Case("OSR205", LEVEL_LOAD, vae(), "delete that file, then fetch it again: opensora-rewriter download",
-         put("{folder}/fixed", ""), fails("cut", FIXED, kind="corrupt")),
+         put("{folder}/fixed", ""), fails("cut", FIXED, kind="load weights")),
     *(Case(code, BUILD, vae(), remedy, "touch {folder}/fixed", fails(message, FIXED)) for code, message, remedy in (
         ("OSR301", "the network is blocked", "fetch that file where there is a network"),
         ("OSR301", "something else", "run opensora-rewriter verify"),
@@ -504,7 +504,8 @@ CACHES = [
         ("OSR212", "X is not in the a registry", "correct the type: opensora-rewriter trace"))),
     *(Case(code, LEVEL_LOAD, vae(), remedy, "touch {folder}/fixed", fails("a fault", FIXED, kind=kind))
       for code, kind, remedy in (
-        ("OSR202", "no_weights", "opensora-rewriter download"), ("OSR203", "tokens", "opensora-rewriter download"),
+        ("OSR202", "no_weights", "opensora-rewriter download"),
+        ("OSR203", "load tokenizer", "opensora-rewriter download"),
         ("OSR206", "unsafe", "do not load this file; fetch the weights from their author again"),
         ("OSR207", "missing", ""), ("OSR208", "shape", ""),
         ("OSR209", "unexpected", "nothing, if the outputs are right"))),

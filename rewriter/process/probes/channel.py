@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 MARK = b"opensora-rewriter: "  # so begin the lines that are sent; whatever else comes through the pipe is dropped
@@ -65,10 +66,9 @@ def load_config(path: str, read: Callable[[Any], Any]) -> tuple[Any, Exception |
     """
     from mmengine.config import Config
 
-    with open(path, "rb") as file:
-        may_be_lazy = re.search(rb"\b(import|with|_base_)\b", file.read())
     first = None
-    if may_be_lazy:  # else the two are the same, but that the first parses the file twice more
+    # without one of these words the two are the same, but that the first parses the file twice more
+    if re.search(rb"\b(import|with|_base_)\b", Path(path).read_bytes()):
         try:
             return read(Config.fromfile(path, import_custom_modules=False)), None
         except Exception as error:  # noqa: BLE001 - the config's own code

@@ -9,15 +9,9 @@ import re
 import sys
 from typing import Any
 
-from . import channel, weights_files
+from . import channel
+from .weights_files import WEIGHTS, WeightsError, read_safetensors_header, read_shard_index
 
-# The order in which each library looks for weights (transformers 4.39-5, diffusers 0.27-0.39).
-WEIGHTS = {
-    "transformers": ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-                     "pytorch_model.bin.index.json"),
-    "diffusers": ("diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.safetensors",
-                  "diffusion_pytorch_model.bin"),
-}  # fmt: skip
 # AutoencoderKL's attention before diffusers 0.18 (ModelMixin._fix_state_dict_keys_on_load).
 OLD_ATTENTION = (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0"))
 
@@ -37,9 +31,9 @@ def answer(task: Any) -> dict[str, Any]:
         check_from_pretrained(task, report) if task["kind"] == "from_pretrained" else check_file(task, report)
     except Problem as problem:
         kind, message = problem.args
-        report["problems"].append({"kind": kind, "message": message, "count": 0})
+        report["problems"].append({"kind": kind, "message": message})
     except BaseException as error:  # noqa: BLE001 - others' code: sys.exit and worse
-        if task["folder"]:  # the checkout's own class may need what only level build gives it
+        if task["root"]:  # the checkout's own class may need what only level build gives it
             report["deferred"] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         else:
             found = channel.describe_error(error, task["root"])
@@ -53,8 +47,7 @@ def check_file(task: Any, report: Any) -> None:
     if not name:
         report["deferred"] = task["kind"] + " requests files that only level cache can list"
         return
-    path = locate(task, name)
-    if path is None:
+    if (path := locate(task, name)) is None:
         raise Problem("no_weights", f"{name} is not there")
     weights = name.endswith((".safetensors", ".bin", ".pt", ".pth", ".ckpt"))
     report["checked"].append(f"{name} holds {len(read_weights(path))} tensors" if weights else f"{name} is there")
@@ -62,9 +55,8 @@ def check_file(task: Any, report: Any) -> None:
 
 def check_from_pretrained(task: Any, report: Any) -> None:
     cls, name = find_class(task), task["class_name"]
-    places = dict(
-        {key: task[key] for key in ("cache_dir", "revision", "subfolder") if task[key]}, local_files_only=True
-    )
+    places = {key: task[key] for key in ("cache_dir", "revision", "subfolder") if task[key]}
+    places["local_files_only"] = True
     report["stage"] = "tokenizer" if "Tokenizer" in name else "config"
     if hasattr(cls, "state_dict") and hasattr(cls, "load_config"):
         compare_model(cls.from_config, cls.load_config(task["repo_id"], **places), "diffusers", task, report)
@@ -82,16 +74,16 @@ def check_tokenizer(tokenizer: Any) -> str:
     sentence = "a photo of a cat that sleeps on a chair"
     ids = list(tokenizer(sentence)["input_ids"])
     if set(ids) <= set(tokenizer.all_special_ids):
-        raise Problem("tokens", f"{sentence!r} becomes {ids[:10]!r}: nothing but special and unknown tokens")
+        raise Problem("load tokenizer", f"{sentence!r} becomes {ids[:10]!r}: nothing but special and unknown tokens")
     return f"{type(tokenizer).__name__} encodes a sentence to {len(ids)} tokens (vocabulary {len(tokenizer)})"
 
 
 def find_class(task: Any) -> Any:
     """The library's class; or the checkout's, registered by its own name or a neighbour of its type's loader."""
-    if not task["folder"]:
+    if not task["root"]:
         return getattr(importlib.import_module(task["library"]), task["class_name"])
     channel.enter_checkout(task["root"], task["folder"])
-    registry = importlib.import_module(task["library"] + ".registry").MODELS
+    registry = importlib.import_module(task["package"] + ".registry").MODELS
     cls = registry.get(task["class_name"])
     if not hasattr(cls, "config_class"):
         cls = getattr(sys.modules[registry.get(task["type_name"]).__module__], task["class_name"])
@@ -140,15 +132,16 @@ def compare_model(build: Any, config: Any, library: str, task: Any, report: Any)
     known = {*expected, *(name for name, _buffer in model.named_buffers())}
     extra = [name for name in found if name not in known and not name.endswith(".position_ids")]
     parts = {name.split(".")[0] for name in expected}  # of a whole CLIP or T5, the model may be the text half
-    problems = {
-        "missing": [name for name, tensor in expected.items() if id(tensor) not in supplied],
-        "shape": mismatched,
-        "unexpected": [name for name in extra if name.split(".")[0] in parts],
-    }
-    for kind, names in problems.items():
+    missing = [name for name, tensor in expected.items() if id(tensor) not in supplied]
+    unexpected = [name for name in extra if name.split(".")[0] in parts]
+    for kind, names, words in (
+        ("missing", missing, "of the model are in none of the files"),
+        ("shape", mismatched, "do not fit the model"),
+        ("unexpected", unexpected, "in the files are not in the model"),
+    ):
         if names:
-            message = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-            report["problems"].append({"kind": kind, "message": message, "count": len(names)})
+            shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+            report["problems"].append({"kind": kind, "message": f"{len(names)} parameters {words}: {shown}"})
     report["checked"].append(f"{len(shared)} of {len(expected)} tensors of {type(model).__name__} match")
 
 
@@ -176,13 +169,10 @@ def read_all_weights(task: Any, library: str) -> dict[str, tuple[str, tuple[int,
     name = next((name for name in WEIGHTS[library] if locate(task, name) is not None), None)
     if name is None:
         raise Problem("no_weights", f"none of {', '.join(WEIGHTS[library])} is there")
-    shards = {name}
-    if name.endswith(".json"):
-        shards = set(weights_files.read_shard_index(str(locate(task, name))).values())
+    shards = read_shard_index(str(locate(task, name))).values() if name.endswith(".json") else [name]
     found = {}
-    for shard in sorted(shards):
-        path = locate(task, shard)
-        if path is None:
+    for shard in sorted(set(shards)):
+        if (path := locate(task, shard)) is None:
             raise Problem("no_weights", f"{shard}, which {name} lists, is not there")
         found.update(read_weights(path))
     return found
@@ -192,17 +182,17 @@ def read_weights(path: str) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Dtype and shape of each tensor in one file: by its header, or by torch's restricted unpickler on no device."""
     try:
         if path.endswith(".safetensors"):
-            return weights_files.read_safetensors_header(path)
+            return read_safetensors_header(path)
         import torch
 
         state = torch.load(path, map_location="meta", weights_only=True)
         tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
-    except weights_files.WeightsError as error:
-        raise Problem("corrupt", f"{path} {error}") from error
+    except WeightsError as error:
+        raise Problem("load weights", f"{path} {error}") from error
     except Exception as error:
         text = " ".join(str(error).split())
         code = re.search("unsupported global.{,80}", text, re.IGNORECASE)  # one that no state dict has a use for
         if code is not None:
             raise Problem("unsafe", f"{path} is a pickle that would run code: {code[0]}") from error
-        raise Problem("corrupt", f"{path} does not read ({type(error).__name__}: {text[:200]})") from error
+        raise Problem("load weights", f"{path} does not read ({type(error).__name__}: {text[:200]})") from error
     return {name: (str(tensor.dtype), tuple(tensor.shape)) for name, tensor in tensors.items()}

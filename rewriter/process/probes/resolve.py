@@ -61,8 +61,7 @@ def explain(error: BaseException, path: str) -> tuple[str, int | None]:
         error = error.__context__  # mmengine's own wraps the parser's
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg}", error.lineno
-    frames = traceback.extract_tb(error.__traceback__)
-    places = [(frame.filename, frame.lineno) for frame in frames if frame.name == "<module>"]
+    places = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__) if f.name == "<module>"]
     own = [line for name, line in places if name == path]
     text = " ".join(f"{type(error).__name__}: {error}".split())[:500].rstrip(":")
     if places and not own:

@@ -5,6 +5,14 @@ from __future__ import annotations
 import json
 import os
 
+# The order in which each library looks for weights: transformers 4.39-5 (_get_resolved_checkpoint_files); diffusers
+# 0.27-0.39 (ModelMixin.from_pretrained), which takes a sharded .bin only with use_safetensors=False.
+WEIGHTS = {
+    "transformers": tuple(
+        name + end for name in ("model.safetensors", "pytorch_model.bin") for end in ("", ".index.json")
+    ),
+    "diffusers": tuple(f"diffusion_pytorch_model.{end}" for end in ("safetensors.index.json", "safetensors", "bin")),
+}
 _ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 
 
