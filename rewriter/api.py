@@ -44,8 +44,7 @@ def check_source(source: str, filename: str = "config.py", **options: Unpack[Opt
     >>> [finding.code for finding in check_source('vae = dict(type="VideoAutoencoderKL", from_pretrained="a/b")')]
     ['OSR001']
     """
-    request, loaders = _read_options(**options, checking=True)
-    return _order(_decide(source, filename, request, loaders).all_findings)
+    return _order(_decide(source, filename, *_read_options(**options, checking=True)).all_findings)
 
 
 def rewrite_source(
@@ -100,8 +99,7 @@ def _read_options(
     named = cache_dir.items() if isinstance(cache_dir, Mapping) else ()
     items = [cache_dir] if isinstance(cache_dir, str) else [f"{name}={path}" for name, path in named]
     given = with_cache_dirs(Settings(), items)
-    request = Request(tuple(components), False, given.cache_dir, given.cache_dirs, **more)
-    return request, plan.Loaders(opensora_source)
+    return Request(tuple(components), False, given.cache_dir, given.cache_dirs, **more), plan.Loaders(opensora_source)
 
 
 def _decide(source: str, filename: str, request: Request, loaders: plan.Loaders) -> FileResult:

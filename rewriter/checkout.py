@@ -19,7 +19,6 @@ SECOND_RELEASE = (
     "this is Open-Sora v2: its configs name single files of weights by path, and its loaders and scripts are "
     "not covered beyond what is reported here"
 )
-_SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
 class Target(NamedTuple):
@@ -47,15 +46,13 @@ def is_root(folder: str) -> bool:
 def find_root(path: str, is_root: Callable[[str], bool] = is_root) -> str | None:
     """The checkout of ``path`` (absolute): the nearest folder, itself or above, with a config folder and a package.
 
-    A folder that is itself a package (``pavdm/`` with ``pavdm/configs`` and ``pavdm/models``) is a checkout only
-    where no folder above it is one.
+    A folder that is itself a package (``pavdm`` with ``pavdm/configs``) is one only where no folder above it is.
     """
     inner = None
-    for folder in list_above(path):
-        if is_root(folder):
-            if not _has_init(folder):
-                return folder
-            inner = inner or folder
+    for folder in filter(is_root, list_above(path)):
+        if not _has_init(folder):
+            return folder
+        inner = inner or folder
     return inner
 
 
@@ -75,8 +72,7 @@ def _list_packages(root: str) -> list[str]:
     found = []
     for path in (*_list_folders(root), *_list_folders(os.path.join(root, "src"))):
         name = os.path.basename(path)
-        places = filter(_has_init, (path, os.path.join(path, name)))
-        found.append(next(places, path if name == PACKAGE else ""))
+        found.append(next(filter(_has_init, (path, os.path.join(path, name))), path if name == PACKAGE else ""))
     return sorted(filter(None, found), key=lambda path: (os.path.basename(path) != PACKAGE, path))
 
 
@@ -122,7 +118,7 @@ def _config_folders(folder: str, levels: int = LEVELS - 1) -> Iterator[str]:
         name = os.path.basename(path)
         if name in CONFIG_FOLDERS:
             yield path
-        elif levels and name not in _SKIPPED and not os.path.islink(path):
+        elif levels and name not in ("__pycache__", "node_modules", "site-packages") and not os.path.islink(path):
             yield from _config_folders(path, levels - 1)
 
 
@@ -140,8 +136,7 @@ def select(
     where there are none such, or with ``all_configs``). Another folder gives every ``*.py`` below it where it lies in a
     config folder, else the config folders and checkouts below it. A checkout without a config folder of its own (its
     packages hold them) gives the checkouts inside it, too. ``include`` (gitignore-style patterns, relative to the
-    checkout, or to the folder where there is none) replaces these rules, ``exclude`` takes away. What git ignores is
-    left out. Raises FileNotFoundError.
+    checkout, else to the folder) replaces these rules; less what ``exclude`` or git ignores. Raises FileNotFoundError.
     """
     _has_loaders.cache_clear()
     selector, named = _Selector(all_configs, include, exclude), set()
@@ -157,19 +152,19 @@ def select(
         selector.add_folder(root)
     chosen = sorted(selector.chosen | named)
     targets = tuple(Target(path, selector.find_root(os.path.dirname(path)), path in named) for path in chosen)
-    return Selection(targets, tuple(selector.findings.values()), tuple(_make_notes(selector, targets, cwd)))
+    findings = {error.filename: f"the folder cannot be listed: {error.strerror}" for error in selector.errors}
+    bad = (Finding("OSR900", path, 1, 0, "", why, "make it readable") for path, why in findings.items())
+    return Selection(targets, tuple(bad), tuple(_make_notes(selector, targets, cwd)))
 
 
 def _make_notes(selector: _Selector, targets: Sequence[Target], cwd: str) -> Iterator[Note]:
-    if selector.inner:
-        shown = ", ".join(os.path.relpath(path, cwd) for path in sorted(selector.inner))
+    if shown := ", ".join(os.path.relpath(path, cwd) for path in sorted(selector.inner)):
         yield Note(f"checkouts found below this folder: {shown}")
     for root in sorted({target.root for target in targets if target.root is not None}):
         models = [os.path.join(package, "models") for package in find_packages(root)]
         if any(os.path.isdir(f"{each}/mmdit") and not os.path.isdir(f"{each}/text_encoder") for each in models):
             yield Note(SECOND_RELEASE, root)
-    passed = selector.passed.difference(target.path for target in targets)
-    if passed:
+    if passed := selector.passed.difference(target.path for target in targets):
         yield Note(f"{counted(len(passed), 'more config')}: --all-configs")
 
 
@@ -181,10 +176,8 @@ class _Selector:
         self.include = compile_patterns(include) if include else None
         self.exclude = compile_patterns(exclude) if exclude else None
         self.find_root = functools.cache(functools.partial(find_root, is_root=functools.cache(is_root)))
-        self.chosen: set[str] = set()
-        self.passed: set[str] = set()
-        self.inner: set[str] = set()
-        self.findings: dict[str, Finding] = {}
+        self.chosen, self.passed, self.inner = set[str](), set[str](), set[str]()
+        self.errors: list[OSError] = []
 
     def add_folder(self, folder: str) -> None:
         """Choose the configs of one folder."""
@@ -203,14 +196,9 @@ class _Selector:
 
     def add_files(self, top: str, base: str, *, narrow: bool) -> None:
         """Choose every ``*.py`` below ``top``; ``narrow``: only those of ``inference`` folders, if there are such."""
-        names = {path: show_path(path, base) for path in walk(top, self.add_error)}
+        names = {path: show_path(path, base) for path in walk(top, self.errors.append)}
         included = [path for path, name in names.items() if not self.include or self.include(name)]
         files = drop_ignored([path for path in included if not self.exclude or not self.exclude(names[path])], top)
         inference = [path for path in files if narrow and os.path.basename(os.path.dirname(path)) == "inference"]
         self.chosen.update(inference or files)
         self.passed.update(files)
-
-    def add_error(self, error: OSError) -> None:
-        """Note a folder that cannot be listed."""
-        message = f"the folder cannot be listed: {error.strerror}"
-        self.findings[error.filename] = Finding("OSR900", error.filename, 1, 0, "", message, "make it readable")

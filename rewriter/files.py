@@ -15,10 +15,8 @@ from rewriter.model import Problem
 LIMIT = 20 * 1024 * 1024
 
 # git must list files and do nothing else: no hook, no monitor, no fetch that the checkout's own .git/config names.
-_GIT = (
-    *("git", "--no-pager", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}"),
-    *("-c", "protocol.allow=never", "ls-files", "-co", "--exclude-standard", "-z"),
-)
+_GIT_SETTINGS = f"-c core.fsmonitor=false -c core.hooksPath={os.devnull} -c protocol.allow=never"
+_GIT = f"git --no-pager {_GIT_SETTINGS} ls-files -co --exclude-standard -z".split()
 _GIT_ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
 
 
@@ -65,8 +63,7 @@ def read_bytes(path: str, limit: int = LIMIT) -> bytes:
 
 def parse_toml(text: str) -> dict[str, Any]:
     """A TOML document. Raises ValueError."""
-    tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    return dict(tomllib.loads(text))
+    return dict(importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli").loads(text))
 
 
 def walk(top: str, on_error: Callable[[OSError], object] | None = None) -> Iterator[str]:

@@ -28,11 +28,6 @@ class Rule(NamedTuple):
     bad: str = ""
     good: str = ""
 
-    @property
-    def about_configs(self) -> bool:
-        """Whether ``check`` and ``rewrite`` find it; else only ``verify``, ``lock`` or ``download`` do."""
-        return not "OSR1" <= self.code[:4] < "OSR9"
-
 
 @functools.cache
 def all_rules() -> Mapping[str, Rule]:

@@ -11,13 +11,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Annotated, Any, NamedTuple
 
 from rewriter.files import Unreadable, list_above, parse_toml, read_bytes
 from rewriter.rules import NEVER_IGNORED, all_rules
 
-OWN_FILE = "opensora-rewriter.toml"
-PYPROJECT = "pyproject.toml"
 TABLE = "opensora-rewriter"  # below [tool] in pyproject.toml
 ENVIRONMENT = "OPENSORA_CACHE_DIR"
 COMMAND_LINE = "command line"
@@ -45,24 +44,18 @@ class Settings(NamedTuple):
     path: str | None = None
     origins: Mapping[str, str] = {}
 
-    @property
-    def folder(self) -> str | None:
-        """The folder that the file's patterns are relative to."""
-        return None if self.path is None else os.path.dirname(self.path)
-
 
 _NAMES = tuple(name for name in Settings._fields if name not in ("path", "origins"))
-_TABLES = ("cache_dirs", "per_file_ignores")
 
 
 def load(start: str, environ: Mapping[str, str]) -> Settings:
-    """The settings for a run on ``start`` (its first PATH, or the working directory), without the command line's.
-
-    Raises ValueError: one line a problem, ``FILE:LINE: what was found, what is right``.
-    """
+    """The settings for a run on ``start``, but the command line's. ValueError: a line ``FILE:LINE: ...`` a problem."""
+    files = ((f"{TABLE}.toml", ()), ("pyproject.toml", ("tool", TABLE)))
+    above = list_above(os.path.abspath(start))
+    found = (_read_settings(os.path.join(folder, name), keys) for folder in above for name, keys in files)
     # separated like ``PATH``: ``/models/hub:vae=/models/vae``
     items = filter(str.strip, environ.get(ENVIRONMENT, "").split(os.pathsep))
-    return with_cache_dirs(_read_nearest(start), items, f"environment {ENVIRONMENT}")
+    return with_cache_dirs(next(filter(None, found), Settings()), items, f"environment {ENVIRONMENT}")
 
 
 def with_cache_dirs(settings: Settings, items: Iterable[str], origin: str = COMMAND_LINE) -> Settings:
@@ -74,24 +67,20 @@ def with_cache_dirs(settings: Settings, items: Iterable[str], origin: str = COMM
             name, rest = "", item
         if not name and "" in given:
             raise ValueError(f"{origin}: two directories for every component: {given['']} and {item}")
-        given[name] = make_absolute(rest, os.getcwd())
-    directories, origins = dict(settings.cache_dirs), dict(settings.origins)
-    cache_dir = given.pop("", None)
-    if cache_dir is not None:
-        directories = {}
-        origins = {name: place for name, place in origins.items() if not name.startswith("cache_dirs.")}
-        origins["cache_dir"] = origin
-    directories |= given
-    origins |= {f"cache_dirs.{name}": origin for name in given}
-    cache_dirs = tuple(directories.items())
-    return settings._replace(cache_dir=cache_dir or settings.cache_dir, cache_dirs=cache_dirs, origins=origins)
+        given[name] = make_absolute(rest)
+    origins = {f"cache_dirs.{name}" if name else "cache_dir": origin for name in given}
+    if "" in given:
+        kept = {name: place for name, place in settings.origins.items() if not name.startswith("cache_dirs.")}
+        settings = settings._replace(cache_dir=given.pop(""), cache_dirs=(), origins=kept)
+    cache_dirs = tuple((dict(settings.cache_dirs) | given).items())
+    return settings._replace(cache_dirs=cache_dirs, origins={**settings.origins, **origins})
 
 
-def make_absolute(text: str, base: str) -> str:
-    """An absolute directory, ``~`` expanded, normalised. Raises ValueError."""
+def make_absolute(text: str, base: str = "") -> str:
+    """An absolute directory, ``~`` expanded, normalised, links kept; ``base``: "" is here. Raises ValueError."""
     if not text.strip():
         raise ValueError(f"{text!r} names no directory")
-    return os.path.normpath(os.path.join(base, os.path.expanduser(text)))
+    return os.path.abspath(os.path.join(base, os.path.expanduser(text)))
 
 
 def with_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
@@ -107,7 +96,7 @@ def explain(settings: Settings, cwd: str) -> list[str]:
     lines = []
     for name in _NAMES:
         value = getattr(settings, name)
-        for part, each in value if name in _TABLES else [("", value)]:
+        for part, each in value if name in ("cache_dirs", "per_file_ignores") else [("", value)]:
             key = name.replace("_", "-") + (f".{part if part.isidentifier() else json.dumps(part)}" if part else "")
             origin = settings.origins.get(f"{name}.{part}" if part else name, "default")
             shown = json.dumps("" if each is None else each, ensure_ascii=False)
@@ -115,18 +104,10 @@ def explain(settings: Settings, cwd: str) -> list[str]:
     return lines
 
 
-def _read_nearest(start: str) -> Settings:
-    for folder in list_above(os.path.abspath(start)):
-        for name, keys in (OWN_FILE, ()), (PYPROJECT, ("tool", TABLE)):
-            path = os.path.join(folder, name)
-            found = _read_settings(path, keys) if os.path.isfile(path) else None
-            if found is not None:
-                return found
-    return Settings()
-
-
 def _read_settings(path: str, keys: tuple[str, ...]) -> Settings | None:
-    """The settings of one file, in the table that ``keys`` lead to; None: there is no such table."""
+    """The settings of one file, in the table that ``keys`` lead to; None: there is no such file or table."""
+    if not os.path.isfile(path):
+        return None
     try:
         text = read_bytes(path).decode().replace("\r\n", "\n")
         # Nearly every pyproject.toml does not name the table: then no TOML parser is imported.
@@ -137,11 +118,15 @@ def _read_settings(path: str, keys: tuple[str, ...]) -> Settings | None:
         table = table.get(key) if isinstance(table, dict) else None
     if not isinstance(table, dict):
         return None
+    from pydantic import ValidationError
+
     start = text.find(TABLE) if keys else 0
-    values, problems = _validate(table, os.path.dirname(path))
-    if problems:
+    try:
+        values = _validate(table, os.path.dirname(path))
+    except ValidationError as error:
+        problems = (_describe(each["loc"], each["type"], each["msg"]) for each in error.errors())
         found = (f"{path}:{_find_line(text, start, names)}: {problem}" for names, problem in problems)
-        raise ValueError("\n".join(found))
+        raise ValueError("\n".join(found)) from None
     origins = {}
     for key, given in table.items():
         name = key.replace("-", "_")
@@ -158,9 +143,9 @@ def _find_line(text: str, start: int, keys: Iterable[str]) -> int:
     return text.count("\n", 0, start) + 1
 
 
-def _validate(table: Mapping[str, object], folder: str) -> tuple[dict[str, Any], list[tuple[list[str], str]]]:
-    """The given settings by field name, and what is wrong: the keys that lead to a value, and a message."""
-    from pydantic import AfterValidator, ConfigDict, Field, StrictBool, ValidationError, create_model
+def _validate(table: Mapping[str, object], folder: str) -> dict[str, Any]:
+    """The given settings by field name. Raises pydantic's ValidationError."""
+    from pydantic import AfterValidator, ConfigDict, Field, StrictBool, create_model
 
     component = Annotated[str, Field(pattern=r"^[^\W\d]\w*$")]
     directory = Annotated[str, AfterValidator(lambda text: make_absolute(text, folder))]
@@ -176,15 +161,12 @@ def _validate(table: Mapping[str, object], folder: str) -> tuple[dict[str, Any],
     }
     config = ConfigDict(extra="forbid", alias_generator=lambda name: name.replace("_", "-"), populate_by_name=True)
     fields: dict[str, Any] = {name: (kind, None) for name, kind in types.items()}
-    try:
-        made = create_model("Table", __config__=config, **fields).model_validate(table)
-    except ValidationError as error:
-        return {}, [_describe(each["loc"], each["type"], each["msg"]) for each in error.errors()]
-    given = {name: getattr(made, name) for name in made.model_fields_set}
-    return {name: tuple(each.items()) if isinstance(each, dict) else each for name, each in given.items()}, []
+    given = create_model("Table", __config__=config, **fields).model_validate(table).model_dump(exclude_unset=True)
+    return {name: tuple(each.items()) if isinstance(each, dict) else each for name, each in given.items()}
 
 
 def _describe(loc: tuple[str | int, ...], kind: str, message: str) -> tuple[list[str], str]:
+    """The keys that lead to a wrong value, and what is wrong with it."""
     keys = [part for part in loc if isinstance(part, str) and part != "[key]"]
     if kind == "extra_forbidden":
         return keys, f"unknown key `{keys[0]}`{_suggest(keys[0], [name.replace('_', '-') for name in _NAMES])}"
@@ -199,7 +181,5 @@ def _check_code(value: str) -> str:
 
 
 def _suggest(word: str, known: Sequence[str]) -> str:
-    from difflib import get_close_matches
-
     near = get_close_matches(word, known, 1)
     return f"; did you mean `{near[0]}`?" if near else f"; known are {', '.join(known)}"

@@ -16,14 +16,14 @@ import click
 
 from rewriter.checkout import Selection, Target, find_root
 from rewriter.cli.output import Failure, counter, fail, print_lines, warn
-from rewriter.cli.run import Run, absolute_directory, choice, flag, repeatable, scripts_option, shared
+from rewriter.cli.run import Run, choice, directory_option, flag, repeatable, scripts_option, shared
 from rewriter.decide import plan as planning
 from rewriter.decide.installed import report_installed
 from rewriter.decide.request import DEFAULT_COMPONENTS, Request, split_keyword
 from rewriter.files import show_path
 from rewriter.model import CACHE_DIR, FileEdit, Plan
 from rewriter.report import FORMATS, text
-from rewriter.settings import COMMAND_LINE
+from rewriter.settings import COMMAND_LINE, make_absolute
 from rewriter.words import counted, printable
 
 
@@ -81,7 +81,7 @@ def _parse_value(given: str) -> tuple[str, str, object]:
             raise ValueError(f"{given!r}: write True or False, or quote it twice if a string is meant") from None
     if isinstance(value, str) and value.startswith("ORG/"):
         raise ValueError(f"{given!r}: ORG stands for the organisation of the repo; write its name")
-    return name, key, absolute_directory(value) if key == CACHE_DIR and isinstance(value, str) else value
+    return name, key, make_absolute(value) if key == CACHE_DIR and isinstance(value, str) else value
 
 
 @click.command()
@@ -93,7 +93,7 @@ def _parse_value(given: str) -> tuple[str, str, object]:
 @flag("--force", help="Set keywords in spite of the loader, with a warning.")
 @flag("--no-source", help="Never edit loaders; refuse components that need it.")
 @scripts_option
-@click.option("--source-default", metavar="DIR", type=absolute_directory, help="Default of a loader's new cache_dir.")
+@directory_option("--source-default", help="Default of a loader's new cache_dir.")
 @choice("--resolve", ("auto", "always", "never"), help="Let mmengine load every config before and after.")
 @flag("--no-resolve", help="The same as --resolve never.")
 @click.option("--python", metavar="EXE", help="Interpreter that has mmengine.")
@@ -148,8 +148,7 @@ def rewrite(
                 click.echo(b"" if would else plan.results[0].new or plan.results[0].old, nl=False)
             elif not (diff or stdin):
                 run.say(*text.format_edits(plan, run.cwd, would=would))
-            summary = () if stdin else text.summarize_rewrite(plan, would=would)
-            run.finish(summary, plan, plan.edits, err=diff or stdin)
+            run.finish(() if stdin else text.summarize_rewrite(plan, would=would), plan, plan.edits, err=diff or stdin)
         except (OSError, Failure) as error:
             if would or stdin:
                 raise

@@ -44,8 +44,7 @@ def _join(message: str, remedy: str) -> str:
 
 def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
     """Print many lines at once: an ``echo`` each flushes each."""
-    text = "\n".join(lines)
-    if text:
+    if text := "\n".join(lines):
         click.echo(text, err=err)
 
 

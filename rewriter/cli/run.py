@@ -71,10 +71,10 @@ class Run:
         selection = checkout.select(self.paths, **options, cwd=self.cwd)
         if scripts:
             outside = set(checkout.CONFIG_FOLDERS).isdisjoint
-            named = [each for each in selection.targets if each.named]
-            found = [each for each in named if outside(show_path(each.path, each.root or self.cwd).split(os.sep))]
+            targets = selection.targets
+            found = [t for t in targets if t.named and outside(show_path(t.path, t.root or self.cwd).split(os.sep))]
             self.scripts = [each.path for each in found]
-            selection = selection._replace(targets=tuple(each for each in selection.targets if each not in found))
+            selection = selection._replace(targets=tuple(each for each in targets if each not in found))
         elif not (selection.targets or selection.findings):
             remedy = "name a checkout, one of its config folders (configs/, config/), or config files"
             fail(f"no config file found in {', '.join(self.paths or ('.',))}", remedy)
@@ -86,8 +86,7 @@ class Run:
         """The Hub calls of the files of the run that are no configs."""
         from rewriter.read.scripts import find_calls
 
-        folders = filter(os.path.isdir, map(os.path.abspath, self.paths or (".",)))
-        return find_calls([*folders, *self.scripts])
+        return find_calls([*filter(os.path.isdir, map(os.path.abspath, self.paths or (".",))), *self.scripts])
 
     def hide_ignored(self, results: Sequence[FileResult] = (), *, report_unused: bool = False) -> None:
         """Drop the findings that a comment or the settings hide; with ``report_unused``, report idle comments."""
@@ -100,8 +99,7 @@ class Run:
     @property
     def curable(self) -> tuple[Finding, ...]:
         """The findings; a command that is to cure one names the loaders that the run was given."""
-        folder = self.settings.opensora_source
-        if folder is None:
+        if (folder := self.settings.opensora_source) is None:
             return tuple(self.findings)
         option = f" --opensora-source {shlex.quote(folder)}"
         command = re.compile(r"\bopensora-rewriter (rewrite|trace|download|verify|lock)\b")
@@ -155,30 +153,25 @@ class Run:
         return shlex.join([*(self.paths or "."), *options])
 
 
-def absolute_directory(path: str) -> str:
-    """A type of click: ``~`` and relative paths made absolute, normalised, links kept."""
-    return configured.make_absolute(path, os.getcwd())
-
-
 def choice(name: str, values: tuple[str, ...], **more: Any) -> Callable[..., Any]:
     """An option that takes one of ``values``, by default the first."""
     return click.option(name, type=click.Choice(values), default=values[0], show_default=True, **more)
 
 
+absolute_directory = configured.make_absolute  # as a type of click
+directory_option = functools.partial(click.option, metavar="DIR", type=absolute_directory)
 flag = functools.partial(click.option, is_flag=True)
 repeatable = functools.partial(click.option, multiple=True)
 
 
-class _OutputFile(click.Path):
-    """A file to write; never a config, which a forgotten word would put here."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if str(value).endswith(".py"):
-            self.fail(f"{value} is Python source, and would be written over", param, ctx)
-        return super().convert(value, param, ctx)
+def _refuse_source(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and value.endswith(".py"):  # a config, which a forgotten word would put here
+        raise click.BadParameter(f"{value} is Python source, and would be written over")
+    return value
 
 
-file_option = functools.partial(click.option, metavar="FILE", type=_OutputFile(dir_okay=False, writable=True))
+_OUTPUT = click.Path(dir_okay=False, writable=True)
+file_option = functools.partial(click.option, metavar="FILE", type=_OUTPUT, callback=_refuse_source)
 scripts_option = flag("--scripts", help="Also the Hub calls of files that are no configs.")
 _NAMES_HELP = f"Component to select (repeatable; default {', '.join(DEFAULT_COMPONENTS)}; trace and download: all)."
 
@@ -186,8 +179,7 @@ _NAMES_HELP = f"Component to select (repeatable; default {', '.join(DEFAULT_COMP
 def shared(*, cache: bool = False, formats: tuple[str, ...] = ()) -> Callable[..., Any]:
     """Give a command PATH, the selection options, and a :class:`Run` made of them as its first argument.
 
-    ``cache``: also --cache-dir and --local-files-only. ``formats``: also --output-format (the first is the default),
-    and --output-file where all formats are taken.
+    ``cache``: also --cache-dir and --local-files-only. ``formats``: also --output-format; of all: also --output-file.
     """
     shown: list[Callable[..., Any]] = [
         click.argument("paths", nargs=-1, metavar="[PATH]..."),
@@ -196,9 +188,7 @@ def shared(*, cache: bool = False, formats: tuple[str, ...] = ()) -> Callable[..
         repeatable("--exclude", metavar="GLOB", help="Files to leave out (repeatable)."),
         repeatable("--component", "components", metavar="NAME", help=_NAMES_HELP),
         flag("--all-components", help="Every component that loads from the Hub."),
-        click.option(
-            "--opensora-source", metavar="DIR", type=absolute_directory, help="Checkout or package of loaders."
-        ),
+        directory_option("--opensora-source", help="Checkout or package of loaders."),
         flag("-q", "--quiet", help="Only findings and errors."),
         flag("-v", "--verbose", help="Every component, and every place of a finding."),
     ]
@@ -216,10 +206,7 @@ def shared(*, cache: bool = False, formats: tuple[str, ...] = ()) -> Callable[..
         def run(**options: Any) -> Any:
             return command(Run(command.__name__, options), **options)
 
-        made: Callable[..., Any] = run
-        for option in reversed(shown):
-            made = option(made)
-        return made
+        return functools.reduce(lambda made, option: option(made), reversed(shown), run)
 
     return decorate
 

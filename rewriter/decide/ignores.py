@@ -1,10 +1,11 @@
 """Findings that someone has chosen to hide: by a comment on the component's line, or in the settings.
 
-Pure. A comment that hides nothing is a finding of its own (OSR012), so that it cannot outlive its reason.
+A comment that hides nothing is a finding of its own (OSR012), so that it cannot outlive its reason.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 
 from rewriter.files import compile_patterns, show_path
@@ -39,7 +40,8 @@ def hide_findings(
     if report_unused and comments:  # else the table of rules need not be read
         skipped = {(result.path, line) for result in results for line in result.skipped_lines}
         sought = {"OSR003": bool(settings.cache_dir or settings.cache_dirs), "OSR011": settings.local_files_only}
-        passed = {code for code, rule in all_rules().items() if not (rule.about_configs and sought.get(code, True))}
+        # from OSR1 on only `verify`, `lock` and `download` look for it
+        passed = {code for code in all_rules() if "OSR1" <= code < "OSR9" or not sought.get(code, True)}
         for (path, line, code), comment in comments.items():
             if (path, line, code) not in used and (path, line) not in skipped and code not in passed:
                 kept.append(_report_unused(path, comment, code))
@@ -51,7 +53,7 @@ def _is_hidden(finding: Finding, settings: Settings) -> bool:
     if finding.code in settings.ignore:
         return True
     patterns = [pattern for pattern, codes in settings.per_file_ignores if finding.code in codes]
-    name = show_path(finding.path, settings.folder or "")
+    name = show_path(finding.path, os.path.dirname(settings.path or ""))
     return name != finding.path and any(compile_patterns([pattern])(name) for pattern in patterns)
 
 

@@ -23,8 +23,7 @@ def find_installed(package: str, site: str) -> str | None:
     places = [os.path.join(site, name)]
     for pattern in ("*.pth", "__editable__*finder.py"):
         for path in sorted(glob.glob(os.path.join(glob.escape(site), pattern))):
-            with open(path, encoding="utf-8", errors="replace") as file:
-                text = file.read()
+            text = (_read(path) or b"").decode(errors="replace")
             places += [os.path.join(site, line.strip(), name) for line in text.splitlines()]
             places += re.findall(rf"'{re.escape(name)}': '(.+?)'", text)  # of MAPPING, as setuptools writes it
     return next((place for place in places if os.path.isdir(place)), None)
@@ -32,8 +31,7 @@ def find_installed(package: str, site: str) -> str | None:
 
 def report_installed(plan: Plan, python: str | None) -> list[Finding]:
     """A warning (OSR014) for each checkout of a run whose installed copy differs in a loader source that matters."""
-    site = site_packages(python)
-    if site is None:
+    if (site := site_packages(python)) is None:
         return []
     interpreter = python or os.path.normpath(os.path.join(site, *[os.pardir] * 3, "bin", "python"))
     new = {edit.path: edit.new for edit in plan.sources}

@@ -12,22 +12,6 @@ from glob import glob
 from rewriter.decide.request import DEFAULT_COMPONENTS, Request
 from rewriter.model import Component
 
-RELEASED_REPOS = (
-    "DeepFloyd/t5-v1_1-xxl",
-    "PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers",
-    "hpcai-tech/OpenSora-STDiT-v1-HQ-16x256x256",
-    "hpcai-tech/OpenSora-STDiT-v2-stage2",
-    "hpcai-tech/OpenSora-STDiT-v2-stage3",
-    "hpcai-tech/OpenSora-STDiT-v3",
-    "hpcai-tech/OpenSora-STDiT-v4",
-    "hpcai-tech/OpenSora-VAE-v1.2",
-    "hpcai-tech/OpenSora-VAE-v1.3",
-    "hpcai-tech/Open-Sora",
-    "openai/clip-vit-base-patch32",
-    "stabilityai/sd-vae-ft-ema",
-    "stabilityai/sd-vae-ft-mse",
-)
-"""Repos that the configs, the READMEs and the loaders of the four releases name."""
 _OWN_WEIGHTS = {
     "t5": "DeepFloyd/t5-v1_1-xxl",
     "OpenSoraVAE_V1_2": "hpcai-tech/OpenSora-VAE-v1.2",
@@ -35,6 +19,15 @@ _OWN_WEIGHTS = {
     "clip": "openai/clip-vit-base-patch32",
 }
 """Types with one released repo, whatever the tag. STDiT3-XL/2 has one for each of v1.2 and v1.3."""
+RELEASED_REPOS = (
+    *_OWN_WEIGHTS.values(),
+    "PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers",
+    *(f"hpcai-tech/OpenSora-STDiT-{each}" for each in ("v1-HQ-16x256x256", "v2-stage2", "v2-stage3", "v3", "v4")),
+    "hpcai-tech/Open-Sora",
+    "stabilityai/sd-vae-ft-ema",
+    "stabilityai/sd-vae-ft-mse",
+)
+"""Repos that the configs, the READMEs and the loaders of the four releases name."""
 _NO_NAMES = (
     r"(?i)vae|vae[-_]pipeline|t5|t5_ckpts|clip|text_encoder|stdit|models?|ema|ckpts?|checkpoints?|pretrained(_models)?"
     r"|weights|latest|(epoch|global_step|step|iter)[\w-]*\d|\d+|v?\d+(\.\d+)*|.*\.(pt|pth|bin|safetensors)"
@@ -47,8 +40,7 @@ def rewrite_command(
 ) -> str:
     """``rewrite`` of the file that writes a component, with ``option`` or else the ``--cache-dir`` of the run.
 
-    Args:
-        owner: the component by whose name the run selects it. sets: values by key, for ``--set``.
+    ``owner``: the component by whose name the run selects it. ``sets``: values by key, for ``--set``.
     """
     path = shlex.quote(component.origin) if component.origin is not None else "{path}"
     directory = request.dir_for(owner)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 
 from rewriter.edit.literals import EditError
@@ -16,13 +17,16 @@ def report_calls(calls: Sequence[ScriptCall]) -> list[Finding]:
     findings = []
     for path, span, callee, reads, state, editable in calls:
         if state == "unreadable":
-            message, remedy = f"{reads}; its hub calls are not known", "correct it, or look at it by hand"
+            code, message, remedy = (
+                "OSR900",
+                f"{reads}; its hub calls are not known",
+                "correct it, or look at it by hand",
+            )
         elif state == "open":
-            message = f"{callee}({reads}) reads through the Hugging Face cache without cache_dir"
+            code, message = "OSR013", f"{callee}({reads}) reads through the Hugging Face cache without cache_dir"
             remedy = "opensora-rewriter rewrite --scripts {path} --cache-dir DIR" if editable else "edit it by hand"
         else:
             continue
-        code = "OSR013" if state == "open" else "OSR900"
         findings.append(Finding(code, path, span.line, span.column, "", message, remedy, "warning"))
     return findings
 
@@ -35,8 +39,6 @@ def edit_calls(calls: Sequence[ScriptCall], directory: str) -> list[FileEdit]:
     for path, group in groupby([call for call in calls if call.editable], key=lambda call: call.path):
         old = read_bytes(path)
         changes = [SourceChange(path, "keyword", call.span, CACHE_DIR, default=directory) for call in group]
-        try:
+        with suppress(EditError):  # it stays in the list of calls without cache_dir
             edits.append(FileEdit(path, old, edit_loader(old, changes), "script"))
-        except EditError:
-            continue  # it stays in the list of calls without cache_dir
     return edits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from contextlib import suppress
 
 
 class EditError(Exception):
@@ -10,8 +11,7 @@ class EditError(Exception):
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
-        self.line = line
-        self.message = message
+        self.line, self.message = line, message
 
 
 def write_literal(value: object, quote: str = '"') -> str:
@@ -19,7 +19,7 @@ def write_literal(value: object, quote: str = '"') -> str:
 
     ``value``: a string, which gets ``quote``, or anything else that :func:`ast.literal_eval` reads; else EditError.
     """
-    try:
+    with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         text = repr(value)
         if isinstance(value, str):
             body = repr('"' + value)[2:-1].replace("\\'", "'")  # repr escapes ' where there is a "
@@ -27,6 +27,4 @@ def write_literal(value: object, quote: str = '"') -> str:
         text = text.replace("{{", "{\\x7b")  # mmengine replaces {{ ... }} in the text of a config
         if repr(ast.literal_eval(text)) == repr(value):
             return text
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        pass
     raise EditError(0, f"{value!r:.100} cannot be written as a Python literal")

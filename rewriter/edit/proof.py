@@ -24,14 +24,13 @@ def is_proved(old: str, new: str, key: str, value: str) -> bool:
     if node is None or type(node) is not type(other) or not all(letter in rest for letter in less):
         return False
     taken = [ast.dump(each) for each in _take(other, key)]
-    requested = not value or taken == [ast.dump(_parse(value))]
-    return requested and len(taken) == 1 and ast.dump(node) == ast.dump(other)
+    is_requested = len(taken) == 1 if not value else taken == [ast.dump(_parse(value))]
+    return is_requested and ast.dump(node) == ast.dump(other)
 
 
 def _parse(text: str) -> Any:
     """The one node of a piece; None where it is not one."""
-    is_header = text.startswith(("def ", "async "))
-    tree = parse((f"{text}pass" if is_header else f"({text})").encode())
+    tree = parse((f"{text}pass" if text.startswith(("def ", "async ")) else f"({text})").encode())
     if isinstance(tree, Problem) or len(tree.body) != 1:
         return None
     return getattr(tree.body[0], "value", tree.body[0])
@@ -47,9 +46,8 @@ def _take(node: Any, key: str) -> list[ast.expr]:
         found = [i for i, each in enumerate(node.keys) if isinstance(each, ast.Constant) and each.value == key]
         return [(node.keys.pop(i), node.values.pop(i))[1] for i in reversed(found)]
     args = node.args
-    names, defaults = args.args, args.defaults
-    if args.vararg or args.kwonlyargs:
-        names, defaults = args.kwonlyargs, args.kw_defaults
+    own = args.vararg or args.kwonlyargs
+    names, defaults = (args.kwonlyargs, args.kw_defaults) if own else (args.args, args.defaults)
     if not names or not defaults:
         return []
     last, default = names.pop(), defaults.pop()

@@ -109,8 +109,7 @@ def clean_leftovers(folders: Iterable[str]) -> None:
     for folder in set(folders):
         with suppress(OSError):
             for name in os.listdir(folder):
-                match = _LEFTOVER.fullmatch(name)
-                if match is not None and not _is_running(int(match[1])):
+                if (match := _LEFTOVER.fullmatch(name)) and not _is_running(int(match[1])):
                     os.unlink(os.path.join(folder, name))
 
 

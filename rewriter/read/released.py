@@ -21,6 +21,7 @@ class ReleasedLoader(NamedTuple):
 
 _BOTH = "cache_dir local_files_only"
 _PIXART = "diffusers.AutoencoderKL", "PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers", "vae", "local_files_only"
+_STDIT3 = ReleasedLoader("from_pretrained cache_dir local_files_only **", (("opensora.STDiT3", "", "", _BOTH),))
 RELEASED: Mapping[str, ReleasedLoader] = {
     "t5": ReleasedLoader(
         "from_pretrained model_max_length device dtype cache_dir shardformer local_files_only",
@@ -48,17 +49,14 @@ RELEASED: Mapping[str, ReleasedLoader] = {
         (("opensora.OpenSoraVAE_V1_3_Pipline", "", "", ""),),
     ),
     "STDiT2-XL/2": ReleasedLoader("from_pretrained **", (("opensora.STDiT2", "", "", ""),)),
-    **dict.fromkeys(
-        ("STDiT3-XL/2", "STDiT3-3B/2"),
-        ReleasedLoader("from_pretrained cache_dir local_files_only **", (("opensora.STDiT3", "", "", _BOTH),)),
-    ),
+    "STDiT3-XL/2": _STDIT3,
+    "STDiT3-3B/2": _STDIT3,
 }
 
 
 def trace_released(type_name: str, values: Mapping[str, Value]) -> Trace:
     """What the released loader of that type would do with what a dict holds; not found where none is known."""
-    loader = RELEASED.get(type_name)
-    if loader is None:
+    if (loader := RELEASED.get(type_name)) is None:
         return Trace(type_name, False, guessed=True)
     present, given = (values.get(key, Value.of(None)) for key in ("from_pretrained", "subfolder"))
     calls = []

@@ -20,8 +20,7 @@ class ScriptCall(NamedTuple):
 
     ``reads``: its first argument as written. ``state``: "set" (it has a ``cache_dir``), "open" (it has none),
     "unsure" (a ``**`` may give it one), or "unreadable": the file cannot be read, and ``reads`` says why. ``editable``:
-    ``cache_dir`` may be written there, since the class or function is imported in that file from a library that is
-    known to take it.
+    ``cache_dir`` may be written there, as the file imports the class or function from a library that takes it.
     """
 
     path: str
@@ -43,8 +42,8 @@ def find_calls(paths: Iterable[str]) -> list[ScriptCall]:
         root, is_folder = checkout.find_root(given), os.path.isdir(given)
         packages = checkout.find_packages(root) if root is not None and is_folder else ()
         for path in _list_scripts(given, root) if is_folder else [given]:
-            barred = any(files.show_path(path, package) != path for package in packages)
-            barred = barred or files.outside(path, root or given)
+            in_package = any(files.show_path(path, package) != path for package in packages)
+            barred = in_package or files.outside(path, root or given)
             for call in _read_calls(path):
                 found[call._replace(editable=call.editable and not barred)] = None
     return list(found)

@@ -1,7 +1,4 @@
-"""A run's result as text: for people (full, concise), programs (json), GitHub's log (github) and viewers (sarif).
-
-Pure: a :class:`Report` in, text out. Only what a format needs is imported, when that format is requested.
-"""
+"""A run's result as text: for people (full, concise), programs (json), GitHub's log (github) and viewers (sarif)."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ FORMATS = ("full", "concise", "json", "github", "sarif")
 
 def render(name: str, report: Report, *, verbose: bool = False, scope: str = "") -> str:
     """The report in one of :data:`FORMATS`; ``verbose``, ``scope``: see :mod:`rewriter.report.text`."""
-    if name == "json":
+    if name == "json":  # pydantic and SARIF's models are imported for those who want them
         from rewriter.report.json import render_json
 
         return render_json(report)
@@ -28,6 +25,5 @@ def render(name: str, report: Report, *, verbose: bool = False, scope: str = "")
     elif name == "concise":
         lines = text.format_concise(report.findings, report.cwd, verbose=verbose)
     else:
-        assert name == "full", name
         lines = text.format_full(report.findings, report.cwd, verbose=verbose, scope=scope)
     return "".join(f"{line}\n" for line in lines)

@@ -30,6 +30,7 @@ def _escape(text: str | None) -> str | None:
 
 _Text = Annotated[str, BeforeValidator(_escape)]
 _Name = Annotated[str | None, BeforeValidator(lambda text: _escape(text) or None)]
+_Value = Annotated[JsonValue, BeforeValidator(_make_value)]
 _Line = Annotated[int | None, BeforeValidator(lambda line: line or None)]
 
 
@@ -55,9 +56,7 @@ class JsonChange(_Model):
 
     key: _Text
     removed: bool
-    value: Annotated[JsonValue, BeforeValidator(_make_value)] = Field(
-        description="null where removed; Python's repr where JSON has no such value"
-    )
+    value: _Value = Field(description="null where removed; Python's repr where JSON has no such value")
 
 
 class JsonComponent(_Model):
@@ -116,20 +115,13 @@ def render_json(report: Report) -> str:
         for result in report.plan.results
         for each in result.decisions
     ]
-    document = {
+    counts = {"files": report.files, "rewritten": rewritten, "unchanged": report.files - rewritten}
+    counts |= {"errors": errors, "warnings": len(findings) - errors}
+    document: dict[str, Any] = {name: getattr(report, name) for name in ("version", "command", "exit_code")}
+    document |= {
         "schema_version": 1,
         "tool": "opensora-rewriter",
-        "version": report.version,
-        "command": report.command,
-        "exit_code": report.exit_code,
-        "summary": {
-            "files": report.files,
-            "rewritten": rewritten,
-            "unchanged": report.files - rewritten,
-            "errors": errors,
-            "warnings": len(findings) - errors,
-            "components": dict(sorted(Counter(each["outcome"] for each in components).items())),
-        },
+        "summary": {**counts, "components": dict(sorted(Counter(each["outcome"] for each in components).items()))},
         "findings": findings,
         "components": sorted(components, key=lambda each: (each["path"], each["line"], each["component"])),
         "edited": [show_path(edit.path, report.cwd) for edit in report.plan.edits],
@@ -140,5 +132,4 @@ def render_json(report: Report) -> str:
 
 def describe_findings(findings: Iterable[Finding], cwd: str) -> list[JsonFinding]:
     """Findings in order, as reports have them."""
-    shown = (show_finding(each, cwd)._replace(column=each.column + 1) for each in sort_findings(findings))
-    return [JsonFinding.model_validate(each) for each in shown]
+    return [JsonFinding.model_validate(show_finding(each, cwd)) for each in sort_findings(findings)]

@@ -24,7 +24,6 @@ from rewriter.words import printable
 Json = dict[str, Any]
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 BASE = "SRCROOT"
-FINGERPRINT = "opensoraRewriter/v1"
 
 # What an edit of the component's own dict cures, and what needs its loader's source edited in the same step.
 _CURED_BY_SOURCE = frozenset({"OSR004", "OSR005"})
@@ -68,7 +67,6 @@ def _make_results(report: Report) -> Iterator[Json]:
         message = f"{finding.component}: " * bool(finding.component) + f"{shown.message}\n{shown.remedy}".rstrip()
         message = "\n".join(map(printable, message.split("\n"))).replace("](", "] (")  # which would be a link
         region = {"startLine": max(finding.line, 1), "startColumn": count_column(finding, report.plan)}
-        physical = {"artifactLocation": _locate(finding.path, base), "region": region}
         place = show_path(finding.path, base), finding.component, _LINE_NUMBER.sub("#", finding.message)
         digest = hashlib.sha256("\0".join((finding.code, *place)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
         seen[digest] += 1
@@ -81,8 +79,8 @@ def _make_results(report: Report) -> Iterator[Json]:
             "ruleIndex": codes.index(finding.code),
             "level": finding.severity,
             "message": {"text": message},
-            "locations": [{"physicalLocation": physical}],
-            "partialFingerprints": {FINGERPRINT: digest if seen[digest] == 1 else f"{digest}:{seen[digest]}"},
+            "locations": [{"physicalLocation": {"artifactLocation": _locate(finding.path, base), "region": region}}],
+            "partialFingerprints": {"opensoraRewriter/v1": digest if seen[digest] == 1 else f"{digest}:{seen[digest]}"},
             "fixes": [fix] if fixed else None,
         }
 

@@ -11,6 +11,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from textwrap import TextWrapper
 from typing import NamedTuple
 
 from rewriter.files import find_repository, show_path
@@ -51,9 +52,9 @@ def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def show_finding(finding: Finding, cwd: str, base: str = "") -> Finding:
-    """A finding as a report has it: paths relative to ``cwd`` (its own to ``base``), the remedy's ``{path}`` filled."""
-    message, remedy = _show_paths(finding.message, cwd), fill_remedy([finding], cwd)
-    return finding._replace(path=show_path(finding.path, base or cwd), message=message, remedy=remedy)
+    """As reports have it: paths relative to ``cwd`` (its own to ``base``), a 1-based column, the ``{path}`` filled."""
+    path, column, message = show_path(finding.path, base or cwd), finding.column + 1, _show_paths(finding.message, cwd)
+    return finding._replace(path=path, column=column, message=message, remedy=fill_remedy([finding], cwd))
 
 
 def count_column(finding: Finding, plan: Plan) -> int:
@@ -97,8 +98,6 @@ def format_concise(findings: Iterable[Finding], cwd: str, *, verbose: bool = Fal
 
 def format_full(findings: Iterable[Finding], cwd: str, *, verbose: bool = False, scope: str = "") -> Iterator[str]:
     """Place, code and component on one line, the message wrapped below it, other places, and the remedy."""
-    from textwrap import TextWrapper
-
     wrapper = TextWrapper(WIDTH, "    ", "    ", break_long_words=False, break_on_hyphens=False)
     previous = ""
     for group in _group(findings, verbose=verbose):
@@ -130,10 +129,7 @@ def _list_others(group: Sequence[Finding], cwd: str, form: str) -> str:
 
 
 def format_github(findings: Iterable[Finding], cwd: str, root: str, plan: Plan) -> Iterator[str]:
-    """A workflow command a finding, which GitHub shows as an annotation on the files of a pull request.
-
-    Source of the syntax: GitHub's "Workflow commands", and command.ts of the package ``@actions/core``.
-    """
+    """An annotation of a pull request a finding: GitHub's "Workflow commands", command.ts of ``@actions/core``."""
 
     def escape(words: str) -> str:
         return printable(words).replace("%", "%25")  # CR and LF have become printable escapes
