@@ -6,7 +6,6 @@ import functools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
 
 from rewriter import files, model
 from rewriter.checkout import Target, config_files
@@ -17,14 +16,10 @@ from rewriter.edit.literals import EditError
 from rewriter.model import Component, Decision, FileEdit, FileResult, Finding, Note, Plan, SourceChange, Trace
 from rewriter.read.loaders import Loaders
 
-if TYPE_CHECKING:
-    from concurrent.futures import ProcessPoolExecutor
-
 __all__ = ["Loaders", "Planner", "check", "drop", "rewrite"]
 
 _FILES_PER_POOL = 400  # from which on starting other processes pays
 _FILES_PER_TASK = 25
-_SAMPLE = 400  # files whose decisions name the edits of loaders first
 
 Progress = Callable[[], object]
 Threads = dict[LoaderId, tuple[SourceChange, ...]]
@@ -42,8 +37,11 @@ def check(targets: Sequence[Target], request: Request, loaders: Loaders, *, prog
     with ExitStack() as stack:
         made: Iterable[Plan] = map(functools.partial(_check_part, planner), tasks)
         if len(paths) >= _FILES_PER_POOL:
+            from concurrent.futures import ProcessPoolExecutor
+
             given = targets, request, loaders.opensora_source
-            made = stack.enter_context(_make_pool(_start_process, given)).map(_check_in_process, tasks)
+            pool = stack.enter_context(ProcessPoolExecutor(None, None, _start_process, given))
+            made = pool.map(_check_in_process, tasks)
         for task, part in zip(tasks, made, strict=True):
             parts.append(part)
             for _ in task:
@@ -52,12 +50,6 @@ def check(targets: Sequence[Target], request: Request, loaders: Loaders, *, prog
     findings = dict.fromkeys(finding for part in parts for finding in part.findings)
     notes = dict.fromkeys(note for part in parts for note in part.notes)
     return Plan(results, (), tuple(findings), (*notes, *_note_empty(results)))
-
-
-def _make_pool(*start: Any) -> ProcessPoolExecutor:
-    from concurrent.futures import ProcessPoolExecutor
-
-    return ProcessPoolExecutor(None, None, *start)
 
 
 def _check_part(planner: Planner, paths: Sequence[str]) -> Plan:
@@ -111,7 +103,7 @@ def rewrite(
     """
     planner = Planner(targets, request, loaders, overlay=overlay)
     paths, asking = list(planner.targets), []
-    for path in paths[:: 1 + len(paths) // _SAMPLE]:
+    for path in paths[:: 1 + len(paths) // _FILES_PER_POOL]:
         asking.append(planner.decide_file(path))
         if any(each.changes or each.edits for each in asking[-1].decisions):
             begin()
@@ -177,8 +169,10 @@ def edit_configs(results: Sequence[FileResult]) -> tuple[tuple[FileResult, ...],
     if len(changed) < _FILES_PER_POOL:
         made = list(map(_edit_config, changed))
     else:
+        from concurrent.futures import ProcessPoolExecutor
+
         small = [each._replace(decisions=tuple(d._replace(trace=None) for d in each.decisions)) for each in changed]
-        with _make_pool() as pool:
+        with ProcessPoolExecutor() as pool:
             made = list(pool.map(_edit_config, small, chunksize=_FILES_PER_TASK))
     new = {result.path: each for result, each in zip(changed, made, strict=True)}
     refused = {path: each for path, each in new.items() if isinstance(each, Finding)}
@@ -215,7 +209,7 @@ def _edit_sources(planner: Planner, threads: Threads) -> tuple[dict[str, FileEdi
         changes = dict.fromkeys(change for place in places for change in threads[place] if change.path == path)
         try:
             _refuse_link(path, roots - {None})
-            old = planner.loaders.read_source(path)
+            old = planner.loaders.texts.read(path)
             edits[path] = FileEdit(path, old, edit_loader(old, tuple(changes)), "source")
         except EditError as error:
             refused |= dict.fromkeys(places, f"{path}:{error.line or 1} cannot be edited: {error.message}")

@@ -17,11 +17,8 @@ def report_calls(calls: Sequence[ScriptCall]) -> list[Finding]:
     findings = []
     for path, span, callee, reads, state, editable in calls:
         if state == "unreadable":
-            code, message, remedy = (
-                "OSR900",
-                f"{reads}; its hub calls are not known",
-                "correct it, or look at it by hand",
-            )
+            code, message = "OSR900", f"{reads}; its hub calls are not known"
+            remedy = "correct it, or look at it by hand"
         elif state == "open":
             code, message = "OSR013", f"{callee}({reads}) reads through the Hugging Face cache without cache_dir"
             remedy = "opensora-rewriter rewrite --scripts {path} --cache-dir DIR" if editable else "edit it by hand"

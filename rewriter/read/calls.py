@@ -184,7 +184,7 @@ class Call(NamedTuple):
     def of_external(self, callee: External) -> Val:
         """Of something outside the checkout."""
         last, package = callee.name.rpartition(".")[2], package_of(callee.name)
-        own = self.frame.walk.sources.is_own(package)
+        own = bool(self.frame.walk.sources.find_bases(package))
         is_hub = last in library.HUB_NAMES or (last in library.HUB_METHODS and _read_text(self.first) is not None)
         given = [_read_text(each) or "" for each in (*self.positional, *self.given.items.values()) if matters(each)]
         if is_hub and (package in library.CACHE_DIR_LIBRARIES or own):

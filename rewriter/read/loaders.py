@@ -27,7 +27,7 @@ class Loaders:
         self.opensora_source = opensora_source
         self.overlay: dict[str, bytes] = {}
         self.used_released_table = False
-        self._texts = Texts()
+        self.texts = Texts()
         self._sources: dict[str, Sources | None] = {}
 
     def with_overlay(self, overlay: Mapping[str, bytes]) -> Loaders:
@@ -35,9 +35,9 @@ class Loaders:
         if not overlay:
             return self
         other = Loaders(self.opensora_source)
-        other.overlay, other._texts = {**self.overlay, **overlay}, self._texts.with_overlay(overlay)
+        other.overlay, other.texts = {**self.overlay, **overlay}, self.texts.with_overlay(overlay)
         for place, each in self._sources.items():
-            other._sources[place] = each and each.with_overlay(other._texts, overlay)
+            other._sources[place] = each and each.with_overlay(other.texts, overlay)
         return other
 
     def sources(self, root: str | None) -> Sources | None:
@@ -46,7 +46,7 @@ class Loaders:
         if place is None:
             return None
         if place not in self._sources:
-            sources = Sources(place, self._texts)
+            sources = Sources(place, self.texts)
             self._sources[place] = sources if sources.packages else None
         return self._sources[place]
 
@@ -70,13 +70,9 @@ class Loaders:
         may = any(map(can_load, sources.find_registering(type_name)))  # so that most files are not parsed
         return may and any(can_load(each.module, each.node) for each in sources.find_loaders(type_name))
 
-    def read_source(self, path: str) -> bytes:
-        """The bytes of a source, as they were read when it was traced."""
-        return self._texts.read(path)
-
     def problems(self) -> Iterator[Finding]:
         """Sources that could not be read, as warnings."""
-        for path, problem in self._texts.problems.items():
+        for path, problem in self.texts.problems.items():
             message, remedy = f"{problem.message}; passed over", "a loader in it cannot be traced"
             yield Finding("OSR900", path, problem.line, problem.column, "", message, remedy, "warning")
 

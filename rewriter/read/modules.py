@@ -179,23 +179,19 @@ class Sources:
         """The module of that absolute name, or None where the checkout has none."""
         if name not in self._modules:
             parts = name.split(".")
-            bases = self._find_bases(parts[0])
+            bases = self.find_bases(parts[0])
             places = (os.path.join(base, *parts) + end for base in bases for end in (".py", "/__init__.py"))
             path = next(filter(os.path.isfile, places), None)
             self._modules[name] = Module(self, name, path) if path is not None else None
         return self._modules[name]
 
-    def _find_bases(self, first: str) -> list[str]:
+    def find_bases(self, first: str) -> list[str]:
         """The folders from which a name with that first part is imported."""
         if first not in self._bases:
             places = {base: os.path.join(base, first) for base in self._roots}
             found = [each for each, path in places.items() if os.path.isdir(path) or os.path.isfile(f"{path}.py")]
             self._bases[first] = found
         return self._bases[first]
-
-    def is_own(self, package: str) -> bool:
-        """Whether the checkout holds a folder of that name."""
-        return any(os.path.isdir(os.path.join(base, package)) for base in self._find_bases(package))
 
     def find(self, dotted: str) -> Val:
         """What an absolute dotted name stands for: a definition of the checkout, or something outside."""

@@ -226,7 +226,6 @@ def test_several_processes_decide_as_one_does(tmp_path: Path, monkeypatch: pytes
     for number in (400, 2):
         monkeypatch.setattr(plan, "_FILES_PER_POOL", number)
         monkeypatch.setattr(plan, "_FILES_PER_TASK", 7)
-        monkeypatch.setattr(plan, "_SAMPLE", number)
         for request in (checked(), wanted()):
             run = plan.check if request.checking else plan.rewrite
             found = run(selected, request, Loaders())
