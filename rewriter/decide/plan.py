@@ -56,16 +56,17 @@ def _check_part(planner: Planner, paths: Sequence[str]) -> Plan:
     return Plan(tuple(map(planner.decide_file, paths)), (), tuple(planner.loaders.problems()), planner.notes())
 
 
-_make_planner: list[Callable[[], Planner]] = []  # one, in a process of the pool
+_planners: list[Planner] = []  # one, in a process of the pool
 
 
 def _start_process(targets: Sequence[Target], request: Request, opensora_source: str | None) -> None:
-    _make_planner[:] = [functools.partial(Planner, targets, request, Loaders(opensora_source))]
+    _planners[:] = [Planner(targets, request, Loaders(opensora_source))]
 
 
 def _check_in_process(paths: Sequence[str]) -> Plan:
     """One task of the pool; what a report does not name stays behind."""
-    part = _check_part(_make_planner[0](), paths)
+    part = _check_part(_planners[0], paths)
+    _planners[0].forget()
     small = [(each, tuple(map(_name_only, each.decisions))) for each in part.results]
     return part._replace(results=tuple(each._replace(decisions=named, old=None, new=None) for each, named in small))
 

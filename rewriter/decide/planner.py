@@ -41,6 +41,11 @@ class Planner:
         other._read, other._refused, other._left = self._read, refused, left
         return other
 
+    def forget(self) -> None:
+        """Forget the files that were read and decided about."""
+        for each in (self._read, self._results, self._notes):
+            each.clear()
+
     # --- reading
 
     def read(self, path: str) -> tuple[bytes | None, Config]:

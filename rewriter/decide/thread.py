@@ -90,8 +90,8 @@ def _thread_call(call: HubCall, key: str, default: object) -> Iterator[SourceCha
             yield SourceChange(step.path, "guard", span, key, name, SPECIAL_REPO, _VARIABLES, function)
         assert isinstance(definition, ast.FunctionDef)
         held = step.held.get(key) if name == key else None
-        if held is None and name not in _list_parameters(definition.args):
-            if any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(definition)):
+        if held is None and name not in _list_names(definition.args, ast.arg):
+            if name in _list_names(definition, ast.Name):
                 raise _RefusalError(f"{function} uses the name {name} for something else")
             span = header_of(definition)
             yield SourceChange(step.path, "parameter", span, key, name, default, function=function)
@@ -108,8 +108,9 @@ def _thread_call(call: HubCall, key: str, default: object) -> Iterator[SourceCha
 
 
 @functools.cache
-def _list_parameters(arguments: ast.arguments) -> frozenset[str]:
-    return frozenset(each.arg for each in ast.walk(arguments) if isinstance(each, ast.arg))
+def _list_names(node: ast.AST, kind: type[ast.arg] | type[ast.Name]) -> frozenset[str]:
+    found = [each for each in ast.walk(node) if isinstance(each, kind)]
+    return frozenset(each.arg if isinstance(each, ast.arg) else each.id for each in found)
 
 
 def _pass_on(step: Step, parameter: str, name: str, key: str) -> Iterator[SourceChange]:
