@@ -49,28 +49,20 @@ class Value(NamedTuple):
         return repr(self.value) if self.known else self.written
 
 
-class Override(NamedTuple):
-    """A later statement ``name["key"] = value``; ``span`` is that of its value."""
-
-    key: str
-    value: Value
-    span: Span
-
-
 class Component(NamedTuple):
     """A config dict that builds a module, at one of the places where it is written (both branches of an ``if``).
 
     ``keys``: the path from the top-level name, ``("model", "vae")``. ``span``: of ``dict(...)`` or ``{...}``.
     ``keywords``: its own keys, and where their values are written. ``values``: what a build sees: those of ``_base_``
-    files, then its own, then those of ``overrides``. ``unsure``: why it cannot be decided (OSR007). ``origin``: path of
-    the ``_base_`` file that writes it, where it is only inherited.
+    files, then its own, then those of later statements ``name["key"] = value``, whose lines are ``overrides``.
+    ``unsure``: why it cannot be decided (OSR007). ``origin``: the ``_base_`` file that writes it, if only inherited.
     """
 
     keys: tuple[str, ...]
     span: Span
     keywords: Mapping[str, Span] = {}
     values: Mapping[str, Value] = {}
-    overrides: tuple[Override, ...] = ()
+    overrides: Mapping[str, int] = {}
     unsure: str | None = None
     origin: str | None = None
 

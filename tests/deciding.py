@@ -50,7 +50,7 @@ def decide(text: str, root: Path | None, request: Request) -> FileResult:
     path = str((root or Path("/nowhere")) / SAMPLE)
     target = Target(path, str(root) if root is not None else None, True)
     made = Planner([target], request, Loaders(), overlay={path: text.encode()}).decide_file(path)
-    return made if request.checking else plan.edit_configs([made])[0][0]
+    return made if request.checking else plan.edit_configs([made], 1)[0][0]
 
 
 def choose(root: Path, *paths: str) -> Selection:

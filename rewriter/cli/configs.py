@@ -176,8 +176,8 @@ def _make_plan(run: Run, request: Request, stdin_filename: str | None, scripts: 
     try:
         with closing(mmengine.Prover(drop=planning.drop, **how)) as prover:
             with counter("reading and editing", len(targets), quiet=run.quiet) as tick:
-                hear: dict[str, Any] = {"begin": prover.begin, "progress": tick}
-                plan = planning.rewrite(targets, request, run.loaders, overlay=overlay, **hear)
+                given = targets, request, run.loaders, overlay
+                plan = planning.rewrite(*given, begin=prover.begin, progress=tick)
             plan = prover.prove(plan)
     except mmengine.MmengineError as error:
         fail(error.message, error.remedy)

@@ -197,10 +197,9 @@ class Case:
 
     def _is_overridden(self, key: str, wanted: object) -> bool:
         """Whether a later statement gives ``key`` another value, which is said."""
-        last = next((each for each in reversed(self.component.overrides) if each.key == key), None)
-        if last is None or _is_value(key, last.value, wanted):
+        where = f"line {self.component.overrides.get(key)}"
+        if key not in self.component.overrides or _is_value(key, self.component.values.get(key), wanted):
             return False
-        where = f"line {last.span.line}"
         self._add("OSR008", f"`{key}` is set again later, on {where}", f"change or remove {where}")
         return True
 

@@ -92,8 +92,8 @@ def rewrite(
     targets: Sequence[Target],
     request: Request,
     loaders: Loaders,
-    *,
     overlay: Mapping[str, bytes] = {},
+    *,
     begin: Callable[[], object] = lambda: None,
     progress: Progress = lambda: None,
 ) -> Plan:
@@ -118,7 +118,7 @@ def rewrite(
         if not bad:
             overlaid = loaders.with_overlay({path: edit.new for path, edit in sources.items()})
             trial = planner.retry(overlaid, refused, unfit)
-            results = trial.decide_all(progress)
+            results, failed = edit_configs(trial.decide_all(progress), len(paths))
             more = [planner.decide_file(r.path) for r in results if any(each.edits for each in r.decisions)]
             if _find_threads([*asking, *more], stay) != threads:
                 asking += more
@@ -132,9 +132,8 @@ def rewrite(
             if not (bad or broken):
                 break
         refused, unfit, stay = refused | bad, unfit | broken, stay | bad.keys()
-    edited, failed = edit_configs(results)
     notes = *trial.notes(), *_note_empty(results)
-    return drop(Plan(edited, tuple(sources.values()), tuple(loaders.problems()), notes), unfit | failed)
+    return drop(Plan(results, tuple(sources.values()), tuple(loaders.problems()), notes), unfit | failed)
 
 
 def _find_threads(results: Iterable[FileResult], stay: Collection[LoaderId]) -> Threads:
@@ -164,33 +163,38 @@ def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
     return plan._replace(results=tuple(results), sources=plan.sources if served or not refused else ())
 
 
-def edit_configs(results: Sequence[FileResult]) -> tuple[tuple[FileResult, ...], dict[str, Finding]]:
-    """The files with their changes made and proved, and those that cannot be edited, with why."""
-    changed = [result for result in results if result.changes and result.old is not None]
-    if len(changed) < _FILES_PER_POOL:
-        made = list(map(_edit_config, changed))
+def edit_configs(results: Iterable[FileResult], count: int) -> tuple[tuple[FileResult, ...], dict[str, Finding]]:
+    """The ``count`` files with their changes made and proved, and those that cannot be edited, with why."""
+    decided: list[FileResult] = []
+
+    def find_changed() -> Iterator[FileResult]:
+        for result in results:
+            decided.append(result)
+            if result.changes and result.old is not None:
+                yield result._replace(decisions=tuple(each._replace(trace=None) for each in result.decisions))
+
+    if count < _FILES_PER_POOL:
+        made = dict(map(_edit_config, find_changed()))
     else:
         from concurrent.futures import ProcessPoolExecutor
 
-        small = [each._replace(decisions=tuple(d._replace(trace=None) for d in each.decisions)) for each in changed]
-        with ProcessPoolExecutor() as pool:
-            made = list(pool.map(_edit_config, small, chunksize=_FILES_PER_TASK))
-    new = {result.path: each for result, each in zip(changed, made, strict=True)}
-    refused = {path: each for path, each in new.items() if isinstance(each, Finding)}
-    edited = {path: each for path, each in new.items() if isinstance(each, bytes)}
-    return tuple(each._replace(new=edited.get(each.path, each.old)) for each in results), refused
+        with ProcessPoolExecutor() as pool:  # others edit while this process decides
+            made = dict(pool.map(_edit_config, find_changed(), chunksize=_FILES_PER_TASK))
+    refused = {path: new for path, new in made.items() if isinstance(new, Finding)}
+    edited = {path: new for path, new in made.items() if isinstance(new, bytes)}
+    return tuple(each._replace(new=edited.get(each.path, each.old)) for each in decided), refused
 
 
-def _edit_config(result: FileResult) -> bytes | Finding:
+def _edit_config(result: FileResult) -> tuple[str, bytes | Finding]:
     from rewriter.edit.loader import edit_config
 
     assert result.old is not None
     try:
         _refuse_link(result.path, [result.root])
-        return edit_config(result.old, result.changes)
+        return result.path, edit_config(result.old, result.changes)
     except EditError as error:
         words = f"it cannot be edited: {error.message}", "write that line in a plainer way, or edit it by hand"
-        return Finding("OSR900", result.path, error.line or 1, 0, "", *words)
+        return result.path, Finding("OSR900", result.path, error.line or 1, 0, "", *words)
 
 
 def _refuse_link(path: str, roots: Iterable[str | None]) -> None:

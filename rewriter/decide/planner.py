@@ -87,12 +87,11 @@ class Planner:
 
     # --- deciding
 
-    def decide_all(self, progress: Callable[[], object]) -> tuple[FileResult, ...]:
+    def decide_all(self, progress: Callable[[], object]) -> Iterator[FileResult]:
         """Decide about every file, in the order of the selection."""
         for path in self.targets:
-            self.decide_file(path)
+            yield self.decide_file(path)
             progress()
-        return tuple(map(self.decide_file, self.targets))
 
     def decide_file(self, path: str) -> FileResult:
         """Decide about one file (its base files first), once."""
@@ -162,7 +161,7 @@ class Planner:
         return trace, unclear if names_weights else None
 
     def _decide_component(self, context: Context, component: Component, owner: str) -> Decision:
-        if component.origin is not None and component.origin in self.targets:
+        if component.origin in self.targets:
             return Decision(component, "inherited", None)  # its base file's own decision counts
         made = Case(context, component, owner).decide()
         if made.trace is not None and made.trace.guessed:

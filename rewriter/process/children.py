@@ -30,7 +30,6 @@ _START = "import sys; sys.path.insert(0, sys.argv.pop()); from probes import {pr
 Task = Mapping[str, object]
 Answer = dict[str, Any]
 Caches = Mapping[str, str] | None
-Tick = Callable[[], None]
 
 
 class ChildError(NamedTuple):
@@ -87,7 +86,7 @@ def run_probe(
     tasks: Sequence[Task],
     timeout: float,
     caches: Caches = None,
-    tick: Tick = lambda: None,
+    tick: Callable[[], None] = lambda: None,
     started: Child | ChildError | None = None,
 ) -> list[Answer | ChildError]:
     """Have a probe answer every task in a Python, ``started`` first. Nothing else is started where there are none.

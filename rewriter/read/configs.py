@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import Any
 
 from rewriter.decoding import parse
-from rewriter.model import Component, Config, Ignore, Override, Problem, Value
+from rewriter.model import Component, Config, Ignore, Problem, Value
 from rewriter.read.syntax import imported_names, package_of, span_of, statements_run_once, stored_names
 
 _IGNORE = re.compile(r"#[ \t]*opensora-rewriter:[ \t]*ignore(?:\[([\w ,]+)\]|(?!\w|\[))")
@@ -119,7 +119,7 @@ class _Reader:
             doubt = doubt or "a key of it is computed, spread (`**`) or given twice"
         own = {key: value for key, value in written.items() if key is not None}
         keywords = {key: span_of(value) for key, value in own.items()}
-        overrides = tuple(Override(key, self._value(value), span_of(value)) for key, value in items)
+        overrides = {key: value.lineno for key, value in items}
         own |= dict(items)
         values = {key: self._value(value) for key, value in own.items()}
         yield Component(keys, span_of(node), keywords, values, overrides, doubt)

@@ -91,7 +91,7 @@ def test_a_file_whose_edit_is_not_proved_is_refused_alone(monkeypatch: pytest.Mo
         (change,) = change_key("vae", "cache_dir", "/c")(old)
         decision = Decision(change.component, "set", "AE", changes=(change,))
         results.append(FileResult(f"/x/{name}.py", None, (decision,), old=old))
-    edited, refused = edit_configs(results)
+    edited, refused = edit_configs(results, 2)
     assert [each.new for each in edited] == [results[0].old, b'\nvae = dict(even=1, cache_dir="/c")\n']
     assert [(each.code, each.path, each.line) for each in refused.values()] == [("OSR900", "/x/odd.py", 2)]
 
