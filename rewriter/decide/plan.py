@@ -110,7 +110,7 @@ def rewrite(
             begin()
     refused: dict[LoaderId, str] = {}
     unfit: dict[str, Finding] = {}
-    stay: set[LoaderId] = set()
+    stay: set[LoaderId] = set()  # loaders that no edit is to change
     while True:
         threads = _find_threads(asking, stay)
         sources, bad = _edit_sources(planner, threads)
