@@ -136,7 +136,7 @@ def select(
     where there are none such, or with ``all_configs``). Another folder gives every ``*.py`` below it where it lies in a
     config folder, else the config folders and checkouts below it. A checkout without a config folder of its own (its
     packages hold them) gives the checkouts inside it, too. ``include`` (gitignore-style patterns, relative to the
-    checkout, else to the folder) replaces these rules; less what ``exclude`` or git ignores. Raises FileNotFoundError.
+    checkout, else to the folder) replaces these rules. ``exclude`` and git leave files out. Raises FileNotFoundError.
     """
     _has_loaders.cache_clear()
     selector, named = _Selector(all_configs, include, exclude), set()

@@ -169,14 +169,13 @@ class Failure(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What building ``type`` with these keyword values would do, as far as the sources plainly say.
+    """What building a type with these keyword values would do, as far as the sources plainly say.
 
     ``found``: it is registered there (or in the table of released loaders: ``guessed``), at ``path`` and ``line``.
     ``lacking``: parameters without value and default. ``calls``: also of the components that it builds (``vae_2d``).
     ``unknown``: what could not be followed, with file and line. ``files``: the sources whose functions run for it.
     """
 
-    type: str
     found: bool
     guessed: bool = False
     path: str = ""

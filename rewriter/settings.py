@@ -49,7 +49,7 @@ _NAMES = tuple(name for name in Settings._fields if name not in ("path", "origin
 
 
 def load(start: str, environ: Mapping[str, str]) -> Settings:
-    """The settings for a run on ``start``, but the command line's. ValueError: a line ``FILE:LINE: ...`` a problem."""
+    """What files and the environment set for a run on ``start``. ValueError: ``FILE:LINE: ...``, a line a problem."""
     files = ((f"{TABLE}.toml", ()), ("pyproject.toml", ("tool", TABLE)))
     above = list_above(os.path.abspath(start))
     found = (_read_settings(os.path.join(folder, name), keys) for folder in above for name, keys in files)
@@ -77,7 +77,7 @@ def with_cache_dirs(settings: Settings, items: Iterable[str], origin: str = COMM
 
 
 def make_absolute(text: str, base: str = "") -> str:
-    """An absolute directory, ``~`` expanded, normalised, links kept; ``base``: "" is here. Raises ValueError."""
+    """An absolute directory, ``~`` expanded, normalised, links kept; ``base`` "": where we are. Raises ValueError."""
     if not text.strip():
         raise ValueError(f"{text!r} names no directory")
     return os.path.abspath(os.path.join(base, os.path.expanduser(text)))

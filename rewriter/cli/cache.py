@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 import click
 
 from rewriter.cli.output import FOUND, bar, fail, print_lines, warn, write_text
-from rewriter.cli.run import Run, absolute_directory, file_option, flag, repeatable, shared
+from rewriter.cli.run import Run, directory_option, file_option, flag, repeatable, shared
 from rewriter.cli.trace import collect_needs
 from rewriter.files import Unreadable, read_bytes, show_path
 from rewriter.model import Component
+from rewriter.settings import make_absolute
 from rewriter.verify import adopt as adopting
 from rewriter.verify import download as downloading
 from rewriter.verify import lock as locking
@@ -145,9 +146,9 @@ def _write_lock(path: str, inspected: CacheReport, root: str | None) -> bool:
 
 
 @click.command()
-@click.argument("source", metavar="SRC", type=absolute_directory)
+@click.argument("source", metavar="SRC", type=make_absolute)
 @click.option("--repo", required=True, metavar="ORG/NAME", help="The repo id that loaders request.")
-@click.option("--cache-dir", required=True, metavar="DIR", type=absolute_directory, help="The hub cache to put it in.")
+@directory_option("--cache-dir", required=True, help="The hub cache to put it in.")
 @click.option("--revision", metavar="SHA", help="The commit (40 hex digits) that SRC is known to be.")
 @click.option("--copy", "mode", flag_value="copy", help="Copy the files.")
 @click.option("--link", "mode", flag_value="link", help="Hard links only; fail where the file system allows none.")

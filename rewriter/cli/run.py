@@ -158,8 +158,7 @@ def choice(name: str, values: tuple[str, ...], **more: Any) -> Callable[..., Any
     return click.option(name, type=click.Choice(values), default=values[0], show_default=True, **more)
 
 
-absolute_directory = configured.make_absolute  # as a type of click
-directory_option = functools.partial(click.option, metavar="DIR", type=absolute_directory)
+directory_option = functools.partial(click.option, metavar="DIR", type=configured.make_absolute)
 flag = functools.partial(click.option, is_flag=True)
 repeatable = functools.partial(click.option, multiple=True)
 

@@ -197,9 +197,10 @@ class Case:
 
     def _is_overridden(self, key: str, wanted: object) -> bool:
         """Whether a later statement gives ``key`` another value, which is said."""
-        where = f"line {self.component.overrides.get(key)}"
-        if key not in self.component.overrides or _is_value(key, self.component.values.get(key), wanted):
+        line = self.component.overrides.get(key)
+        if line is None or _is_value(key, self.component.values[key], wanted):
             return False
+        where = f"line {line}"
         self._add("OSR008", f"`{key}` is set again later, on {where}", f"change or remove {where}")
         return True
 

@@ -40,7 +40,7 @@ def hide_findings(
     if report_unused and comments:  # else the table of rules need not be read
         skipped = {(result.path, line) for result in results for line in result.skipped_lines}
         sought = {"OSR003": bool(settings.cache_dir or settings.cache_dirs), "OSR011": settings.local_files_only}
-        # from OSR1 on only `verify`, `lock` and `download` look for it
+        # OSR101 to OSR8xx are found by `verify`, `lock` and `download` only
         passed = {code for code in all_rules() if "OSR1" <= code < "OSR9" or not sought.get(code, True)}
         for (path, line, code), comment in comments.items():
             if (path, line, code) not in used and (path, line) not in skipped and code not in passed:

@@ -72,10 +72,8 @@ def _check_in_process(paths: Sequence[str]) -> Plan:
 
 
 def _name_only(decision: Decision) -> Decision:
-    component, trace = decision.component, decision.trace
-    if trace is not None:
-        trace = Trace(trace.type, trace.found, files=trace.files)
-    return decision._replace(component=Component(component.keys, component.span), trace=trace)
+    trace = decision.trace and Trace(decision.trace.found, files=decision.trace.files)
+    return decision._replace(component=Component(decision.component.keys, decision.component.span), trace=trace)
 
 
 def _note_empty(results: Sequence[FileResult]) -> list[Note]:
@@ -167,7 +165,7 @@ def edit_configs(results: Iterable[FileResult], count: int) -> tuple[tuple[FileR
     """The ``count`` files with their changes made and proved, and those that cannot be edited, with why."""
     decided: list[FileResult] = []
 
-    def find_changed() -> Iterator[FileResult]:
+    def find_changed() -> Iterator[FileResult]:  # without traces, whose syntax trees are not sent to others
         for result in results:
             decided.append(result)
             if result.changes and result.old is not None:

@@ -148,7 +148,7 @@ class Planner:
         """What a component would load, as far as it can; and why it cannot be followed where it names weights."""
         kind, weights = (component.values.get(key, Value.of(None)) for key in ("type", "from_pretrained"))
         name = kind.value if isinstance(kind.value, str) and component.unsure is None else ""
-        trace, unclear = Trace(name, False), component.unsure
+        trace, unclear = Trace(False), component.unsure
         names_weights = isinstance(weights.value, str) or not weights.known
         if unclear is None and "type" not in component.values:
             unclear = "it has no `type`"

@@ -22,7 +22,11 @@ _OWN_WEIGHTS = {
 RELEASED_REPOS = (
     *_OWN_WEIGHTS.values(),
     "PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers",
-    *(f"hpcai-tech/OpenSora-STDiT-{each}" for each in ("v1-HQ-16x256x256", "v2-stage2", "v2-stage3", "v3", "v4")),
+    "hpcai-tech/OpenSora-STDiT-v1-HQ-16x256x256",
+    "hpcai-tech/OpenSora-STDiT-v2-stage2",
+    "hpcai-tech/OpenSora-STDiT-v2-stage3",
+    "hpcai-tech/OpenSora-STDiT-v3",
+    "hpcai-tech/OpenSora-STDiT-v4",
     "hpcai-tech/Open-Sora",
     "stabilityai/sd-vae-ft-ema",
     "stabilityai/sd-vae-ft-mse",

@@ -106,17 +106,17 @@ def _make_known(value: object, key: str = "", own: str | None = None) -> Val:
 def _trace(sources: Sources, type_name: str, given: Mapping[str, Val]) -> Trace:
     loaders = sources.find_loaders(type_name)
     if not loaders:
-        return Trace(type_name, False)
+        return Trace(False)
     loader = loaders[0]
     path, line = loader.module.path, loader.node.lineno
     if len(loaders) > 1:
         places = " and ".join(f"{each.module.path}:{each.node.lineno}" for each in loaders)
         reason = f"`{type_name}` is registered in {places}, and which of them the package imports cannot be known"
-        return Trace(type_name, True, path=path, line=line, unknown=(reason,), files=frozenset({path}))
+        return Trace(True, path=path, line=line, unknown=(reason,), files=frozenset({path}))
     walk = Walk(sources, given)
     walk.enter(loader, [], Items(given), (), True)
     rejections = tuple(each for each in walk.rejections if each.key in given)
     unknown = tuple(dict.fromkeys([*walk.unknown, *walk.find_unwalked()]))
     used = frozenset(each.module.path for each in walk.entered.values())
     found = walk.lacking, tuple(walk.calls), rejections, tuple(walk.failures), unknown, used
-    return Trace(type_name, True, False, path, line, *found)
+    return Trace(True, False, path, line, *found)

@@ -57,7 +57,7 @@ RELEASED: Mapping[str, ReleasedLoader] = {
 def trace_released(type_name: str, values: Mapping[str, Value]) -> Trace:
     """What the released loader of that type would do with what a dict holds; not found where none is known."""
     if (loader := RELEASED.get(type_name)) is None:
-        return Trace(type_name, False, guessed=True)
+        return Trace(False, guessed=True)
     present, given = (values.get(key, Value.of(None)) for key in ("from_pretrained", "subfolder"))
     calls = []
     for callee, own_repo, own_folder, keys in loader.calls:
@@ -70,4 +70,4 @@ def trace_released(type_name: str, values: Mapping[str, Value]) -> Trace:
             calls.append(HubCall(*place, repo_id, repo_id or present.text, bool(own_repo), folder, reached=reached))
     takes = {*loader.parameters.split(), *RESERVED_KEYS}
     rejected = [Rejection(key, type_name, "", 0) for key in values if key not in takes and "**" not in takes]
-    return Trace(type_name, True, True, calls=tuple(calls), rejections=tuple(rejected))
+    return Trace(True, True, calls=tuple(calls), rejections=tuple(rejected))

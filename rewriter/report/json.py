@@ -117,7 +117,7 @@ def render_json(report: Report) -> str:
     ]
     counts = {"files": report.files, "rewritten": rewritten, "unchanged": report.files - rewritten}
     counts |= {"errors": errors, "warnings": len(findings) - errors}
-    document: dict[str, Any] = {name: getattr(report, name) for name in ("version", "command", "exit_code")}
+    document: dict[str, Any] = {"version": report.version, "command": report.command, "exit_code": report.exit_code}
     document |= {
         "schema_version": 1,
         "tool": "opensora-rewriter",

@@ -52,7 +52,7 @@ def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def show_finding(finding: Finding, cwd: str, base: str = "") -> Finding:
-    """As reports have it: paths relative to ``cwd`` (its own to ``base``), a 1-based column, the ``{path}`` filled."""
+    """As reports show it: paths relative to ``cwd`` (its own to ``base``), a 1-based column, ``{path}`` filled in."""
     path, column, message = show_path(finding.path, base or cwd), finding.column + 1, _show_paths(finding.message, cwd)
     return finding._replace(path=path, column=column, message=message, remedy=fill_remedy([finding], cwd))
 
@@ -129,7 +129,7 @@ def _list_others(group: Sequence[Finding], cwd: str, form: str) -> str:
 
 
 def format_github(findings: Iterable[Finding], cwd: str, root: str, plan: Plan) -> Iterator[str]:
-    """An annotation of a pull request a finding: GitHub's "Workflow commands", command.ts of ``@actions/core``."""
+    """A workflow command for each finding, which GitHub shows in a pull request (command.ts of ``@actions/core``)."""
 
     def escape(words: str) -> str:
         return printable(words).replace("%", "%25")  # CR and LF have become printable escapes

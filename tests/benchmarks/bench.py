@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rewriter.process.children import find_memory
+
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = [sys.executable, "-m", "rewriter"]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as users have
@@ -80,12 +82,6 @@ def main() -> int:
         if options.files:
             good.append(measure_memory(Path(folder, "large")))
     return 0 if all(good) else 1
-
-
-def find_memory() -> str | None:
-    """A file system in memory with room for the trees, which leaves the disk's speed out; None: there is none."""
-    place = "/dev/shm"
-    return place if os.path.isdir(place) and shutil.disk_usage(place).free > 2**30 else None
 
 
 def make_small_pairs(tree: Path, folder: Path) -> list[Pair]:

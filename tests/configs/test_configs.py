@@ -49,7 +49,7 @@ def known(component: Component) -> dict[str, Any]:
 
 DICT = f"dict(type='VideoAutoencoderKL', from_pretrained='{KL}')"
 READ = {
-    "numbers reckoned": ("vae = dict(type='t5', size=512 // 8, scale=1 / 2)", {"type": "t5", "size": 64, "scale": 0.5}),
+    "arithmetic": ("vae = dict(type='t5', size=512 // 8, scale=1 / 2)", {"type": "t5", "size": 64, "scale": 0.5}),
     "as released": (f"vae = dict(\n    type='VideoAutoencoderKL',\n    from_pretrained='{KL}',\n)\n", VAE),
     "a display": (f"vae = {{'type': 'VideoAutoencoderKL', 'from_pretrained': '{KL}'}}", VAE),
     "annotated": (f"vae: dict = {DICT}", VAE),
