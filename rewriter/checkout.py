@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from rewriter.files import Unreadable, compile_patterns, drop_ignored, list_above, read_bytes, show_path, walk
+from rewriter.files import compile_patterns, drop_ignored, list_above, read_any, show_path, walk
 from rewriter.model import Finding, Note
 from rewriter.words import counted
 
@@ -100,10 +100,7 @@ def _has_loaders(package: str) -> bool:
 
 def registers(path: str) -> bool:
     """Whether a file names ``register_module``."""
-    try:
-        return REGISTRATION in read_bytes(path)
-    except Unreadable:
-        return False
+    return REGISTRATION in read_any(path)
 
 
 def config_files(root: str) -> list[str]:

@@ -15,7 +15,9 @@ def parse(data: bytes) -> ast.Module | Problem:
     """The tree of a file, or why there is none; neither raises nor prints warnings."""
     try:
         data.decode()
-        encoding = codecs.lookup(tokenize.detect_encoding(io.BytesIO(data).readline)[0]).name
+        encoding = "utf-8"
+        if b"coding" in data or data.startswith(codecs.BOM_UTF8):  # else nothing can name another one
+            encoding = codecs.lookup(tokenize.detect_encoding(io.BytesIO(data).readline)[0]).name
         if encoding != "utf-8" or b"\0" in data:
             found = "holds a NUL byte" if b"\0" in data else f"is {encoding}"
             return Problem(1, 0, f"the file {found}, not plain UTF-8", "save the file as UTF-8")

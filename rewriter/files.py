@@ -61,6 +61,14 @@ def read_bytes(path: str, limit: int = LIMIT) -> bytes:
     raise Unreadable(f"{status.st_size} bytes, more than the {limit} that are read", "leave it out")
 
 
+def read_any(path: str) -> bytes:
+    """The bytes of a file; none where it cannot be read."""
+    try:
+        return read_bytes(path)
+    except Unreadable:
+        return b""
+
+
 def parse_toml(text: str) -> dict[str, Any]:
     """A TOML document. Raises ValueError."""
     return dict(importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli").loads(text))

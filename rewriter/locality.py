@@ -37,7 +37,7 @@ def locality(text: str, root: str | None) -> Literal["repo", "local", "missing"]
 
     Relative paths are looked up under ``root``, the absolute root of a checkout, if there is one.
     """
-    expanded = os.path.expanduser(text)
-    if text and (os.path.isabs(expanded) or root is not None) and os.path.exists(os.path.join(root or "", expanded)):
+    path = os.path.join(root or "", os.path.expanduser(text))
+    if text and os.path.isabs(path) and os.path.exists(path):
         return "local"
     return "missing" if is_path_like(text) else "repo"

@@ -53,14 +53,14 @@ class Component(NamedTuple):
     """A config dict that builds a module, at one of the places where it is written (both branches of an ``if``).
 
     ``keys``: the path from the top-level name, ``("model", "vae")``. ``span``: of ``dict(...)`` or ``{...}``.
-    ``keywords``: its own keys, and where their values are written. ``values``: what a build sees: those of ``_base_``
-    files, then its own, then those of later statements ``name["key"] = value``, whose lines are ``overrides``.
+    ``keywords``: its own keys. ``values``: what a build sees: those of ``_base_`` files, then its own, then those of
+    later statements ``name["key"] = value``, whose lines are ``overrides``.
     ``unsure``: why it cannot be decided (OSR007). ``origin``: the ``_base_`` file that writes it, if only inherited.
     """
 
     keys: tuple[str, ...]
     span: Span
-    keywords: Mapping[str, Span] = {}
+    keywords: tuple[str, ...] = ()
     values: Mapping[str, Value] = {}
     overrides: Mapping[str, int] = {}
     unsure: str | None = None

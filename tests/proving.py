@@ -13,7 +13,7 @@ from typing import Any
 
 from rewriter.edit.loader import edit_config, edit_loader
 from rewriter.model import REMOVE, Component, ConfigChange, SourceChange, Span
-from rewriter.read.configs import read_config
+from rewriter.read.configs import find_value, read_config
 from rewriter.read.syntax import header_of, span_of
 
 PATH = "/checkout/configs/inference/sample.py"
@@ -117,9 +117,9 @@ def _dump(data: bytes, changes: Sequence[ConfigChange]) -> str:
 
 
 def _compare_tokens(old: bytes, new: bytes, changes: Sequence[ConfigChange], again: Sequence[ConfigChange]) -> None:
-    if any(re.search(rb"\([^=:'\"]*\Z", old[: _offsets(old, span)[0]]) for span in _values(changes)):
+    if any(re.search(rb"\([^=:'\"]*\Z", old[: _offsets(old, span)[0]]) for span in _values(old, changes)):
         return  # brackets round a value go with it, and the comments in them
-    texts = [_mask(data, _values(wanted), b"_") for data, wanted in ((old, changes), (new, again))]
+    texts = [_mask(data, _values(data, wanted), b"_") for data, wanted in ((old, changes), (new, again))]
     was, now = map(_tokens, texts)
     adds = sum(not _has(change) and change.value is not REMOVE for change in changes)
     removes = any(_has(change) and change.value is REMOVE for change in changes)
@@ -134,8 +134,9 @@ def _compare_tokens(old: bytes, new: bytes, changes: Sequence[ConfigChange], aga
     assert not changes or [line.strip() for line in lines[0]] == [line.strip() for line in lines[1]] or removes
 
 
-def _values(changes: Sequence[ConfigChange]) -> list[Span]:
-    return [change.component.keywords[change.key] for change in changes if change.value is not REMOVE and _has(change)]
+def _values(data: bytes, changes: Sequence[ConfigChange]) -> list[Span]:
+    written = [(each.component.span, each.key) for each in changes if each.value is not REMOVE and _has(each)]
+    return [find_value(data, span, key) for span, key in written]
 
 
 def _tokens(utf8: bytes) -> list[str]:

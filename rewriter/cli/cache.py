@@ -129,8 +129,7 @@ def lock(run: Run, lock_path: str | None) -> None:
         fail("the cache does not hold everything; no lock was written", "cure the findings above, then lock again")
     path = os.path.abspath(lock_path or os.path.join(run.root or run.cwd, locking.LOCK_NAME))
     state = "wrote" if _write_lock(path, inspected, run.root) else "unchanged:"
-    repos = counted(len({need.repo_id for need in needs}), "repo")
-    run.say(f"{state} {show_path(path, run.cwd)} ({repos})")
+    run.say(f"{state} {show_path(path, run.cwd)} ({counted(len({need.repo_id for need in needs}), 'repo')})")
     unsure = any(finding.code == "OSR007" for finding in run.findings)  # as a warning, too
     if unsure:
         warn("the lock may lack repos, since a loader could not be followed (OSR007)")

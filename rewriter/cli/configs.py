@@ -176,11 +176,10 @@ def _make_plan(run: Run, request: Request, stdin_filename: str | None, scripts: 
     try:
         with closing(mmengine.Prover(drop=planning.drop, **how)) as prover:
             with counter("reading and editing", len(targets), quiet=run.quiet) as tick:
-                given = targets, request, run.loaders, overlay
-                plan = planning.rewrite(*given, begin=prover.begin, progress=tick)
+                plan = planning.rewrite(targets, request, run.loaders, overlay, begin=prover.begin, progress=tick)
             plan = prover.prove(plan)
     except mmengine.MmengineError as error:
-        fail(error.message, error.remedy)
+        fail(*error.args)
     calls = run.find_script_calls() if scripts else []
     edits = edit_calls(calls, request.cache_dir) if request.cache_dir else []
     edited = {edit.path for edit in edits}

@@ -338,7 +338,7 @@ class Case:
 
     @property
     def _weights(self) -> Value:
-        return self.values.get("from_pretrained", Value.of(None))
+        return self.values.get("from_pretrained") or Value.of(None)
 
     def _trace(self, values: Mapping[str, Value]) -> Trace:
         """What building the component with these values would do."""
@@ -393,10 +393,11 @@ class Case:
 
 def lacks_model(trace: Trace, values: Mapping[str, Value], root: str | None) -> bool:
     """Whether ``load_checkpoint`` reads a local folder that has no ``model/``."""
+    if not any(each.endswith(_LOAD_CHECKPOINT) for each in trace.files):
+        return False
     weights = values.get("from_pretrained", Value.of(None)).value
     folder = os.path.join(root or "", os.path.expanduser(str(weights)))
-    reads_model = any(each.endswith(_LOAD_CHECKPOINT) for each in trace.files)
-    return reads_model and os.path.isdir(folder) and not os.path.isdir(os.path.join(folder, "model"))
+    return os.path.isdir(folder) and not os.path.isdir(os.path.join(folder, "model"))
 
 
 def find_unknown_repo(weights: Value, calls: Iterable[HubCall]) -> str | None:

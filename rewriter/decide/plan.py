@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from typing import Any, TypeVar
 
 from rewriter import files, model
 from rewriter.checkout import Target, config_files
@@ -21,6 +21,7 @@ __all__ = ["Loaders", "Planner", "check", "drop", "rewrite"]
 _FILES_PER_POOL = 400  # from which on starting other processes pays
 _FILES_PER_TASK = 25
 
+T = TypeVar("T")
 Progress = Callable[[], object]
 Threads = dict[LoaderId, tuple[SourceChange, ...]]
 """The source changes that lead the requested keys to the hub calls of each loader."""
@@ -32,28 +33,29 @@ Threads = dict[LoaderId, tuple[SourceChange, ...]]
 def check(targets: Sequence[Target], request: Request, loaders: Loaders, *, progress: Progress = lambda: None) -> Plan:
     """Diagnose every file; nothing is executed and nothing changes. Of many files, traces keep only ``files``."""
     planner, parts = Planner(targets, request, loaders), []
-    paths = list(planner.targets)
-    tasks = [paths[start : start + _FILES_PER_TASK] for start in range(0, len(paths), _FILES_PER_TASK)]
-    with ExitStack() as stack:
-        made: Iterable[Plan] = map(functools.partial(_check_part, planner), tasks)
-        if len(paths) >= _FILES_PER_POOL:
-            from concurrent.futures import ProcessPoolExecutor
-
-            given = targets, request, loaders.opensora_source
-            pool = stack.enter_context(ProcessPoolExecutor(None, None, _start_process, given))
-            made = pool.map(_check_in_process, tasks)
-        for task, part in zip(tasks, made, strict=True):
-            parts.append(part)
-            for _ in task:
-                progress()
+    made: Iterable[Plan] = map(functools.partial(_check_file, planner), planner.targets)
+    if len(planner.targets) >= _FILES_PER_POOL:
+        given = targets, request, loaders.opensora_source
+        made = _map_in_pool(_check_in_process, planner.targets, _start_process, *given)
+    for part in made:
+        parts.append(part)
+        progress()
     results = tuple(result for part in parts for result in part.results)
     findings = dict.fromkeys(finding for part in parts for finding in part.findings)
     notes = dict.fromkeys(note for part in parts for note in part.notes)
     return Plan(results, (), tuple(findings), (*notes, *_note_empty(results)))
 
 
-def _check_part(planner: Planner, paths: Sequence[str]) -> Plan:
-    return Plan(tuple(map(planner.decide_file, paths)), (), tuple(planner.loaders.problems()), planner.notes())
+def _map_in_pool(function: Callable[[Any], T], items: Iterable[Any], start: Any = None, *given: Any) -> Iterator[T]:
+    """What other processes make of the items, in order; each calls ``start(*given)`` first."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(None, None, start, given) as pool:
+        yield from pool.map(function, items, chunksize=_FILES_PER_TASK)
+
+
+def _check_file(planner: Planner, path: str) -> Plan:
+    return Plan((planner.decide_file(path),), (), tuple(planner.loaders.problems()), planner.notes())
 
 
 _planners: list[Planner] = []  # one, in a process of the pool
@@ -63,12 +65,12 @@ def _start_process(targets: Sequence[Target], request: Request, opensora_source:
     _planners[:] = [Planner(targets, request, Loaders(opensora_source))]
 
 
-def _check_in_process(paths: Sequence[str]) -> Plan:
-    """One task of the pool; what a report does not name stays behind."""
-    part = _check_part(_planners[0], paths)
-    _planners[0].forget()
-    small = [(each, tuple(map(_name_only, each.decisions))) for each in part.results]
-    return part._replace(results=tuple(each._replace(decisions=named, old=None, new=None) for each, named in small))
+def _check_in_process(path: str) -> Plan:
+    """One file in a process of the pool; what a report does not name stays behind."""
+    part = _check_file(_planners[0], path)
+    _planners[0].forget(path)
+    named = tuple(map(_name_only, part.results[0].decisions))
+    return part._replace(results=(part.results[0]._replace(decisions=named, old=None, new=None),))
 
 
 def _name_only(decision: Decision) -> Decision:
@@ -116,7 +118,7 @@ def rewrite(
         if not bad:
             overlaid = loaders.with_overlay({path: edit.new for path, edit in sources.items()})
             trial = planner.retry(overlaid, refused, unfit)
-            results, failed = edit_configs(trial.decide_all(progress), len(paths))
+            results, failed = edit_configs(map(trial.decide_file, paths), len(paths), progress)
             more = [planner.decide_file(r.path) for r in results if any(each.edits for each in r.decisions)]
             if _find_threads([*asking, *more], stay) != threads:
                 asking += more
@@ -161,23 +163,21 @@ def drop(plan: Plan, refused: Mapping[str, Finding]) -> Plan:
     return plan._replace(results=tuple(results), sources=plan.sources if served or not refused else ())
 
 
-def edit_configs(results: Iterable[FileResult], count: int) -> tuple[tuple[FileResult, ...], dict[str, Finding]]:
+def edit_configs(
+    results: Iterable[FileResult], count: int, progress: Progress = lambda: None
+) -> tuple[tuple[FileResult, ...], dict[str, Finding]]:
     """The ``count`` files with their changes made and proved, and those that cannot be edited, with why."""
     decided: list[FileResult] = []
 
     def find_changed() -> Iterator[FileResult]:  # without traces, whose syntax trees are not sent to others
         for result in results:
             decided.append(result)
+            progress()
             if result.changes and result.old is not None:
                 yield result._replace(decisions=tuple(each._replace(trace=None) for each in result.decisions))
 
-    if count < _FILES_PER_POOL:
-        made = dict(map(_edit_config, find_changed()))
-    else:
-        from concurrent.futures import ProcessPoolExecutor
-
-        with ProcessPoolExecutor() as pool:  # others edit while this process decides
-            made = dict(pool.map(_edit_config, find_changed(), chunksize=_FILES_PER_TASK))
+    in_turn = count < _FILES_PER_POOL  # else others edit while this process decides
+    made = dict(map(_edit_config, find_changed()) if in_turn else _map_in_pool(_edit_config, find_changed()))
     refused = {path: new for path, new in made.items() if isinstance(new, Finding)}
     edited = {path: new for path, new in made.items() if isinstance(new, bytes)}
     return tuple(each._replace(new=edited.get(each.path, each.old)) for each in decided), refused

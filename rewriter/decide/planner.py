@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from rewriter import files, model
 from rewriter.checkout import Target
@@ -41,10 +41,10 @@ class Planner:
         other._read, other._refused, other._left = self._read, refused, left
         return other
 
-    def forget(self) -> None:
-        """Forget the files that were read and decided about."""
-        for each in (self._read, self._results, self._notes):
-            each.clear()
+    def forget(self, path: str) -> None:
+        """Forget a file that was decided about, and the notes; its base files stay."""
+        del self._read[path], self._results[path]
+        self._notes.clear()
 
     # --- reading
 
@@ -86,12 +86,6 @@ class Planner:
         return tuple(found[1:])
 
     # --- deciding
-
-    def decide_all(self, progress: Callable[[], object]) -> Iterator[FileResult]:
-        """Decide about every file, in the order of the selection."""
-        for path in self.targets:
-            yield self.decide_file(path)
-            progress()
 
     def decide_file(self, path: str) -> FileResult:
         """Decide about one file (its base files first), once."""
@@ -146,7 +140,7 @@ class Planner:
 
     def _look(self, component: Component, root: str | None) -> tuple[Trace, str | None]:
         """What a component would load, as far as it can; and why it cannot be followed where it names weights."""
-        kind, weights = (component.values.get(key, Value.of(None)) for key in ("type", "from_pretrained"))
+        kind, weights = (component.values.get(key) or Value.of(None) for key in ("type", "from_pretrained"))
         name = kind.value if isinstance(kind.value, str) and component.unsure is None else ""
         trace, unclear = Trace(False), component.unsure
         names_weights = isinstance(weights.value, str) or not weights.known

@@ -18,6 +18,7 @@ from rewriter.edit.elements import PieceTransformer
 from rewriter.edit.literals import EditError, write_literal
 from rewriter.edit.proof import is_proved
 from rewriter.model import REMOVE, ConfigChange, Problem, SourceChange
+from rewriter.read.configs import find_value
 
 _AFTER = ("from_pretrained", "type")
 """A new keyword of a config goes behind the first of these that is there."""
@@ -33,7 +34,7 @@ def edit_config(data: bytes, changes: Sequence[ConfigChange]) -> bytes:
     requested = []
     for component, key, value in changes:
         replaces = key in component.keywords and value is not REMOVE
-        span = component.keywords[key] if replaces else component.span
+        span = find_value(data, component.span, key) if replaces else component.span
         requested.append(SourceChange("", "value" if replaces else "keyword", span, key, default=value))
     return edit_loader(data, requested)
 

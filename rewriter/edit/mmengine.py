@@ -27,12 +27,7 @@ _UNREADABLE = "correct the config (mmengine reads UTF-8 without a byte order mar
 
 
 class MmengineError(Exception):
-    """mmengine is required and missing, does not run, or contradicts the edits whatever is left out."""
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+    """mmengine is required and missing, does not run, or contradicts the edits. ``args``: how, and what to do."""
 
 
 class Prover:
@@ -63,8 +58,7 @@ class Prover:
     def prove(self, plan: Plan) -> Plan:
         """The plan without the files that mmengine cannot load (OSR901), or resolves otherwise than requested (OSR902).
 
-        A file of the second kind takes along those that it inherits from; what is left is proved again. Raises
-        MmengineError, with the remedy.
+        A file of the second kind takes along those that it inherits from; what is left is proved again. MmengineError.
         """
         if self.mode == "never" or not plan.config_edits:
             return plan

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from rewriter.read.walk import Frame
 
 _BUILTINS = frozenset(dir(builtins))
-
-
 _READING = ("get", "keys", "values", "items", "copy", "index", "count")  # methods that change no container
 
 

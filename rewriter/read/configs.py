@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import Any
 
 from rewriter.decoding import parse
-from rewriter.model import Component, Config, Ignore, Problem, Value
+from rewriter.model import Component, Config, Ignore, Problem, Span, Value
 from rewriter.read.syntax import imported_names, package_of, span_of, statements_run_once, stored_names
 
 _IGNORE = re.compile(r"#[ \t]*opensora-rewriter:[ \t]*ignore(?:\[([\w ,]+)\]|(?!\w|\[))")
@@ -44,7 +44,7 @@ def read_config(data: bytes, path: str) -> Config:
     if isinstance(tree, Problem):
         return Config(path, problem=tree)
     source = data.decode()
-    reader = _Reader(tree)
+    reader = _Reader(tree, source)
     try:
         components = tuple(reader.read_components())
         bases, bases_unknown = reader.read_bases(os.path.dirname(path))
@@ -61,11 +61,14 @@ class _Reader:
     """One module: ``bindings`` of each top-level name, and ``items``, its ``name["key"] = value`` at top level.
 
     What binds a name in any other way than ``name = value`` stands for the value itself. ``explained``: the nodes of
-    names that stand in such a statement, or are used so that nothing can change.
+    names that stand in such a statement, or are used so that nothing can change. ``templates``: strings that mmengine
+    changes before it runs the file.
     """
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, tree: ast.Module, source: str) -> None:
         self.tree = tree
+        strings = ast.walk(tree) if "{{" in source else ()
+        self.templates = {each for each in strings if "{{" in str(getattr(each, "value", ""))}
         self.values: dict[ast.AST, Value] = {}
         self.bindings = defaultdict[str, list[_Node]](list)
         self.items = defaultdict[str, _Items](list)
@@ -103,7 +106,7 @@ class _Reader:
     def read_components(self) -> Iterator[Component]:
         for name, nodes in self.bindings.items():
             for node in nodes:
-                if isinstance(node, (ast.Call, ast.Dict)) or not self._value(node).known:
+                if isinstance(node, (ast.Call, ast.Dict)) or not self._is_known(node):
                     items = [each for each in self.items.get(name, ()) if each[1].lineno > node.lineno]
                     yield from self._read((name,), node, items, self._doubt(name))
 
@@ -118,7 +121,7 @@ class _Reader:
         if None in written or len(written) < len(pairs):
             doubt = doubt or "a key of it is computed, spread (`**`) or given twice"
         own = {key: value for key, value in written.items() if key is not None}
-        keywords = {key: span_of(value) for key, value in own.items()}
+        keywords = tuple(own)
         overrides = {key: value.lineno for key, value in items}
         own |= dict(items)
         values = {key: self._value(value) for key, value in own.items()}
@@ -143,8 +146,9 @@ class _Reader:
     def uses(self) -> dict[str, list[tuple[str | None, int]]]:
         """Of each name the mentions that are not explained: the key that is read (None: any other use), its line."""
         uses = defaultdict[str, list[tuple[str | None, int]]](list)
-        others = [each for each in self.tree.body if not self._is_known(each)]
-        for node in ast.walk(ast.Module(others, [])):  # a name comes after all that it stands in
+        known = [each for each in self.tree.body if isinstance(each, ast.Assign) and each.targets[0] in self.explained]
+        others = {*self.tree.body} - {each for each in known if self._is_known(each.value)}
+        for node in ast.walk(ast.Module([*others], [])):  # a name comes after all that it stands in
             match node:
                 case ast.Call(
                     func=ast.Name(id="print" | "build_module") | ast.Attribute(attr="build" | "build_module"),
@@ -173,14 +177,12 @@ class _Reader:
 
     # --- values
 
-    def _is_known(self, node: ast.stmt) -> bool:
-        """Whether a statement gives a name a known value, which mentions no dict."""
-        if not isinstance(node, ast.Assign) or node.targets[0] not in self.explained:
-            return False
-        return isinstance(node.value, ast.Constant) or self._value(node.value).known
+    def _is_known(self, node: _Node) -> bool:
+        """Whether a value is known, and so mentions no dict."""
+        return (isinstance(node, ast.Constant) and node not in self.templates) or self._value(node).known
 
     def _value(self, node: _Node) -> Value:
-        if isinstance(node, ast.Constant) and not isinstance(node.value, str):
+        if isinstance(node, ast.Constant) and node not in self.templates:
             return Value("", True, node.value)
         if node not in self.values:
             try:
@@ -192,10 +194,15 @@ class _Reader:
     def _evaluate(self, node: _Node) -> Any:
         """The value of constants, their names, sums and f-strings, and containers of them; else ValueError."""
         if isinstance(node, ast.Constant):
-            if isinstance(node.value, str) and "{{" in node.value:
-                raise ValueError  # mmengine replaces it before it runs the file
+            if node in self.templates:
+                raise ValueError
             return node.value
         match node:
+            case ast.Dict() if None not in node.keys:
+                keys = [self._evaluate(key) for key in node.keys if key is not None]
+                return dict(zip(keys, map(self._evaluate, node.values), strict=True))
+            case ast.Call(func=ast.Name(id="dict"), args=[]) if None not in [each.arg for each in node.keywords]:
+                return {each.arg: self._evaluate(each.value) for each in node.keywords}
             case ast.List():
                 return [self._evaluate(each) for each in node.elts]
             case ast.Tuple():
@@ -217,16 +224,8 @@ class _Reader:
                 return "".join(str(self._evaluate(part)) for part in node.values)
             case ast.FormattedValue(conversion=-1, format_spec=None):
                 return self._evaluate(node.value)
-            case ast.Dict() if None not in node.keys:
-                keys = [self._evaluate(key) for key in node.keys if key is not None]
-                values = dict(zip(keys, map(self._value, node.values), strict=True))
-            case ast.Call(func=ast.Name(id="dict"), args=[]):
-                values = {each.arg: self._value(each.value) for each in node.keywords}
             case _:
                 return ast.literal_eval(node)
-        if None in values or not all(value.known for value in values.values()):
-            raise ValueError
-        return {key: value.value for key, value in values.items()}
 
     def read_bases(self, folder: str) -> tuple[tuple[str, ...], str | None]:
         """The ``_base_`` files, absolute, or why they cannot be named."""
@@ -253,6 +252,13 @@ def _dict_items(node: _Node) -> _Pairs | None:
             pairs = zip(keys, node.values, strict=True)
             return [(key, value) for key, value in pairs if key is None or isinstance(key, str)]
     return None
+
+
+def find_value(data: bytes, span: Span, key: str) -> Span:
+    """Where the value of ``key`` is written, which the dict at ``span`` of a config has."""
+    tree = parse(data)
+    nodes = [] if isinstance(tree, Problem) else [each for each in ast.walk(tree) if isinstance(each, ast.expr)]
+    return next(span_of(dict(pairs)[key]) for each in nodes if span_of(each) == span and (pairs := _dict_items(each)))
 
 
 def inherit(config: Config, read: Callable[[str], Config], seen: tuple[str, ...] = ()) -> Config:

@@ -37,6 +37,5 @@ HARMLESS_DECORATORS = frozenset(
 
 def may_load(package: str, given: Iterable[str]) -> bool:
     """Whether a function of a package might read a repo: one of the strings that it is given."""
-    if package in _LOCAL_LIBRARIES or package in sys.stdlib_module_names:
-        return False
-    return package in OTHER_LIBRARIES or any("/" in text for text in given)
+    is_local = package in _LOCAL_LIBRARIES or package in sys.stdlib_module_names
+    return not is_local and (package in OTHER_LIBRARIES or any("/" in text for text in given))

@@ -56,8 +56,8 @@ class Loaders:
         if sources is None:
             self.used_released_table = True
             return trace_released(type_name, values)
-        given = {key: _make_value(key, value) for key, value in values.items() if key not in RESERVED_KEYS}
-        request = type_name, repr(sorted((key, tuple(value)) for key, value in given.items()))
+        given = {key: _make_value(value, key) for key, value in values.items() if key not in RESERVED_KEYS}
+        request = type_name, frozenset(given.items())
         if request not in sources.traces:
             sources.traces[request] = _trace(sources, type_name, given)
         return sources.traces[request]
@@ -83,24 +83,26 @@ def split_calls(trace: Trace, root: str | None) -> tuple[list[HubCall], list[Hub
     Calls on an existing path, and ``from_pretrained(None)``, are in neither. Repo ids that could not be followed count
     as the Hub's.
     """
+    if not trace.calls:
+        return [], []
     calls = [call for call in trace.calls if call.repo_text != "None"]
     places = {repo: "repo" if repo is None else locality(repo, root) for repo in {call.repo_id for call in calls}}
     remote, missing = ([call for call in calls if places[call.repo_id] == place] for place in ("repo", "missing"))
     return remote, missing
 
 
-def _make_value(key: str, value: Value) -> Val:
-    """A keyword of the config as the walk sees it."""
+def _make_value(value: object, key: str = "") -> Val:
+    """A keyword of the config as the walk sees it; numbers and lists of them decide nothing about what is loaded."""
     own = key if key in KEYS else None
-    return _make_known(value.value, key, own) if value.known else Unknown(value.text, own)
-
-
-def _make_known(value: object, key: str = "", own: str | None = None) -> Val:
-    """A value of the config; numbers and lists of them decide nothing about what is loaded."""
+    if isinstance(value, Value):
+        if not value.known:
+            return Unknown(value.text, own)
+        value = value.value
+    if value is None or isinstance(value, (str, bool)):
+        return Known(value, True, own)
     if isinstance(value, dict):
-        return Items({str(name): _make_known(inner) for name, inner in value.items()})
-    decides = key == "from_pretrained" or isinstance(value, (str, bool, type(None)))
-    return Known(value, True, own) if decides else Unknown("", own)
+        return Items({str(name): _make_value(inner) for name, inner in value.items()})
+    return Unknown(repr(value) if key == "from_pretrained" else "", own)
 
 
 def _trace(sources: Sources, type_name: str, given: Mapping[str, Val]) -> Trace:

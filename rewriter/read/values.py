@@ -32,6 +32,9 @@ class Items(NamedTuple):
     items: Mapping[str, Val]
     complete: bool = True
 
+    def __hash__(self) -> int:
+        return hash(frozenset(self.items.items()))
+
 
 class Definition(NamedTuple):
     """A function or class of the checkout; ``owner``: the class of a method."""

@@ -17,7 +17,7 @@ from sarif_pydantic.sarif import Sarif  # type: ignore[import-untyped]
 
 from rewriter.files import show_path
 from rewriter.model import FileEdit
-from rewriter.report.text import Report, count_column, show_finding, sort_findings
+from rewriter.report.text import Report, count_columns, show_finding
 from rewriter.rules import all_rules
 from rewriter.words import printable
 
@@ -60,18 +60,18 @@ def render_sarif(report: Report) -> str:
 
 def _make_results(report: Report) -> Iterator[Json]:
     base, codes = report.root, list(all_rules())
-    changes = [(edit, _describe_edit(edit, base)) for edit in report.fixes]
+    changes = {edit.path: _describe_edit(edit, base) for edit in report.fixes}
+    sources = [changes[edit.path] for edit in report.fixes if edit.kind == "source"]
     seen: Counter[str] = Counter()
-    for finding in sort_findings(report.findings):
+    for finding, column in count_columns(report.findings, report.plan):
         shown = show_finding(finding, report.cwd)
         message = f"{finding.component}: " * bool(finding.component) + f"{shown.message}\n{shown.remedy}".rstrip()
         message = "\n".join(map(printable, message.split("\n"))).replace("](", "] (")  # which would be a link
-        region = {"startLine": max(finding.line, 1), "startColumn": count_column(finding, report.plan)}
+        region = {"startLine": max(finding.line, 1), "startColumn": column}
         place = show_path(finding.path, base), finding.component, _LINE_NUMBER.sub("#", finding.message)
         digest = hashlib.sha256("\0".join((finding.code, *place)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
         seen[digest] += 1
-        own = [change for edit, change in changes if edit.path == finding.path]
-        sources = [change for edit, change in changes if edit.kind == "source"]
+        own = [changes[finding.path]] if finding.path in changes else []
         fixed = own * (finding.code in _CURED) + sources * (finding.code in _CURED_BY_SOURCE)
         fix = {"description": {"text": "opensora-rewriter rewrite"}, "artifactChanges": fixed}
         yield {

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import TextWrapper
 from typing import NamedTuple
 
-from rewriter.files import find_repository, show_path
+from rewriter.files import find_repository, read_any, show_path
 from rewriter.model import REMOVE, FileEdit, FileResult, Finding, Note, Plan
 from rewriter.words import counted, is_command, printable
 
@@ -57,11 +57,13 @@ def show_finding(finding: Finding, cwd: str, base: str = "") -> Finding:
     return finding._replace(path=path, column=column, message=message, remedy=fill_remedy([finding], cwd))
 
 
-def count_column(finding: Finding, plan: Plan) -> int:
-    """The 1-based column of a finding in characters, where the plan has the file; else in bytes."""
-    old = next((result.old for result in plan.results if result.path == finding.path), None)
-    lines = (old or b"").splitlines()[max(finding.line, 1) - 1 :]
-    return 1 + (len(lines[0][: finding.column].decode(errors="ignore")) if lines else finding.column)
+def count_columns(findings: Iterable[Finding], plan: Plan) -> Iterator[tuple[Finding, int]]:
+    """The findings, sorted, each with its 1-based column in characters."""
+    read = {each.path: each.old for each in plan.results} | {each.path: each.old for each in plan.sources}
+    for finding in sort_findings(findings):
+        data = read.get(finding.path)
+        lines = (read_any(finding.path) if data is None else data).splitlines()[max(finding.line, 1) - 1 :]
+        yield finding, 1 + (len(lines[0][: finding.column].decode(errors="ignore")) if lines else finding.column)
 
 
 def _show_paths(words: str, cwd: str) -> str:
@@ -134,10 +136,10 @@ def format_github(findings: Iterable[Finding], cwd: str, root: str, plan: Plan) 
     def escape(words: str) -> str:
         return printable(words).replace("%", "%25")  # CR and LF have become printable escapes
 
-    for finding in sort_findings(findings):
+    for finding, column in count_columns(findings, plan):
         shown = show_finding(finding, cwd, root)
         file = escape(shown.path).replace(":", "%3A").replace(",", "%2C")
-        place = f"file={file},line={max(finding.line, 1)},col={count_column(finding, plan)},title={finding.code}"
+        place = f"file={file},line={max(finding.line, 1)},col={column},title={finding.code}"
         message = escape(f"{finding.component}: " * bool(finding.component) + shown.message)
         yield f"::{finding.severity} {place}::{message}" + (f"%0A-> {escape(shown.remedy)}" if shown.remedy else "")
 

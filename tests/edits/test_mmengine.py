@@ -155,14 +155,14 @@ def test_without_mmengine_it_is_a_note_or_an_error(tmp_path: Path, monkeypatch: 
     assert note.message.startswith("mmengine did not load the configs")
     with pytest.raises(MmengineError, match="no interpreter with mmengine is found") as caught:
         prove(plan, "always", None)
-    assert "pip install" in caught.value.remedy
+    assert "pip install" in caught.value.args[1]
 
 
 @pytest.mark.parametrize("python", ["/no/such/python", "/bin/false"])
 def test_a_named_interpreter_that_cannot_serve_is_an_error(tmp_path: Path, python: str) -> None:
     with pytest.raises(MmengineError, match=python) as caught:
         prove(Plan((config(tmp_path, "a.py", VAE),)), "auto", python)
-    assert "--python" in caught.value.remedy
+    assert "--python" in caught.value.args[1]
 
 
 def test_where_nothing_changes_nothing_is_loaded(tmp_path: Path) -> None:
