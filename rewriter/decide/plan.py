@@ -99,8 +99,7 @@ def rewrite(
 ) -> Plan:
     """Decide about every file, edit the configs and the loaders that need it, and prove the new bytes.
 
-    Args:
-        overlay: bytes that stand for config files (standard input). begin: is called early where something may change.
+    ``overlay``: bytes that stand for config files (standard input). ``begin``: is called early where one may change.
     """
     planner = Planner(targets, request, loaders, overlay=overlay)
     paths, asking = list(planner.targets), []

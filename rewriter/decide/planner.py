@@ -17,11 +17,7 @@ from rewriter.read.loaders import Loaders, split_calls
 
 
 class Planner:
-    """One run over selected files.
-
-    Args:
-        overlay: bytes that stand for config files (standard input).
-    """
+    """One run over selected files. ``overlay``: bytes that stand for config files (standard input)."""
 
     def __init__(
         self, targets: Sequence[Target], request: Request, loaders: Loaders, *, overlay: Mapping[str, bytes] = {}

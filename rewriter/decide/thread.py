@@ -41,8 +41,7 @@ class _RefusalError(Exception):
 def thread_key(trace: Trace, key: str, root: str | None, default: object = None) -> Threading:
     """The edits that lead ``key`` to every call of a trace that was made with it.
 
-    Args:
-        trace: of a component that has the key. root: of its checkout. default: of the parameters that are added.
+    ``trace``: of a component that has the key. ``root``: of its checkout. ``default``: of parameters that are added.
     """
     changes: dict[SourceChange, None] = {}
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import itertools
 import json
 import os
 import shlex
@@ -116,9 +117,13 @@ def _talk(
         try:
             _receive(child.pipe, stream, timeout)
             ready = True
-            for task in tasks:
-                child.pipe.sendall(json.dumps(task).encode("ascii") + b"\n")
+            sent = (json.dumps(task).encode("ascii") + b"\n" for task in tasks)
+            child.pipe.sendall(next(sent))
+            for following in itertools.chain(sent, [b""]):  # so that it is there when the child is done
+                early = len(following) < 2**15  # it fits into the pipe, whatever the child is doing
+                child.pipe.sendall(following if early else b"")
                 yield _receive(child.pipe, stream, timeout)
+                child.pipe.sendall(b"" if early else following)
             return
         except TimeoutError:
             failure = ChildError("time", f"no answer within {timeout:g} s", "give it more time, or free the machine")

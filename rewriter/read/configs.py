@@ -36,9 +36,7 @@ _Pairs = Sequence[tuple[str | None, ast.expr]]
 def read_config(data: bytes, path: str) -> Config:
     """What one config says. Never raises: a file that cannot be read carries a problem.
 
-    Args:
-        data: the bytes of the file.
-        path: of the file, absolute; ``_base_`` files are found from there.
+    ``path``: of the file, absolute; ``_base_`` files are found from there.
     """
     tree = parse(data)
     if isinstance(tree, Problem):
@@ -264,9 +262,8 @@ def find_value(data: bytes, span: Span, key: str) -> Span:
 def inherit(config: Config, read: Callable[[str], Config], seen: tuple[str, ...] = ()) -> Config:
     """The config with the values of its ``_base_`` files merged in, as mmengine does it.
 
-    Args:
-        read: gives the reading of a base file; one with a problem makes ``bases_unknown``.
-        seen: the files that inherit from this one.
+    ``read``: gives the reading of a base file; one with a problem makes ``bases_unknown``. ``seen``: the files that
+    inherit from this one.
     """
     if not config.bases:
         return config

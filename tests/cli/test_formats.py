@@ -250,6 +250,13 @@ def test_github_and_sarif_count_columns_in_characters() -> None:
     assert run["results"][0]["locations"][0]["physicalLocation"]["region"]["startColumn"] == column
 
 
+def test_of_a_file_that_the_plan_has_not_kept_columns_are_counted_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    path.write_bytes('x = "\u6a21"; vae = dict()\n'.encode())
+    shown = render("github", report(finding(path=str(path), line=1, column=18), finding(path="/r/gone.py")))
+    assert re.findall(r"col=(\d+)", shown) == ["7", "17"]
+
+
 # --- sarif ---
 
 

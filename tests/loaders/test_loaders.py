@@ -1073,6 +1073,23 @@ def test_a_helper_is_found_through_an_import(name: str, tmp_path: Path) -> None:
     assert result.files == {str(tmp_path / "opensora/models/loader.py"), str(tmp_path / "opensora/utils/hub.py")}
 
 
+def test_an_imported_constant_is_known_where_it_is_loaded_and_not_looked_up_where_nothing_can_be(
+    tmp_path: Path,
+) -> None:
+    imports = "from opensora.hub import load\nfrom opensora.names import REPO\nfrom opensora.layers import Block, gelu"
+    source = REGISTERED.format(imports=imports, call="load").replace("load(from_pretrained", "load(REPO")
+    block = source.replace("    return", "    Block(gelu, act=gelu, size=3)\n    return")
+    files = {"hub.py": LOAD, "names.py": 'REPO = "org/name"\n', "layers.py": "no Python\n", "loader.py": block}
+    write_package(tmp_path, files)
+
+    result = trace(tmp_path, "loader", **KEYWORDS)
+
+    assert result.unknown == ()
+    assert [(call.repo_id, call.hard_coded, call.reached) for call in result.calls] == [
+        ("org/name", True, {"cache_dir"})
+    ]
+
+
 def test_the_path_to_a_call_is_reported_function_by_function(tmp_path: Path) -> None:
     files = {
         "utils/hub.py": LOAD,

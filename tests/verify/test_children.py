@@ -131,6 +131,14 @@ def test_a_config_that_ends_its_process_costs_itself_alone_whatever_was_sent_beh
     assert [each.value for each in answers if each.ok] == [{"number": n} for n in range(60) if n not in (7, 31)]
 
 
+def test_configs_and_answers_that_no_pipe_holds_are_loaded(tmp_path: Path) -> None:
+    sizes = [1, 500_000, 500_000, 40_000, 1]
+    texts = [f"words = {'x' * size!r}\n" for size in sizes]
+    tasks = [ConfigTask(put(tmp_path, f"c{number}.py", ""), None) for number in range(len(sizes))]
+    tasks = [each._replace(files={each.path: text.encode()}) for each, text in zip(tasks, texts, strict=True)]
+    assert [each.value for each in load_configs(OURS, tasks)] == [{"words": "x" * size} for size in sizes]
+
+
 @pytest.mark.parametrize(
     ("text", "error", "line"),
     [
