@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from rewriter.files import compile_patterns, drop_ignored, list_above, read_any, show_path, walk
+from rewriter.files import compile_patterns, drop_ignored, list_above, read_or_empty, show_path, walk
 from rewriter.model import Finding, Note
 from rewriter.words import counted
 
@@ -100,7 +100,7 @@ def _has_loaders(package: str) -> bool:
 
 def registers(path: str) -> bool:
     """Whether a file names ``register_module``."""
-    return REGISTRATION in read_any(path)
+    return REGISTRATION in read_or_empty(path)
 
 
 def config_files(root: str) -> list[str]:

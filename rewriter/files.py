@@ -61,7 +61,7 @@ def read_bytes(path: str, limit: int = LIMIT) -> bytes:
     raise Unreadable(f"{status.st_size} bytes, more than the {limit} that are read", "leave it out")
 
 
-def read_any(path: str) -> bytes:
+def read_or_empty(path: str) -> bytes:
     """The bytes of a file; none where it cannot be read."""
     try:
         return read_bytes(path)

@@ -12,7 +12,7 @@ import re
 import shlex
 
 from rewriter.checkout import find_packages
-from rewriter.files import read_any
+from rewriter.files import read_or_empty
 from rewriter.model import Finding, Plan
 from rewriter.process.interpreters import site_packages
 
@@ -23,7 +23,7 @@ def find_installed(package: str, site: str) -> str | None:
     places = [os.path.join(site, name)]
     for pattern in ("*.pth", "__editable__*finder.py"):
         for path in sorted(glob.glob(os.path.join(glob.escape(site), pattern))):
-            text = read_any(path).decode(errors="replace")
+            text = read_or_empty(path).decode(errors="replace")
             places += [os.path.join(site, line.strip(), name) for line in text.splitlines()]
             places += re.findall(rf"'{re.escape(name)}': '(.+?)'", text)  # of MAPPING, as setuptools writes it
     return next((place for place in places if os.path.isdir(place)), None)
@@ -44,8 +44,8 @@ def report_installed(plan: Plan, python: str | None) -> list[Finding]:
         if other is None or os.path.realpath(other) == os.path.realpath(package):
             continue
         for path in used:
-            name, own = os.path.relpath(path, package), new.get(path) or read_any(path)
-            if not name.startswith(os.pardir) and read_any(os.path.join(other, name)) != own:
+            name, own = os.path.relpath(path, package), new.get(path) or read_or_empty(path)
+            if not name.startswith(os.pardir) and read_or_empty(os.path.join(other, name)) != own:
                 what = f"an installed copy of {os.path.basename(package)} runs in the place of this checkout"
                 message = f"{what}: {other}; its {name} differs"
                 remedy = f"{shlex.quote(interpreter)} -m pip install -e {shlex.quote(root)}"

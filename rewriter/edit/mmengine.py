@@ -58,7 +58,7 @@ class Prover:
     def prove(self, plan: Plan) -> Plan:
         """The plan without the files that mmengine cannot load (OSR901), or resolves otherwise than requested (OSR902).
 
-        A file of the second kind takes along those that it inherits from; what is left is proved again. MmengineError.
+        One of the second kind takes along those that it inherits from; the rest is proved again. Raises MmengineError.
         """
         if self.mode == "never" or not plan.config_edits:
             return plan

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import TextWrapper
 from typing import NamedTuple
 
-from rewriter.files import find_repository, read_any, show_path
+from rewriter.files import find_repository, read_or_empty, show_path
 from rewriter.model import REMOVE, FileEdit, FileResult, Finding, Note, Plan
 from rewriter.words import counted, is_command, printable
 
@@ -62,7 +62,7 @@ def count_columns(findings: Iterable[Finding], plan: Plan) -> Iterator[tuple[Fin
     read = {each.path: each.old for each in plan.results} | {each.path: each.old for each in plan.sources}
     for finding in sort_findings(findings):
         data = read.get(finding.path)
-        lines = (read_any(finding.path) if data is None else data).splitlines()[max(finding.line, 1) - 1 :]
+        lines = (read_or_empty(finding.path) if data is None else data).splitlines()[max(finding.line, 1) - 1 :]
         yield finding, 1 + (len(lines[0][: finding.column].decode(errors="ignore")) if lines else finding.column)
 
 
