@@ -65,6 +65,8 @@ def with_cache_dirs(settings: Settings, items: Iterable[str], origin: str = COMM
         name, equals, rest = item.partition("=")
         if not (equals and name.isidentifier()):
             name, rest = "", item
+        if rest == "DIR":
+            raise ValueError(f"{origin}: DIR stands for a directory; write its path")
         if not name and "" in given:
             raise ValueError(f"{origin}: two directories for every component: {given['']} and {item}")
         given[name] = make_absolute(rest)

@@ -13,7 +13,7 @@ from typing import Any
 
 from rewriter.edit.loader import edit_config, edit_loader
 from rewriter.model import REMOVE, Component, ConfigChange, SourceChange, Span
-from rewriter.read.configs import find_value, read_config
+from rewriter.read.configs import find_values, read_config
 from rewriter.read.syntax import header_of, span_of
 
 PATH = "/checkout/configs/inference/sample.py"
@@ -136,7 +136,7 @@ def _compare_tokens(old: bytes, new: bytes, changes: Sequence[ConfigChange], aga
 
 def _values(data: bytes, changes: Sequence[ConfigChange]) -> list[Span]:
     written = [(each.component.span, each.key) for each in changes if each.value is not REMOVE and _has(each)]
-    return [find_value(data, span, key) for span, key in written]
+    return [find_values(data)[place] for place in written]
 
 
 def _tokens(utf8: bytes) -> list[str]:

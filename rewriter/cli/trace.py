@@ -20,7 +20,7 @@ from rewriter.model import CACHE_DIR, Finding, Note, Plan, Value
 from rewriter.process.interpreters import find_major, site_packages
 from rewriter.verify import needs as needing
 from rewriter.verify.directories import TRANSFORMERS_VARIABLES
-from rewriter.words import printable
+from rewriter.words import counted, printable
 
 _ROW = "{:<20} {:<9} {:<16} {}"
 _SHOWN = ("callee", "library", "repo_id", "repo_text", "hard_coded", "subfolder", "revision", "filename", "certain")
@@ -100,12 +100,16 @@ def trace(run: Run, repos: bool, scripts: bool) -> None:
         | {"callee": call.callee, "reads": call.reads, "cache_dir": call.state, "editable": call.editable}
         for call in (run.find_script_calls() if scripts else [])
     ]
+    places = [row.place for each in traced for row in each.rows if not each.after_rewrite]
+    lost = places.count("missing") + places.count("unknown")
     if repos:
         lines = []
         for repo_id, *names in needing.list_repos(traced):
             extra = [f" {key}={value}" for key, value in zip(("subfolder", "revision"), names, strict=True) if value]
             lines.append(repo_id + "".join(extra if run.verbose else []))
         print_lines(map(printable, dict.fromkeys(lines)))
+        words = "on a path that is missing, or on a repo that is not known; without --repos they are shown"
+        run.notes += [Note(f"{counted(lost, 'Hub call')} {words}")] * bool(lost)
     elif run.output_format == "json":
         document = {"schema_version": 1, "components": components, **({"scripts": calls} if scripts else {})}
         click.echo(json.dumps(document, indent=2))
@@ -116,7 +120,7 @@ def trace(run: Run, repos: bool, scripts: bool) -> None:
             found = call["reads"] if call["cache_dir"] == "unreadable" else known
             click.echo(printable(f"{call['path']}:{call['line']}: {found}"))
     undecided = [each for each in plan.all_findings if _is_undecided(each)]
-    failed = run.exit_code or (FOUND if repos and undecided else 0)
+    failed = run.exit_code or (FOUND if repos and (undecided or "unknown" in places) else 0)
     run.findings += undecided
     run.print_findings(err=True)
     raise SystemExit(failed)

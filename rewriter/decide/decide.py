@@ -182,10 +182,8 @@ class Case:
             if rejected is None:
                 self._report_unreached(key, remote)
             else:
-                function = f"{rejected.function} ({self._place(rejected)})"
-                message = (
-                    f"`{self.type}` loads from the Hub and its loader rejects {key}: {function} has no such parameter"
-                )
+                what = f"{rejected.function} ({self._place(rejected)}) has no such parameter"
+                message = f"`{self.type}` loads from the Hub and its loader rejects {key}: {what}"
                 self._add("OSR004", message, self._threading_remedy(key), "warning" if self.request.force else "error")
             self._compare(key, rejected=rejected is not None)
             if self.request.edit_source and not self.request.checking:

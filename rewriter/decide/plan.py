@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from rewriter import files, model
 from rewriter.checkout import Target, config_files
@@ -21,7 +21,6 @@ __all__ = ["Loaders", "Planner", "check", "drop", "rewrite"]
 _FILES_PER_POOL = 400  # from which on starting other processes pays
 _FILES_PER_TASK = 25
 
-T = TypeVar("T")
 Progress = Callable[[], object]
 Threads = dict[LoaderId, tuple[SourceChange, ...]]
 """The source changes that lead the requested keys to the hub calls of each loader."""
@@ -46,7 +45,7 @@ def check(targets: Sequence[Target], request: Request, loaders: Loaders, *, prog
     return Plan(results, (), tuple(findings), (*notes, *_note_empty(results)))
 
 
-def _map_in_pool(function: Callable[[Any], T], items: Iterable[Any], start: Any = None, *given: Any) -> Iterator[T]:
+def _map_in_pool(function: Callable[..., Any], items: Iterable[Any], start: Any = None, *given: Any) -> Iterator[Any]:
     """What other processes make of the items, in order; each calls ``start(*given)`` first."""
     from concurrent.futures import ProcessPoolExecutor
 

@@ -182,8 +182,7 @@ class Planner:
         absent = [f"`{name}`" for name in self.request.components if name not in config.bound]
         if config.bases_unknown is not None and absent:
             message = f"{', '.join(absent)} may come from a base file that cannot be read: {config.bases_unknown}"
-            remedy = "write `_base_` as a plain path to an existing file"
-            yield Finding("OSR007", path, 1, 0, "", message, remedy)
+            yield Finding("OSR007", path, 1, 0, "", message, "write `_base_` as a plain path to an existing file")
 
     def notes(self) -> tuple[Note, ...]:
         """What was passed over or stood in for."""

@@ -50,6 +50,7 @@ def rewrite_command(
     directory = request.dir_for(owner)
     own = f"{owner}=" if owner in dict(request.cache_dirs) else ""
     words = [option or f"--cache-dir {shlex.quote(own + directory) if directory is not None else 'DIR'}"]
+    words += ["--local-files-only"] * (request.local_files_only and not option)
     words += [f"--set {shlex.quote(f'{component.name}.{key}={value}')}" for key, value in sets.items()]
     if component.name not in DEFAULT_COMPONENTS or component.name not in request.components:
         words.append(f"--component {component.name}")

@@ -18,7 +18,7 @@ from rewriter.edit.elements import PieceTransformer
 from rewriter.edit.literals import EditError, write_literal
 from rewriter.edit.proof import is_proved
 from rewriter.model import REMOVE, ConfigChange, Problem, SourceChange
-from rewriter.read.configs import find_value
+from rewriter.read.configs import find_values
 
 _AFTER = ("from_pretrained", "type")
 """A new keyword of a config goes behind the first of these that is there."""
@@ -31,10 +31,10 @@ def edit_config(data: bytes, changes: Sequence[ConfigChange]) -> bytes:
     A value that is there is replaced; a new keyword goes after ``from_pretrained``, else after ``type``, else last, in
     the style around it. Removing gives back, to the byte, what an earlier call added to.
     """
-    requested = []
+    requested, written = [], find_values(data)
     for component, key, value in changes:
         replaces = key in component.keywords and value is not REMOVE
-        span = find_value(data, component.span, key) if replaces else component.span
+        span = written[component.span, key] if replaces else component.span
         requested.append(SourceChange("", "value" if replaces else "keyword", span, key, default=value))
     return edit_loader(data, requested)
 

@@ -120,7 +120,7 @@ def _talk(
             sent = (json.dumps(task).encode("ascii") + b"\n" for task in tasks)
             child.pipe.sendall(next(sent))
             for following in itertools.chain(sent, [b""]):  # so that it is there when the child is done
-                early = len(following) < 2**15  # it fits into the pipe, whatever the child is doing
+                early = len(following) < 2**12  # it fits into every system's pipe, whatever the child is doing
                 child.pipe.sendall(following if early else b"")
                 yield _receive(child.pipe, stream, timeout)
                 child.pipe.sendall(b"" if early else following)

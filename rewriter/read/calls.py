@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from rewriter.model import KEYS, HubCall
@@ -21,12 +21,12 @@ _BUILTINS = frozenset(dir(builtins))
 _READING = ("get", "keys", "values", "items", "copy", "index", "count")  # methods that change no container
 
 
-def collect(evaluate: Callable[[ast.expr], Val], pairs: Iterable[tuple[ast.expr | str | None, ast.expr]]) -> Items:
+def collect(frame: Frame, pairs: Iterable[tuple[ast.expr | str | None, ast.expr]]) -> Items:
     """The keywords of a call or the items of a dict; a key of None is a ``**``."""
     found: dict[str, Val] = {}
     complete = True
     for key, node in pairs:
-        value = evaluate(node)
+        value = frame.evaluate(node)
         name = key.value if isinstance(key, ast.Constant) else key
         if isinstance(name, str):
             found[name] = value
@@ -56,13 +56,8 @@ def make_dict(frame: Frame, node: ast.expr, made: Items) -> Items:
 
 def follow_call(frame: Frame, node: ast.Call) -> Val:
     """One call: its arguments first, then what it calls."""
-    harmless = _is_harmless(frame, node.func)
-
-    def evaluate(each: ast.expr) -> Val:
-        return UNKNOWN if harmless and _is_harmless(frame, each) else frame.evaluate(each)
-
-    positional = list(map(evaluate, node.args))
-    given = collect(evaluate, [(each.arg, each.value) for each in node.keywords])
+    positional = [frame.evaluate(each) for each in node.args]
+    given = collect(frame, [(each.arg, each.value) for each in node.keywords])
     starred = any(isinstance(each, ast.Starred) for each in node.args)
     call = Call(frame, node, positional, Items(given.items, given.complete and not starred))
     func, dotted = node.func, dotted_name(node.func)
@@ -81,7 +76,7 @@ def follow_call(frame: Frame, node: ast.Call) -> Val:
             return apply(getattr(str, func.attr), holder, *positional)
     elif dotted is None:
         frame.evaluate(func)
-    if harmless and call.given.complete and not call.matters:
+    if isinstance(func, ast.Name) and call.given.complete and not call.matters and _is_harmless(frame, func.id):
         return UNKNOWN
     callee = frame.find(func)
     if isinstance(callee, External):
@@ -97,9 +92,9 @@ def follow_call(frame: Frame, node: ast.Call) -> Val:
     return UNKNOWN
 
 
-def _is_harmless(frame: Frame, node: ast.expr) -> bool:
+def _is_harmless(frame: Frame, name: str) -> bool:
     """Whether a name is imported from files of the checkout that cannot load: they need not be parsed."""
-    module, name = frame.definition.module, getattr(node, "id", "")
+    module = frame.definition.module
     values = module.names.get(name, []) if name not in (*frame.env, "build_module") else []
     origins = [each.name.rpartition(".")[0] for each in values if isinstance(each, External)]
     homes = [module.sources.find_module(origin) for origin in origins]

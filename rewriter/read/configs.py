@@ -252,11 +252,11 @@ def _dict_items(node: _Node) -> _Pairs | None:
     return None
 
 
-def find_value(data: bytes, span: Span, key: str) -> Span:
-    """Where the value of ``key`` is written, which the dict at ``span`` of a config has."""
+def find_values(data: bytes) -> dict[tuple[Span, str | None], Span]:
+    """Where the values of a config's dicts are written, by the place of the dict and the key."""
     tree = parse(data)
     nodes = [] if isinstance(tree, Problem) else [each for each in ast.walk(tree) if isinstance(each, ast.expr)]
-    return next(span_of(dict(pairs)[key]) for each in nodes if span_of(each) == span and (pairs := _dict_items(each)))
+    return {(span_of(each), key): span_of(value) for each in nodes for key, value in _dict_items(each) or ()}
 
 
 def inherit(config: Config, read: Callable[[str], Config], seen: tuple[str, ...] = ()) -> Config:

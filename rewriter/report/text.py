@@ -11,6 +11,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from textwrap import TextWrapper
 from typing import NamedTuple
 
@@ -60,10 +61,12 @@ def show_finding(finding: Finding, cwd: str, base: str = "") -> Finding:
 def count_columns(findings: Iterable[Finding], plan: Plan) -> Iterator[tuple[Finding, int]]:
     """The findings, sorted, each with its 1-based column in characters."""
     read = {each.path: each.old for each in plan.results} | {each.path: each.old for each in plan.sources}
-    for finding in sort_findings(findings):
-        data = read.get(finding.path)
-        lines = (read_or_empty(finding.path) if data is None else data).splitlines()[max(finding.line, 1) - 1 :]
-        yield finding, 1 + (len(lines[0][: finding.column].decode(errors="ignore")) if lines else finding.column)
+    for path, group in groupby(sort_findings(findings), key=lambda each: each.path):
+        data = read.get(path)
+        lines = (read_or_empty(path) if data is None else data).splitlines()
+        for finding in group:
+            before = b"".join(lines[max(finding.line, 1) - 1 : finding.line])[: finding.column]
+            yield finding, 1 + (len(before.decode(errors="ignore")) if before else finding.column)
 
 
 def _show_paths(words: str, cwd: str) -> str:

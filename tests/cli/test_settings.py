@@ -133,6 +133,12 @@ def test_the_environment_wins_over_the_file_and_the_command_line_over_both(tmp_p
     assert with_cache_dirs(last, ["/line"]).cache_dirs == ()
 
 
+def test_the_dir_of_a_remedy_is_no_directory() -> None:
+    for given in ("DIR", "vae=DIR"):
+        with pytest.raises(ValueError, match="command line: DIR stands for a directory; write its path"):
+            with_cache_dirs(Settings(), [given])
+
+
 def test_the_environment_takes_several_directories_separated_like_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

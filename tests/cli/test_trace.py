@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from cli_support import SAMPLE, Checkout, Run
 from loading import write_package
 
@@ -30,6 +31,16 @@ def test_a_repo_of_which_two_subfolders_are_needed_is_named_once(run: Run, tmp_p
     assert run("trace", "--repos", cwd=tmp_path).stdout == "org/all\n"
     shown = run("trace", "--repos", "--verbose", cwd=tmp_path).stdout.splitlines()
     assert shown[:2] == ["org/all", "org/all subfolder=vae revision=fp16"]
+
+
+@pytest.mark.parametrize(("path", "code"), [('"/gone/vae"', 0), ("make()", 1)])
+def test_a_path_that_is_missing_and_a_repo_that_is_not_known_are_said(
+    path: str, code: int, run: Run, tmp_path: Path
+) -> None:
+    write_package(tmp_path, {"loaders.py": LOADERS, "../configs/a.py": f'vae = dict(type="takes", path={path})\n'})
+    done = run("trace", "--repos", cwd=tmp_path)
+    assert (done.stdout, done.exit_code) == ("", code)
+    assert "note: 1 Hub call on a path that is missing, or on a repo that is not known" in done.stderr
 
 
 def test_trace_names_the_repo_that_v1_0s_t5_reads_once_it_is_rewritten(checkout: Checkout, run: Run) -> None:

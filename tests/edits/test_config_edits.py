@@ -12,7 +12,7 @@ from proving import Request, change_key, find_dicts, prove_config_edit
 from rewriter.edit.literals import EditError, write_literal
 from rewriter.edit.loader import edit_config
 from rewriter.model import REMOVE, Component, ConfigChange, Span
-from rewriter.read.configs import find_value
+from rewriter.read.configs import find_values
 
 
 def edit(source: str, value: object = "/models/hf", key: str = "cache_dir", resolve_in: Path | None = None) -> str:
@@ -109,7 +109,7 @@ def change_all(key: str, value: object) -> Request:
 
     def request(data: bytes) -> list[ConfigChange]:
         dicts = find_dicts(data)
-        gone = [find_value(data, each.span, key) for each in dicts if key in each.keywords]
+        gone = [find_values(data)[each.span, key] for each in dicts if key in each.keywords]
         within = {each.span for each in dicts for span in gone if _holds(span, each.span)}
         return [ConfigChange(each, key, value) for each in dicts if each.span not in within]
 

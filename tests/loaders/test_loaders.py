@@ -1073,7 +1073,7 @@ def test_a_helper_is_found_through_an_import(name: str, tmp_path: Path) -> None:
     assert result.files == {str(tmp_path / "opensora/models/loader.py"), str(tmp_path / "opensora/utils/hub.py")}
 
 
-def test_an_imported_constant_is_known_where_it_is_loaded_and_not_looked_up_where_nothing_can_be(
+def test_an_imported_constant_is_known_and_a_call_into_a_file_that_cannot_load_is_passed_over(
     tmp_path: Path,
 ) -> None:
     imports = "from opensora.hub import load\nfrom opensora.names import REPO\nfrom opensora.layers import Block, gelu"

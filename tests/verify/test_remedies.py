@@ -305,6 +305,7 @@ CONFIGS = [
     Case("OSR004", CHECK, vae("only", wide=True), "correct the keywords", edit("wide=True", "wide=False")),
     Case("OSR005", CHECKED, vae("drops"), "{cure}"),
     Case("OSR006", REWRITE, vae(from_pretrained=f"/x/{KL}"), SET + KL),
+    Case("OSR006", f"{REWRITE} --local-files-only", vae(from_pretrained=f"/x/{KL}"), "{cure} --local-files-only --set"),
     Case("OSR006", REWRITE, vae(from_pretrained="/x/my-vae"), SET + MINE),
     Case("OSR006", REWRITE, vae("OpenSoraVAE_V1_2", None, from_pretrained="pretrained_models/vae"), SET + OPENSORA[0],
          tag="v1.2"),
