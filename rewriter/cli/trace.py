@@ -100,8 +100,7 @@ def trace(run: Run, repos: bool, scripts: bool) -> None:
         | {"callee": call.callee, "reads": call.reads, "cache_dir": call.state, "editable": call.editable}
         for call in (run.find_script_calls() if scripts else [])
     ]
-    places = [row.place for each in traced for row in each.rows if not each.after_rewrite]
-    lost = places.count("missing") + places.count("unknown")
+    lost = [r.place for c in traced for r in c.rows if r.place in ("missing", "unknown") and not c.after_rewrite]
     if repos:
         lines = []
         for repo_id, *names in needing.list_repos(traced):
@@ -109,7 +108,7 @@ def trace(run: Run, repos: bool, scripts: bool) -> None:
             lines.append(repo_id + "".join(extra if run.verbose else []))
         print_lines(map(printable, dict.fromkeys(lines)))
         words = "on a path that is missing, or on a repo that is not known; without --repos they are shown"
-        run.notes += [Note(f"{counted(lost, 'Hub call')} {words}")] * bool(lost)
+        run.notes += [Note(f"{counted(len(lost), 'Hub call')} {words}")] * bool(lost)
     elif run.output_format == "json":
         document = {"schema_version": 1, "components": components, **({"scripts": calls} if scripts else {})}
         click.echo(json.dumps(document, indent=2))
@@ -120,7 +119,7 @@ def trace(run: Run, repos: bool, scripts: bool) -> None:
             found = call["reads"] if call["cache_dir"] == "unreadable" else known
             click.echo(printable(f"{call['path']}:{call['line']}: {found}"))
     undecided = [each for each in plan.all_findings if _is_undecided(each)]
-    failed = run.exit_code or (FOUND if repos and (undecided or "unknown" in places) else 0)
+    failed = run.exit_code or (FOUND if repos and (undecided or "unknown" in lost) else 0)
     run.findings += undecided
     run.print_findings(err=True)
     raise SystemExit(failed)

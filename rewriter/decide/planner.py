@@ -186,8 +186,6 @@ class Planner:
 
     def notes(self) -> tuple[Note, ...]:
         """What was passed over or stood in for."""
-        guess = (
-            "no package that registers loaders was found: a table of the released loaders stands in, which is a "
-            "guess; name the package with --opensora-source DIR"
-        )
-        return (*([Note(guess)] if self.loaders.used_released_table else []), *self._notes)
+        found = "no package that registers loaders was found: a table of the released loaders stands in"
+        guess = Note(f"{found}, which is a guess; name the package with --opensora-source DIR")
+        return (*[guess] * self.loaders.used_released_table, *self._notes)

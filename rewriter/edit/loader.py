@@ -31,10 +31,11 @@ def edit_config(data: bytes, changes: Sequence[ConfigChange]) -> bytes:
     A value that is there is replaced; a new keyword goes after ``from_pretrained``, else after ``type``, else last, in
     the style around it. Removing gives back, to the byte, what an earlier call added to.
     """
-    requested, written = [], find_values(data)
+    requested = []
+    find = cache(lambda: find_values(data))
     for component, key, value in changes:
         replaces = key in component.keywords and value is not REMOVE
-        span = written[component.span, key] if replaces else component.span
+        span = find()[component.span, key] if replaces else component.span
         requested.append(SourceChange("", "value" if replaces else "keyword", span, key, default=value))
     return edit_loader(data, requested)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from rewriter.model import KEYS, HubCall
@@ -21,12 +21,12 @@ _BUILTINS = frozenset(dir(builtins))
 _READING = ("get", "keys", "values", "items", "copy", "index", "count")  # methods that change no container
 
 
-def collect(frame: Frame, pairs: Iterable[tuple[ast.expr | str | None, ast.expr]]) -> Items:
+def collect(evaluate: Callable[[ast.expr], Val], pairs: Iterable[tuple[ast.expr | str | None, ast.expr]]) -> Items:
     """The keywords of a call or the items of a dict; a key of None is a ``**``."""
     found: dict[str, Val] = {}
     complete = True
     for key, node in pairs:
-        value = frame.evaluate(node)
+        value = evaluate(node)
         name = key.value if isinstance(key, ast.Constant) else key
         if isinstance(name, str):
             found[name] = value
@@ -56,9 +56,15 @@ def make_dict(frame: Frame, node: ast.expr, made: Items) -> Items:
 
 def follow_call(frame: Frame, node: ast.Call) -> Val:
     """One call: its arguments first, then what it calls."""
-    positional = [frame.evaluate(each) for each in node.args]
-    given = collect(frame, [(each.arg, each.value) for each in node.keywords])
+    harmless, nodes = _is_harmless(frame, node.func), [*node.args, *(each.value for each in node.keywords)]
+    late = [each for each in nodes if harmless and _is_harmless(frame, each)]
+    values = {each: frame.evaluate(each) for each in nodes if each not in late}
     starred = any(isinstance(each, ast.Starred) for each in node.args)
+    if harmless and not starred and all(each.arg for each in node.keywords) and not any(map(matters, values.values())):
+        return UNKNOWN
+    values |= {each: frame.evaluate(each) for each in late}
+    given = collect(values.__getitem__, [(each.arg, each.value) for each in node.keywords])
+    positional = [values[each] for each in node.args]
     call = Call(frame, node, positional, Items(given.items, given.complete and not starred))
     func, dotted = node.func, dotted_name(node.func)
     if dotted == "dict" and not node.args:
@@ -76,8 +82,6 @@ def follow_call(frame: Frame, node: ast.Call) -> Val:
             return apply(getattr(str, func.attr), holder, *positional)
     elif dotted is None:
         frame.evaluate(func)
-    if isinstance(func, ast.Name) and call.given.complete and not call.matters and _is_harmless(frame, func.id):
-        return UNKNOWN
     callee = frame.find(func)
     if isinstance(callee, External):
         return call.of_external(callee)
@@ -92,9 +96,9 @@ def follow_call(frame: Frame, node: ast.Call) -> Val:
     return UNKNOWN
 
 
-def _is_harmless(frame: Frame, name: str) -> bool:
+def _is_harmless(frame: Frame, node: ast.expr) -> bool:
     """Whether a name is imported from files of the checkout that cannot load: they need not be parsed."""
-    module = frame.definition.module
+    module, name = frame.definition.module, getattr(node, "id", "")
     values = module.names.get(name, []) if name not in (*frame.env, "build_module") else []
     origins = [each.name.rpartition(".")[0] for each in values if isinstance(each, External)]
     homes = [module.sources.find_module(origin) for origin in origins]

@@ -27,11 +27,9 @@ TEXT_METHODS = frozenset({"endswith", "startswith", "split", "join"})
 """Methods of strings by which loaders tell paths apart and take them to pieces."""
 UNFOLLOWED_NAMES = frozenset({"getattr", "partial", "exec", "eval", "globals", "locals", "vars"})
 """Names by which a function reaches what no reader sees."""
-HARMLESS_DECORATORS = frozenset(
-    {
-        *("staticmethod", "classmethod", "property", "abstractmethod", "register_module"),
-        *("no_grad", "inference_mode", "register_to_config", "add_start_docstrings"),
-    }
+HARMLESS_DECORATORS = (
+    *("staticmethod", "classmethod", "property", "abstractmethod", "register_module"),
+    *("no_grad", "inference_mode", "register_to_config", "add_start_docstrings"),
 )
 
 

@@ -123,8 +123,7 @@ class Module:
     def _find_origin(self, module: str | None, level: int) -> str:
         """The absolute name of the module that a ``from`` import names, with ``level`` dots before it."""
         parts = self.package.split(".")
-        base = parts[: len(parts) - level + 1] if level else []
-        return ".".join(filter(None, [*base, module]))
+        return ".".join(filter(None, [*parts[: level and len(parts) - level + 1], module]))
 
     def find(self, name: str) -> Val:
         """What a top-level name stands for; unknown where it is bound to different things."""

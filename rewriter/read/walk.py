@@ -277,7 +277,7 @@ class Frame:
         if isinstance(node, ast.Call):
             return calls.follow_call(self, node)
         if isinstance(node, ast.Dict):
-            return calls.make_dict(self, node, calls.collect(self, zip(node.keys, node.values, strict=True)))
+            return calls.make_dict(self, node, calls.collect(self.evaluate, zip(node.keys, node.values, strict=True)))
         if isinstance(node, ast.BoolOp):
             return self._evaluate_boolean(node)
         if isinstance(node, ast.IfExp):

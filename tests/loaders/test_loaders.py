@@ -1090,6 +1090,23 @@ def test_an_imported_constant_is_known_and_a_call_into_a_file_that_cannot_load_i
     ]
 
 
+@pytest.mark.parametrize("mode", ["raw", "ema"])
+def test_an_imported_constant_decides_in_a_function_that_is_walked_for_what_else_it_is_given(
+    mode: str, tmp_path: Path
+) -> None:
+    source = REGISTERED.format(
+        imports="from opensora.hub import load\nfrom opensora.names import MODE, check", call="load"
+    )
+    source = source.replace("    return", "    check(from_pretrained, mode=MODE)\n    return")
+    names = f'MODE = "{mode}"\n\ndef check(path, mode):\n    assert mode == "raw"\n'
+    write_package(tmp_path, {"hub.py": LOAD, "names.py": names, "loader.py": source})
+
+    result = trace(tmp_path, "loader", **KEYWORDS)
+
+    expected = [] if mode == "raw" else ["mode == 'raw'"]
+    assert [failure.text for failure in result.failures] == expected
+
+
 def test_the_path_to_a_call_is_reported_function_by_function(tmp_path: Path) -> None:
     files = {
         "utils/hub.py": LOAD,
