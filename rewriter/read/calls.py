@@ -55,7 +55,7 @@ def make_dict(frame: Frame, node: ast.expr, made: Items) -> Items:
 
 
 def follow_call(frame: Frame, node: ast.Call) -> Val:
-    """One call: its arguments first, then what it calls."""
+    """One call: its arguments first, those from files that cannot load only where it is walked; then what it calls."""
     harmless, nodes = _is_harmless(frame, node.func), [*node.args, *(each.value for each in node.keywords)]
     late = [each for each in nodes if harmless and _is_harmless(frame, each)]
     values = {each: frame.evaluate(each) for each in nodes if each not in late}
